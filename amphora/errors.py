@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Domain errors: what went wrong, to which object, why, and what to do.
+
+Nothing here knows HTTP; ``amphora.api.errors`` holds the one table that turns these into answers::
+
+    AmphoraError
+    ├── InvalidInput                   the caller sent something unusable
+    │   ├── UnknownAction
+    │   ├── InvalidConfiguration       refused by haproxy's own check, or not readable as a configuration
+    │   ├── InvalidFilename
+    │   ├── CertificateMissing
+    │   ├── PrivateKeyMissing
+    │   ├── PrivateKeyEncrypted
+    │   └── KeyMismatch
+    ├── NotFound
+    │   ├── InstanceNotFound
+    │   └── CertificateNotFound
+    ├── Busy                           another change holds the object for too long
+    ├── OperationFailed                the system refused or failed to do it; nothing is left half done
+    │   ├── InstanceActionFailed
+    │   ├── CommandTimeout
+    │   ├── ServiceError
+    │   └── StorageError
+    └── StartupError                   the agent cannot start; exit status 2
+        ├── ConfigurationError
+        ├── DriverLoadError
+        └── DriverUnavailable
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class AmphoraError(Exception):
+    """Base of every error this package raises on purpose.
+
+    :ivar details: one or more sentences for the operator; never holds key material.
+    """
+
+    def __init__(self, details: str) -> None:
+        super().__init__(details)
+        self.details = details
+
+
+class InvalidInput(AmphoraError):
+    """The request cannot be carried out as sent; sending it again will not help."""
+
+
+class UnknownAction(InvalidInput):
+    """The action asked for does not exist."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__(f"Unknown action: {action}")
+        self.action = action
+
+
+class InvalidConfiguration(InvalidInput):
+    """The uploaded configuration was refused; ``details`` is the checker's own output."""
+
+
+class InvalidFilename(InvalidInput):
+    """A certificate file name does not have the form the API allows."""
+
+
+class CertificateMissing(InvalidInput):
+    """PEM data holds no usable certificate."""
+
+
+class PrivateKeyMissing(InvalidInput):
+    """PEM data holds no usable private key."""
+
+
+class PrivateKeyEncrypted(InvalidInput):
+    """PEM data holds a private key that needs a passphrase, which nobody here can type."""
+
+
+class KeyMismatch(InvalidInput):
+    """The first certificate and the private key of PEM data do not belong together."""
+
+
+class NotFound(AmphoraError):
+    """The object named in the request does not exist here."""
+
+
+class InstanceNotFound(NotFound):
+    """No instance with this id has a stored configuration."""
+
+    def __init__(self, instance_id: str) -> None:
+        super().__init__(f"No instance with id {instance_id}")
+        self.instance_id = instance_id
+
+
+class CertificateNotFound(NotFound):
+    """The instance has no certificate file of this name."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(f"No certificate with file name: {filename}")
+        self.filename = filename
+
+
+class Busy(AmphoraError):
+    """Another change holds the object; the same request may be sent again later."""
+
+
+class OperationFailed(AmphoraError):
+    """The system could not do what was asked; the former state was kept or restored."""
+
+
+class InstanceActionFailed(OperationFailed):
+    """Starting, stopping or reloading an instance failed.
+
+    :ivar action: the verb, ``start``, ``stop`` or ``reload``.
+    """
+
+    def __init__(self, action: str, details: str) -> None:
+        super().__init__(details)
+        self.action = action
+
+
+class CommandTimeout(OperationFailed):
+    """A command did not finish within its time limit and was killed."""
+
+    def __init__(self, argv: Sequence[str], seconds: float) -> None:
+        super().__init__(f"{argv[0]} did not finish within {seconds:g} s and was killed")
+
+
+class ServiceError(OperationFailed):
+    """A process manager could not carry out an operation on a service."""
+
+
+class StorageError(OperationFailed):
+    """A file could not be written, read or removed; the former version is untouched."""
+
+
+class StartupError(AmphoraError):
+    """The agent cannot start; ``details`` is the one sentence to print, exit status 2."""
+
+
+class ConfigurationError(StartupError):
+    """The agent's own configuration cannot be used."""
+
+
+class DriverLoadError(StartupError):
+    """A driver could not be found or imported."""
+
+
+class DriverUnavailable(StartupError):
+    """A driver is installed but cannot work on this machine, and says why."""

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Immutable values that every room may use. They know no HTTP, no driver and no file layout."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from pathlib import Path
+from types import MappingProxyType
+
+
+class Readiness(Enum):
+    """How a process manager learns that a service it started is ready."""
+
+    #: The service sends ``READY=1`` to ``NOTIFY_SOCKET`` (sd_notify(3)).
+    NOTIFY = "notify"
+    #: The service counts as ready once it has been executed.
+    EXEC = "exec"
+    #: The service forks; it is ready when its first process has ended and the pid file is there.
+    FORKING = "forking"
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """What happens when a service ends without having been asked to.
+
+    :ivar on_crash: start it again.
+    :ivar delay: seconds before the first new start; doubles with each crash in a row.
+    :ivar max_delay: seconds, upper bound of the delay.
+    """
+
+    on_crash: bool = True
+    delay: float = 0.1
+    max_delay: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """A long-running service, told to a process manager in terms of no init system.
+
+    :ivar name: unique; letters, digits, ``-``, ``_`` and ``.`` only. It becomes the unit or job name.
+    :ivar description: one line for people.
+    :ivar argv: the command, absolute path first; it stays in the foreground unless FORKING.
+    :ivar check_argv: run before each start and reload; a non-zero exit refuses it. Empty: no check.
+    :ivar reload_signal: sent to the main process to reload it.
+    :ivar pid_file: written by the service itself, or None.
+    :ivar namespace: network namespace to run in; empty means the agent's own.
+    :ivar environment: added to a clean environment.
+    :ivar restart: what to do when it crashes.
+    :ivar readiness: how it says that it is ready.
+    :ivar start_timeout: seconds a start may take until it is ready.
+    :ivar stop_timeout: seconds between SIGTERM and SIGKILL.
+    """
+
+    name: str
+    description: str
+    argv: tuple[str, ...]
+    check_argv: tuple[str, ...] = ()
+    reload_signal: signal.Signals = signal.SIGHUP
+    pid_file: Path | None = None
+    namespace: str = ""
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    restart: RestartPolicy = RestartPolicy()
+    readiness: Readiness = Readiness.EXEC
+    start_timeout: float = 20.0
+    stop_timeout: float = 10.0
+
+
+class ServiceState(Enum):
+    """What a service is doing, as seen in the running processes rather than in files."""
+
+    #: Not installed.
+    ABSENT = "absent"
+    #: Installed, not running, and nobody asked for it to run.
+    STOPPED = "stopped"
+    #: Started, not yet ready, or waiting for a restart after a crash.
+    STARTING = "starting"
+    RUNNING = "running"
+    #: It should run and does not.
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """A service at one moment.
+
+    :ivar pid: of the main process, only while it is alive.
+    :ivar started_at: when that process was started (UTC).
+    :ivar last_error: why it last ended or failed to start; empty when nothing is known.
+    """
+
+    state: ServiceState
+    pid: int | None = None
+    started_at: datetime | None = None
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route of an interface.
+
+    :ivar destination: network; the default route is ``0.0.0.0/0`` or ``::/0``.
+    :ivar gateway: next hop, or None for a directly connected network.
+    :ivar table: routing table number; 254 is the main table.
+    :ivar preferred_source: source address, or None.
+    :ivar onlink: treat the gateway as reachable although no prefix covers it.
+    """
+
+    destination: IPv4Network | IPv6Network
+    gateway: str | None = None
+    table: int = 254
+    preferred_source: str | None = None
+    onlink: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingRule:
+    """Packets from ``source`` are looked up in ``table``."""
+
+    source: IPv4Network | IPv6Network
+    table: int
+    priority: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceConfig:
+    """All that one interface of the data namespace is to hold, for IPv4 and IPv6.
+
+    :ivar name: as seen inside the namespace, ``eth1``.
+    :ivar mac_address: lower case with colons; it identifies the link across reboots.
+    :ivar mtu: bytes, or None to leave it.
+    """
+
+    name: str
+    mac_address: str
+    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    mtu: int | None = None
+    routes: tuple[Route, ...] = ()
+    rules: tuple[RoutingRule, ...] = ()
+
+
+class InstanceState(Enum):
+    """State of one instance, in the words of no API version."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+class Protocol(Enum):
+    """What a listener speaks to its clients."""
+
+    TCP = "TCP"
+    HTTP = "HTTP"
+    TERMINATED_HTTPS = "TERMINATED_HTTPS"
+
+
+class Health(Enum):
+    """Health of a pool (all three) or of a member (UP and DOWN)."""
+
+    UP = "UP"
+    DOWN = "DOWN"
+    DEGRADED = "DEGRADED"

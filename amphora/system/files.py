@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are always whole: each write is atomic and durable, each removal may be repeated.
+
+A crash at any instant leaves the old version or the new one, and at worst a temporary file whose
+name :func:`sweep_temporaries` recognises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from amphora.errors import StorageError
+
+_TEMPORARY_PREFIX = ".amphora-tmp-"
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file by new content: temporary file beside it, fsync, rename, fsync of the directory.
+
+    :param mode: permission bits, applied whatever the umask and the former file's mode.
+    :raises StorageError: nothing was changed.
+    """
+    temporary = path.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                os.fchmod(stream.fileno(), mode)
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path} could not be written: {error.strerror}") from error
+
+
+def copy_atomically(source: Path, target: Path, mode: int = 0o600) -> None:
+    """Replace ``target`` by the content of ``source``, as :func:`write_atomically` does.
+
+    :raises StorageError: the source cannot be read or the target not written; nothing was changed.
+    """
+    data = read_if_present(source)
+    if data is None:
+        raise StorageError(f"{source} is missing, so {target.name} was not replaced")
+    write_atomically(target, data, mode)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename within one file system and make it durable.
+
+    :raises StorageError: nothing was changed.
+    """
+    try:
+        os.rename(source, target)
+        _sync_directory(target.parent)
+    except OSError as error:
+        raise StorageError(f"{source} could not be renamed to {target.name}: {error.strerror}") from error
+
+
+def read_if_present(path: Path) -> bytes | None:
+    """Return the content of a file, or None when there is none.
+
+    :raises StorageError: it is there but cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(f"{path} could not be read: {error.strerror}") from error
+
+
+def remove(path: Path) -> bool:
+    """Remove a file or socket if it is there, durably; return whether it was there.
+
+    :raises StorageError: it is there and cannot be removed.
+    """
+    try:
+        os.unlink(path)
+        _sync_directory(path.parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StorageError(f"{path} could not be removed: {error.strerror}") from error
+    return True
+
+
+def remove_tree(path: Path) -> bool:
+    """Remove a directory with all in it if it is there, durably; return whether it was there.
+
+    It is renamed first, so that nobody ever sees half of it.
+
+    :raises StorageError: it cannot be removed.
+    """
+    doomed = path.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}")
+    try:
+        os.rename(path, doomed)
+        _sync_directory(path.parent)
+        shutil.rmtree(doomed)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StorageError(f"{path} could not be removed: {error.strerror}") from error
+    return True
+
+
+def ensure_directory(path: Path, mode: int = 0o755) -> None:
+    """Make a directory and its parents where they are missing; an existing one keeps its mode.
+
+    :raises StorageError: it could not be made.
+    """
+    try:
+        if path.is_dir():
+            return
+        ensure_directory(path.parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, mode)
+            os.chmod(path, mode)
+            _sync_directory(path.parent)
+    except OSError as error:
+        raise StorageError(f"directory {path} could not be made: {error.strerror}") from error
+
+
+def sweep_temporaries(directory: Path) -> list[str]:
+    """Remove what an interrupted write left directly in a directory; return the names removed.
+
+    Call it only while nothing writes there.
+
+    :raises StorageError: something cannot be removed.
+    """
+    swept = []
+    for entry in _entries(directory):
+        if entry.name.startswith(_TEMPORARY_PREFIX):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                remove(Path(entry.path))
+            swept.append(entry.name)
+    return swept
+
+
+def subdirectories(directory: Path) -> list[str]:
+    """Return the names of the directories directly in a directory, sorted; none if it is missing."""
+    return sorted(entry.name for entry in _entries(directory) if entry.is_dir(follow_symlinks=False))
+
+
+def file_names(directory: Path) -> list[str]:
+    """Return the names of the regular files directly in a directory, sorted; none if it is missing."""
+    return sorted(entry.name for entry in _entries(directory) if entry.is_file(follow_symlinks=False))
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StorageError(f"{directory} could not be read: {error.strerror}") from error
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

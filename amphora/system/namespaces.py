@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network namespaces by name (network_namespaces(7), ip-netns(8)).
+
+An empty name always means the agent's own namespace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from amphora.errors import OperationFailed
+from amphora.system.command import CommandRunner
+
+NAMESPACE_DIRECTORY = Path("/run/netns")
+
+_CLONE_NEWNET = 0x40000000
+
+_T = TypeVar("_T")
+
+
+def exists(name: str) -> bool:
+    """Whether the namespace is there."""
+    return not name or (NAMESPACE_DIRECTORY / name).exists()
+
+
+def ensure(name: str, sysctls: Mapping[str, str], runner: CommandRunner) -> None:
+    """Make the namespace if it is missing, set its loopback up and the given sysctls. Safe to repeat.
+
+    :param sysctls: path below ``/proc/sys`` to value, such as ``net/ipv4/ip_nonlocal_bind``: ``1``.
+    :raises OperationFailed: it could not be made or set.
+    """
+    if not name:
+        return
+    if not exists(name):
+        _run(runner, ("ip", "netns", "add", name))
+    _run(runner, ("ip", "-n", name, "link", "set", "lo", "up"))
+    call_inside(name, lambda: _write_sysctls(sysctls))
+
+
+def call_inside(name: str, function: Callable[[], _T]) -> _T:
+    """Return what ``function`` returns when called inside a namespace, in a thread made for it.
+
+    Sockets opened there stay in that namespace; the caller's own namespace does not change.
+
+    :raises OperationFailed: the namespace cannot be entered.
+    """
+    if not name:
+        return function()
+    outcome: list[_T] = []
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            _enter(NAMESPACE_DIRECTORY / name)
+            outcome.append(function())
+        except BaseException as error:  # handed to the caller's thread below
+            failure.append(error)
+
+    thread = threading.Thread(target=target, name=f"netns-{name}")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def _enter(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OperationFailed(f"network namespace {path.name} cannot be opened: {error.strerror}") from error
+    try:
+        # os.setns came with Python 3.12.
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+            reason = os.strerror(ctypes.get_errno())
+            raise OperationFailed(f"network namespace {path.name} cannot be entered: {reason}")
+    finally:
+        os.close(descriptor)
+
+
+def _write_sysctls(sysctls: Mapping[str, str]) -> None:
+    for key, value in sysctls.items():
+        try:
+            (Path("/proc/sys") / key).write_text(value, encoding="ascii")
+        except OSError as error:
+            raise OperationFailed(f"sysctl {key} could not be set to {value}: {error.strerror}") from error
+
+
+def _run(runner: CommandRunner, argv: tuple[str, ...]) -> None:
+    result = runner.run(argv, timeout=10)
+    if not result.succeeded:
+        raise OperationFailed(f"{' '.join(argv)} failed: {result.output.strip()}")
