@@ -19,6 +19,9 @@ Nothing here knows HTTP; ``amphora.api.errors`` holds the one table that turns t
     ├── OperationFailed                the system refused or failed to do it; nothing is left half done
     │   ├── InstanceActionFailed
     │   ├── CommandTimeout
+    │   ├── ControlSocketError         haproxy's master or stats socket gave no usable answer
+    │   ├── ProofFailed                an action was carried out, but its effect could not be seen
+    │   │   └── ReloadRefused
     │   ├── ServiceError
     │   └── StorageError
     └── StartupError                   the agent cannot start; exit status 2
@@ -123,6 +126,18 @@ class CommandTimeout(OperationFailed):
 
     def __init__(self, argv: Sequence[str], seconds: float) -> None:
         super().__init__(f"{argv[0]} did not finish within {seconds:g} s and was killed")
+
+
+class ControlSocketError(OperationFailed):
+    """haproxy's master or stats socket is missing, refused, silent, or answered something odd."""
+
+
+class ProofFailed(OperationFailed):
+    """An action was carried out, but the running processes do not show its effect."""
+
+
+class ReloadRefused(ProofFailed):
+    """haproxy's master process could not load the new configuration; its former worker goes on."""
 
 
 class ServiceError(OperationFailed):

@@ -4,17 +4,49 @@
 from __future__ import annotations
 
 import abc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from amphora.system.command import CommandRunner
+
+
+@dataclass(frozen=True, slots=True)
+class DriverContext:
+    """What the agent offers a driver when it builds one. A driver takes what it needs of it.
+
+    :ivar state_directory: where a driver may keep files that outlive the agent and a reboot; it need
+        not exist yet. Below ``base_path``, one for each family.
+    :ivar certificate_directory: ``[haproxy_amphora] base_cert_dir``.
+    :ivar interface_directory: ``[amphora_agent] agent_server_network_dir``.
+    :ivar namespace: network namespace of tenant traffic; empty means the agent's own.
+    :ivar runner: runs commands.
+    """
+
+    state_directory: Path
+    certificate_directory: Path
+    interface_directory: Path
+    namespace: str
+    runner: CommandRunner
 
 
 class Driver(abc.ABC):
-    """A driver is built by the agent with what it needs and never reads configuration itself."""
+    """A driver is given what it needs and never reads configuration itself."""
+
+    @classmethod
+    @abc.abstractmethod
+    def create(cls, context: DriverContext) -> Self:
+        """Build this driver from what the agent offers. Changes nothing on the machine.
+
+        Called once, at start; tests call the constructor with just what they want to give.
+        """
 
     @abc.abstractmethod
     def check_available(self) -> None:
         """Return if this driver can work on this machine, else say why it cannot.
 
-        Changes nothing, may be repeated, blocks for less than a second. Selection by ``auto`` asks
-        each registered driver in turn; a driver chosen by name is asked too.
+        Changes nothing that matters, may be repeated, blocks for about a second at most. Selection
+        by ``auto`` asks each registered driver in turn; a driver chosen by name is asked too.
 
         :raises DriverUnavailable: with one sentence that names what is missing.
         """

@@ -148,6 +148,14 @@ def sweep_temporaries(directory: Path) -> list[str]:
     return swept
 
 
+def is_empty_directory(path: Path) -> bool:
+    """Whether a directory is there and holds nothing.
+
+    :raises StorageError: it cannot be read.
+    """
+    return path.is_dir() and not _entries(path)
+
+
 def subdirectories(directory: Path) -> list[str]:
     """Return the names of the directories directly in a directory, sorted; none if it is missing."""
     return sorted(entry.name for entry in _entries(directory) if entry.is_dir(follow_symlinks=False))

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the WSGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pecan
+from pecan.hooks import PecanHook
+from webob import Response
+
+from amphora.api import errors
+from amphora.api.gateway import Gateway
+from amphora.api.request import AgentRequest
+from amphora.api.root import RootController
+from amphora.core.services import CoreServices
+
+
+class ErrorHook(PecanHook):  # type: ignore[misc]
+    """Answers every exception that a controller or the routing raises."""
+
+    def on_error(self, _state: object, error: Exception) -> Response:
+        """Return the answer; Pecan uses it instead of its own."""
+        return errors.answer_to(error)
+
+
+def make_app(core: CoreServices, allowed_client_names: Collection[str]) -> Gateway:
+    """Return the application. Building it has no effect outside it.
+
+    :param allowed_client_names: names of client certificates that may use the API; empty: all may.
+    """
+    app = pecan.make_app(
+        RootController(core),
+        hooks=[ErrorHook()],
+        request_cls=AgentRequest,
+        use_context_locals=False,
+        force_canonical=False,
+        # Certificate names end in .pem, and what that means depends on the host's mime.types.
+        guess_content_type_from_ext=False,
+        debug=False,
+    )
+    return Gateway(app, allowed_client_names)

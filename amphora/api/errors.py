@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one table that turns errors into answers.
+
+Controllers take any error status other than 400, 401, 403, 404, 405, 409, 500 and 503 for success,
+so no other status leaves this module; a test holds it to that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from webob import Response
+
+from amphora import errors
+from amphora.api.answers import json_answer
+
+LOG = logging.getLogger(__name__)
+
+_GERUND = {"start": "starting", "stop": "stopping", "reload": "reloading"}
+
+
+class Unauthorized(Exception):
+    """The client's certificate does not entitle it to use this API."""
+
+
+class PathNotFound(Exception):
+    """No resource has this path."""
+
+
+class MethodNotAllowed(Exception):
+    """The resource exists and does not know this method.
+
+    :ivar allowed: the methods it knows.
+    """
+
+    def __init__(self, method: str, allowed: list[str]) -> None:
+        super().__init__(f"{method} is not allowed here; allowed: {', '.join(allowed)}")
+        self.allowed = allowed
+
+
+class MissingObject(Exception):
+    """A resource that only one API version knows under this name is missing; worded by that version."""
+
+    def __init__(self, message: str, details: str) -> None:
+        super().__init__(details)
+        self.message = message
+
+
+Message = str | Callable[[Any], str]
+
+#: Exception class, status, message, and whether details belong to the answer; first match wins.
+_TABLE: tuple[tuple[type[Exception], int, Message, bool], ...] = (
+    (errors.UnknownAction, 400, "Invalid Request", True),
+    (errors.InvalidFilename, 400, "Filename has wrong format", False),
+    (errors.CertificateMissing, 400, "No certificate found", False),
+    (errors.PrivateKeyEncrypted, 400, "No RSA key found", True),
+    (errors.PrivateKeyMissing, 400, "No RSA key found", False),
+    (errors.KeyMismatch, 400, "Certificate and key do not match", False),
+    (errors.InvalidInput, 400, "Invalid request", True),
+    (Unauthorized, 401, "Unauthorized", True),
+    (PathNotFound, 404, "Not Found", True),
+    (MissingObject, 404, lambda error: error.message, True),
+    (errors.CertificateNotFound, 404, "Certificate Not Found", True),
+    (errors.NotFound, 404, "Not Found", True),
+    (MethodNotAllowed, 405, "Method Not Allowed", True),
+    (errors.InstanceActionFailed, 500, lambda error: f"Error {_GERUND[error.action]} haproxy", True),
+    (errors.StorageError, 500, "Storage error", True),
+    (errors.OperationFailed, 500, "Operation failed", True),
+    (errors.Busy, 503, "Busy", True),
+)
+
+
+def statuses() -> frozenset[int]:
+    """Return every status that :func:`answer_to` can give."""
+    return frozenset(status for _, status, _, _ in _TABLE) | {500}
+
+
+def answer_to(error: Exception) -> Response:
+    """Return the answer for an error; one that no row covers is our defect: 500, traceback logged."""
+    for kind, status, message, with_details in _TABLE:
+        if isinstance(error, kind):
+            text = message if isinstance(message, str) else message(error)
+            body = {"message": text} | ({"details": str(error)} if with_details else {})
+            LOG.log(logging.ERROR if status >= 500 else logging.INFO, "answered %d: %s", status, error)
+            return _with_headers(json_answer(status, body), error)
+    LOG.error("unexpected error", exc_info=error)
+    return json_answer(
+        500,
+        {
+            "message": "Internal server error",
+            "details": "The agent met an unexpected error; its log has the details under this request's id.",
+        },
+    )
+
+
+def _with_headers(response: Response, error: Exception) -> Response:
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(error.allowed)
+    if isinstance(error, errors.Busy):
+        response.headers["Retry-After"] = "5"
+    return response

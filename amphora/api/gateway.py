@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The WSGI layer around Pecan: request ids, the client's right to be here, and no answer but ours."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from oslo_context import context
+from webob import Request, Response
+
+from amphora.api import errors
+from amphora.errors import InvalidInput
+
+LOG = logging.getLogger(__name__)
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+REQUEST_ID_HEADER = "X-Request-ID"
+
+
+class Gateway:
+    """Runs each request through the checks that hold for all of them, then through the inner app.
+
+    :ivar allowed_client_names: names of client certificates that may use the API; empty: all may.
+        Replaced as a whole when the configuration changes.
+    """
+
+    def __init__(self, app: WsgiApp, allowed_client_names: Collection[str]) -> None:
+        self._app = app
+        self.allowed_client_names = frozenset(allowed_client_names)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one WSGI request (PEP 3333)."""
+        began = time.monotonic()
+        request_context = context.RequestContext(overwrite=True)
+        request = Request(environ)
+        method = request.method
+        try:
+            response = self._answer(request)
+        except Exception as error:  # nothing may escape to the server: the client gets JSON whatever happens
+            response = errors.answer_to(error)
+        response.headers[REQUEST_ID_HEADER] = request_context.request_id
+        LOG.info(
+            "%s %s %s -> %d in %.1f ms",
+            environ.get("REMOTE_ADDR", "-"),
+            method,
+            _printable(request),
+            response.status_int,
+            (time.monotonic() - began) * 1000,
+        )
+        # Pecan was asked with GET; webob leaves the body out where the client asked with HEAD.
+        environ["REQUEST_METHOD"] = method
+        return response(environ, start_response)  # type: ignore[no-any-return]
+
+    def _answer(self, request: Request) -> Response:
+        self._check_client(request)
+        _check_path(request)
+        _check_body(request)
+        # Every answer has one form only, so what a client accepts decides nothing.
+        request.environ.pop("HTTP_ACCEPT", None)
+        if request.method == "HEAD":
+            request.method = "GET"
+        return request.get_response(self._app)
+
+    def _check_client(self, request: Request) -> None:
+        names: tuple[str, ...] | None = request.environ.get("amphora.peer_names")
+        if names is None:
+            raise errors.Unauthorized("A client certificate is required")
+        if self.allowed_client_names and not self.allowed_client_names & set(names):
+            raise errors.Unauthorized(f"The client certificate's names are not allowed: {', '.join(names)}")
+
+
+def _check_path(request: Request) -> None:
+    raw: str = request.environ.get("amphora.raw_path") or request.path
+    if "%2f" in raw.lower():
+        raise InvalidInput("Encoded slashes are not allowed in the path")
+    try:
+        path = unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput("The path is not valid UTF-8") from None
+    if not path.isprintable():
+        raise InvalidInput("Control characters are not allowed in the path")
+
+
+def _check_body(request: Request) -> None:
+    failure: str | None = request.environ.get("amphora.body_error")
+    if failure is not None:
+        raise InvalidInput(failure)
+    expected = request.content_length
+    if expected is not None and len(request.body) < expected:
+        raise InvalidInput(f"The body ended after {len(request.body)} of {expected} bytes")
+
+
+def _printable(request: Request) -> str:
+    raw: str = request.environ.get("amphora.raw_path") or request.path
+    return raw if len(raw) <= 200 else f"{raw[:200]}..."

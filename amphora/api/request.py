@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How requests are read: identifiers, raw bodies, and no parameter from anywhere else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pecan
+
+from amphora.errors import InvalidInput
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+#: Content types that say plainly that a body is something other than the file it should be.
+_NEVER_A_FILE = ("application/json", "multipart/")
+
+
+class AgentRequest(pecan.Request):  # type: ignore[misc]
+    """A request whose parameters come from the query only: Pecan would merge form bodies into them."""
+
+    @property
+    def params(self) -> Any:
+        """The query parameters."""
+        return self.GET
+
+
+def parse_uuid(name: str, value: str) -> str:
+    """Return a UUID in its canonical lower-case form.
+
+    :param name: the parameter's name in the path, for the error.
+    :raises InvalidInput: it is none.
+    """
+    if not _UUID.fullmatch(value):
+        raise InvalidInput(f"{name} is not a UUID: {value!r}")
+    return value.lower()
+
+
+def uploaded_file(request: Any) -> bytes:
+    """Return the body of an upload, byte for byte.
+
+    :raises InvalidInput: it is empty, encoded, or declared to be something else than a file.
+    """
+    content_type = request.headers.get("Content-Type", "").strip().lower()
+    if content_type.startswith(_NEVER_A_FILE):
+        raise InvalidInput(
+            f"Content-Type {content_type} is not accepted here: send the file itself as the body"
+        )
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise InvalidInput(f"Content-Encoding {encoding} is not accepted: send the body as it is")
+    body: bytes = request.body
+    if not body:
+        raise InvalidInput("The body is empty: send the file itself as the body")
+    return body

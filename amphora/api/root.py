@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The root of the controller tree: version discovery, and one branch for each API version."""
+
+from __future__ import annotations
+
+from webob import Request, Response
+
+from amphora.api.answers import json_answer
+from amphora.api.resource import Handler, Resource
+from amphora.api.v0_1 import root as v0_1
+from amphora.core.services import CoreServices
+
+
+class RootController(Resource):
+    """``/``."""
+
+    def __init__(self, core: CoreServices) -> None:
+        self._children: dict[str, Resource] = {
+            "info": v0_1.InfoController(core.node),
+            "v0.1": v0_1.VersionController(core, certificates_need_configuration=True),
+            # Legacy controllers upload certificates before the configuration that uses them.
+            "0.5": v0_1.VersionController(core, certificates_need_configuration=False),
+        }
+
+    def child(self, segment: str) -> Resource | None:
+        """Return the branch of a version, or ``/info``, which has no version in its path."""
+        return self._children.get(segment)
+
+    def handlers(self) -> dict[str, Handler]:
+        """Answer version discovery."""
+        return {"GET": self._discover}
+
+    def _discover(self, _request: Request) -> Response:
+        return json_answer(200, {"api_version": v0_1.API_VERSION})

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates of a listener in API v0.1."""
+
+from __future__ import annotations
+
+from webob import Request, Response
+
+from amphora.api.answers import json_answer, ok
+from amphora.api.request import parse_uuid, uploaded_file
+from amphora.api.resource import Handler, Resource
+from amphora.api.v0_1.wording import listener_wording
+from amphora.core.certificates import Certificates
+
+
+class CertificatesController(Resource):
+    """``/listeners/:listener/certificates``: a branch without an answer of its own."""
+
+    def __init__(self, certificates: Certificates, given_id: str, needs_configuration: bool) -> None:
+        self._certificates = certificates
+        self._given_id = given_id
+        self._needs_configuration = needs_configuration
+
+    def child(self, segment: str) -> Resource:
+        """Return the certificate with this file name."""
+        return CertificateController(self._certificates, self._given_id, segment, self._needs_configuration)
+
+
+class CertificateController(Resource):
+    """``/listeners/:listener/certificates/:filename.pem``."""
+
+    def __init__(
+        self, certificates: Certificates, given_id: str, filename: str, needs_configuration: bool
+    ) -> None:
+        self._certificates = certificates
+        self._given_id = given_id
+        self._filename = filename
+        self._needs_configuration = needs_configuration
+
+    def handlers(self) -> dict[str, Handler]:
+        """The three sections on SSL certificate PEM files."""
+        return {"GET": self._get, "PUT": self._put, "DELETE": self._delete}
+
+    def _get(self, _request: Request) -> Response:
+        with listener_wording():
+            digest = self._certificates.digest(self._listener_id(), self._filename)
+        return json_answer(200, {"md5sum": digest})
+
+    def _put(self, request: Request) -> Response:
+        with listener_wording():
+            self._certificates.put(
+                self._listener_id(),
+                self._filename,
+                uploaded_file(request),
+                instance_must_exist=self._needs_configuration,
+            )
+        return ok(201)
+
+    def _delete(self, _request: Request) -> Response:
+        with listener_wording():
+            self._certificates.delete(self._listener_id(), self._filename)
+        return ok(200)
+
+    def _listener_id(self) -> str:
+        return parse_uuid("listener", self._given_id)

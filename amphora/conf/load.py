@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads configuration files and turns every way to get them wrong into one clear sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from oslo_config import cfg
+from oslo_log import log
+
+from amphora.conf import opts
+from amphora.errors import ConfigurationError
+
+
+def load(arguments: Sequence[str], version: str) -> cfg.ConfigOpts:
+    """Parse the command line and the files it names, and check every value.
+
+    ``--version`` and ``--help`` print and raise SystemExit.
+
+    :raises ConfigurationError: file, group, option and why.
+    """
+    conf = cfg.ConfigOpts()
+    opts.register_opts(conf)
+    log.register_options(conf)
+    try:
+        conf(
+            arguments,
+            project="amphora-agent",
+            prog="amphora-agent",
+            version=version,
+            default_config_files=[],
+            default_config_dirs=[],
+        )
+    except cfg.Error as error:
+        raise ConfigurationError(_one_line(error)) from error
+    check_values(conf)
+    return conf
+
+
+def check_values(conf: cfg.ConfigOpts) -> None:
+    """Read every option of ours once, since oslo.config checks a value only when it is read.
+
+    :raises ConfigurationError: names file, group, option and why.
+    """
+    for group, options in opts.list_opts():
+        for option in options:
+            try:
+                getattr(conf[group], option.dest)
+            except (cfg.Error, ValueError) as error:
+                sources = ", ".join(conf.config_file) or "the command line"
+                reason = _one_line(error).rpartition(" is not valid: ")[2]
+                raise ConfigurationError(f"{sources}: [{group}] {option.name}: {reason}") from error
+
+
+def unknown_options(conf: cfg.ConfigOpts) -> Iterator[str]:
+    """Yield a sentence for each option in the files that this release does not know.
+
+    Controllers of other releases write more options than one agent reads, so these are no errors.
+    """
+    known = {(group, option.dest) for group, options in opts.list_opts() for option in options}
+    known |= {("DEFAULT", name) for name in conf}
+    for path in conf.config_file:
+        sections: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(path, sections).parse()
+        for group, values in sections.items():
+            for name in values:
+                if (group, name.replace("-", "_")) not in known:
+                    yield f"{path}: [{group}] {name} is not known to this release and is ignored"
+
+
+#: Options that a reload takes up; all others are read once, at start.
+_RELOADED = frozenset(
+    {
+        ("amphora_agent", "agent_server_ca"),
+        ("amphora_agent", "agent_server_cert"),
+        ("amphora_agent", "agent_tls_protocol"),
+        ("amphora_agent", "allowed_client_names"),
+    }
+)
+
+
+def changes_needing_restart(old: cfg.ConfigOpts, new: cfg.ConfigOpts) -> Iterator[str]:
+    """Yield the name of each option that differs between two configurations and is read at start only."""
+    for group, options in opts.list_opts():
+        for option in options:
+            changed = old[group][option.dest] != new[group][option.dest]
+            if changed and (group, option.dest) not in _RELOADED:
+                yield f"[{group}] {option.name}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

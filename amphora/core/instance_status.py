@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what instances are doing: from running processes first, from stored configuration last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amphora.core.engine import HaproxyEngine
+from amphora.core.layout import InstanceDirectory, InstanceLayout
+from amphora.errors import AmphoraError, InstanceNotFound, InvalidConfiguration
+from amphora.haproxy.configuration import Configuration, parse, protocol
+from amphora.haproxy.health import PoolHealth, pool_health, pool_health_when_stopped
+from amphora.haproxy.stats import StatRow, StatsSocket
+from amphora.models import InstanceState, Protocol, ServiceState
+from amphora.system import files
+
+_STATS_TIMEOUT = 1.0
+
+#: A full frontend serves as many clients as it may.
+_SERVING = ("OPEN", "FULL")
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStatus:
+    """One instance at one moment.
+
+    :ivar protocol: of its first frontend; TCP where the configuration cannot be read.
+    """
+
+    id: str
+    state: InstanceState
+    protocol: Protocol
+    pools: tuple[PoolHealth, ...] = ()
+
+
+class StatusReader:
+    """Answers status questions. It takes no lock, forks nothing, and asks each haproxy for at most 1 s."""
+
+    def __init__(self, directory: InstanceDirectory, engine: HaproxyEngine) -> None:
+        self._directory = directory
+        self._engine = engine
+
+    def all(self) -> list[InstanceStatus]:
+        """Return the status of every instance that has left any trace: configuration, pid file or socket."""
+        return [self._read(layout) for layout in self._directory.all() if _leaves_a_trace(layout)]
+
+    def one(self, instance_id: str) -> InstanceStatus:
+        """Return the status of one instance.
+
+        :raises InstanceNotFound: there is no trace of it.
+        """
+        layout = self._directory.layout(instance_id)
+        if not _leaves_a_trace(layout):
+            raise InstanceNotFound(instance_id)
+        return self._read(layout)
+
+    def _read(self, layout: InstanceLayout) -> InstanceStatus:
+        try:
+            state = self._engine.status(layout).state
+        except AmphoraError:
+            state = ServiceState.FAILED
+        is_running = state is ServiceState.RUNNING
+        configuration = _readable(layout, prefer_running=is_running)
+        if configuration is None or configuration.main_frontend is None:
+            return InstanceStatus(layout.instance_id, InstanceState.ERROR, Protocol.TCP)
+        kind = protocol(configuration.main_frontend)
+        if is_running:
+            rows = _statistics(layout)
+            condition = InstanceState.RUNNING if _is_open(configuration, rows) else InstanceState.ERROR
+            return InstanceStatus(layout.instance_id, condition, kind, pool_health(rows, configuration))
+        stopped = state in (ServiceState.ABSENT, ServiceState.STOPPED)
+        condition = InstanceState.STOPPED if stopped else InstanceState.ERROR
+        return InstanceStatus(layout.instance_id, condition, kind, pool_health_when_stopped(configuration))
+
+
+def _leaves_a_trace(layout: InstanceLayout) -> bool:
+    return any(path.exists() for path in (layout.stored, layout.pid_file, layout.stats_socket))
+
+
+def _readable(layout: InstanceLayout, *, prefer_running: bool) -> Configuration | None:
+    paths = (layout.running, layout.stored) if prefer_running else (layout.stored,)
+    for path in paths:
+        try:
+            data = files.read_if_present(path)
+            if data is not None:
+                return parse(data)
+        except InvalidConfiguration:
+            return None
+    return None
+
+
+def _statistics(layout: InstanceLayout) -> tuple[StatRow, ...]:
+    try:
+        return StatsSocket(layout.stats_socket, _STATS_TIMEOUT).statistics()
+    except AmphoraError:
+        return ()
+
+
+def _is_open(configuration: Configuration, rows: tuple[StatRow, ...]) -> bool:
+    serving = {row.proxy for row in rows if row.is_frontend and row.status in _SERVING}
+    return configuration.expected_frontends() <= serving

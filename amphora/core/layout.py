@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the files of an instance are, and what each of them means."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from amphora.errors import ConfigurationError
+from amphora.system import files
+
+_INSTANCE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+#: Longest socket path haproxy can bind: it binds a temporary name beside it first (unix(7): 108 bytes).
+_LONGEST_SOCKET_PATH = 97
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceLayout:
+    """The files of one instance, below ``base_path/<instance id>/``.
+
+    :ivar instance_id: canonical UUID.
+    """
+
+    base_path: Path
+    instance_id: str
+
+    @property
+    def directory(self) -> Path:
+        """Holds everything of this instance but its certificates."""
+        return self.base_path / self.instance_id
+
+    @property
+    def stored(self) -> Path:
+        """The configuration as uploaded, byte for byte; it takes effect with the next start or reload."""
+        return self.directory / "haproxy.cfg"
+
+    @property
+    def running(self) -> Path:
+        """What the service is started from: proven, except while a start or reload is under way."""
+        return self.directory / "running.cfg"
+
+    @property
+    def proven(self) -> Path:
+        """The last configuration that was seen to run."""
+        return self.directory / "proven.cfg"
+
+    @property
+    def overlay(self) -> Path:
+        """Our own second configuration file."""
+        return self.directory / "agent.cfg"
+
+    @property
+    def staged(self) -> Path:
+        """A configuration that is being checked."""
+        return self.directory / "haproxy.cfg.new"
+
+    @property
+    def staged_overlay(self) -> Path:
+        """The overlay of the staged configuration."""
+        return self.directory / "agent.cfg.new"
+
+    @property
+    def under_way(self) -> Path:
+        """Exists from before the running configuration is swapped until its outcome is settled."""
+        return self.directory / "apply-under-way"
+
+    @property
+    def pid_file(self) -> Path:
+        """Written by haproxy's master process."""
+        return self.directory / f"{self.instance_id}.pid"
+
+    @property
+    def stats_socket(self) -> Path:
+        """Our stats socket, bound by the worker."""
+        return self.directory / "agent.sock"
+
+    @property
+    def master_socket(self) -> Path:
+        """The master process's own socket."""
+        return self.directory / "master.sock"
+
+    @property
+    def service_name(self) -> str:
+        """Name of the service that runs this instance."""
+        return f"haproxy-{self.instance_id}"
+
+
+class InstanceDirectory:
+    """All instances below one base path."""
+
+    def __init__(self, base_path: Path) -> None:
+        self._base_path = base_path
+
+    def layout(self, instance_id: str) -> InstanceLayout:
+        """Return the layout of an instance, whether it exists or not."""
+        return InstanceLayout(self._base_path, instance_id)
+
+    def all(self) -> list[InstanceLayout]:
+        """Return the layout of every instance of which anything is stored, sorted by id.
+
+        :raises StorageError: the base path cannot be read.
+        """
+        names = files.subdirectories(self._base_path)
+        return [self.layout(name) for name in names if _INSTANCE_ID.fullmatch(name)]
+
+    def prepare(self) -> None:
+        """Make the base path and remove from it what interrupted writes left. Called once, at start.
+
+        :raises ConfigurationError: socket paths below this base path would be too long.
+        :raises StorageError: it cannot be made or written.
+        """
+        longest = len(str(self.layout("0" * 36).master_socket))
+        if longest > _LONGEST_SOCKET_PATH:
+            raise ConfigurationError(
+                f"[haproxy_amphora] base_path: {self._base_path} is {longest - _LONGEST_SOCKET_PATH} "
+                f"characters too long for the paths of haproxy's sockets"
+            )
+        files.ensure_directory(self._base_path)
+        files.sweep_temporaries(self._base_path)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sockets that wait for others, and who holds them (proc(5), proc_pid_net(5), unix(7))."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from amphora.system.processes import PROC, process_ids
+
+_FIELDS = 10
+_LOCAL, _STATE, _UID, _INODE = 1, 3, 7, 9
+_IPV4_HEX_LENGTH, _IPV6_HEX_LENGTH = 8, 32
+
+
+class Transport(Enum):
+    """A transport protocol, by the name of its table below ``/proc/PID/net``."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+#: State of a socket that takes connections (TCP) or datagrams from anybody (UDP).
+_WAITING = {Transport.TCP: "0A", Transport.UDP: "07"}
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningSocket:
+    """A socket that waits for peers.
+
+    :ivar address: IPv4 where the socket is an IPv6 one on a mapped address.
+    :ivar inode: its number, unique on this machine across network namespaces.
+    :ivar uid: of the user who made it.
+    """
+
+    address: IPv4Address | IPv6Address
+    port: int
+    inode: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SocketHolder:
+    """A process that holds a socket."""
+
+    pid: int
+    name: str
+
+
+def listening_sockets(transport: Transport, process: str = "thread-self") -> list[ListeningSocket]:
+    """Return the listening sockets of a process's network namespace; none where the kernel lists none.
+
+    :param process: a process id, or ``thread-self``: unlike ``self`` that is true inside
+        :func:`amphora.system.namespaces.call_inside`, where only the calling thread has moved.
+    """
+    found: list[ListeningSocket] = []
+    for table in (transport.value, f"{transport.value}6"):
+        with contextlib.suppress(OSError), open(PROC / process / "net" / table, encoding="ascii") as lines:
+            found.extend(parse_socket_table(lines, transport))
+    return found
+
+
+def parse_socket_table(lines: Iterable[str], transport: Transport) -> Iterator[ListeningSocket]:
+    """Yield the listening sockets of ``/proc/PID/net/tcp`` and its kin; odd lines are passed over.
+
+    The kernel lists listening TCP sockets before all others. Reading stops after them, because a busy
+    load balancer has tens of thousands of others.
+    """
+    for line in lines:
+        fields = line.split()
+        if len(fields) < _FIELDS or not fields[0].endswith(":"):
+            continue
+        if fields[_STATE] == _WAITING[transport]:
+            with contextlib.suppress(ValueError):
+                yield _listening_socket(fields)
+        elif transport is Transport.TCP:
+            return
+
+
+def socket_inodes(pid: int, among: Collection[int] | None = None) -> frozenset[int]:
+    """Return the inodes of the sockets a process holds; none when it has ended or is not ours to see.
+
+    :param among: look for these only, and stop once all are found.
+    """
+    found: set[int] = set()
+    directory = PROC / str(pid) / "fd"
+    try:
+        descriptors = sorted(os.listdir(directory), key=int)
+    except OSError:
+        return frozenset()
+    for descriptor in descriptors:
+        if among is not None and len(found) == len(among):
+            break
+        inode = _inode(directory / descriptor)
+        if inode is not None and (among is None or inode in among):
+            found.add(inode)
+    return frozenset(found)
+
+
+def find_holder(inodes: Collection[int]) -> SocketHolder | None:
+    """Return the first process found to hold one of these sockets, or None if none can be seen."""
+    for pid in process_ids():
+        if inodes and socket_inodes(pid, inodes):
+            return SocketHolder(pid, process_name(pid))
+    return None
+
+
+def process_name(pid: int) -> str:
+    """Return the short name of a process (``/proc/PID/comm``), or ``?`` when it has ended."""
+    try:
+        return (PROC / str(pid) / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return "?"
+
+
+def unix_listener(address: Path | bytes, timeout: float = 1.0) -> int | None:
+    """Return the id of the process that listens on a UNIX stream socket, or None if none is known to.
+
+    It connects and closes at once, since the kernel tells the listener's id to nobody but a peer. The
+    id is that of the process that called listen(2), which may have ended; 0 if it cannot be seen.
+
+    :param address: a path, or the bytes of an abstract address, which begin with NUL.
+    :param timeout: seconds.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+            probe.settimeout(timeout)
+            probe.connect(str(address) if isinstance(address, Path) else address)
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    except OSError:
+        return None
+    return int(struct.unpack("3i", credentials)[0])
+
+
+def _listening_socket(fields: list[str]) -> ListeningSocket:
+    address, _, port = fields[_LOCAL].partition(":")
+    return ListeningSocket(_address(address), int(port, 16), int(fields[_INODE]), int(fields[_UID]))
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    # Words of 32 bits, each printed as the machine's own byte order has it.
+    raw = b"".join(struct.pack("=I", int(text[at : at + 8], 16)) for at in range(0, len(text), 8))
+    if len(text) == _IPV4_HEX_LENGTH:
+        return IPv4Address(raw)
+    if len(text) != _IPV6_HEX_LENGTH:
+        raise ValueError(text)
+    address = IPv6Address(raw)
+    return address.ipv4_mapped or address
+
+
+def _inode(link: Path) -> int | None:
+    try:
+        target = os.readlink(link)
+    except OSError:
+        return None
+    number = target.removeprefix("socket:[").removesuffix("]")
+    return int(number) if number != target and number.isdigit() else None

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures for every kind of test."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def short_dir():
+    """A directory whose path is short enough for Unix sockets in it, which pytest's own is not."""
+    directory = Path(tempfile.mkdtemp(prefix="amp-", dir="/tmp"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real core over a fake process manager and an engine that runs no haproxy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from amphora.core.apply import Applier
+from amphora.core.certificates import Certificates
+from amphora.core.engine import EngineSettings, HaproxyEngine
+from amphora.core.instance_status import StatusReader
+from amphora.core.instances import Instances
+from amphora.core.layout import InstanceDirectory
+from amphora.core.locks import InstanceLocks
+from amphora.core.node import Node
+from amphora.core.services import CoreServices
+from amphora.drivers.cert_store.base import CertStore
+from amphora.errors import InvalidConfiguration
+from amphora.haproxy.overlay import OverlaySettings
+from amphora.haproxy.program import HaproxyProgram, HaproxyVersion
+from amphora.haproxy.proof import Evidence
+from amphora.system import files
+from amphora.system.command import CommandRunner
+from amphora.testing.fake_process_manager import FakeProcessManager
+
+AMPHORA_ID = "6e2bc8a0-2548-4fb7-a5f0-fb1ef4a696ce"
+
+
+class FakeProgram(HaproxyProgram):
+    """Refuses configurations that hold the word BAD_LINE, as haproxy would."""
+
+    def __init__(self):
+        super().__init__(Path("/usr/sbin/haproxy"), CommandRunner())
+
+    def version(self):
+        return self.refresh()
+
+    def refresh(self):
+        return HaproxyVersion("2.6.12-1", (2, 6, 12), frozenset({"SYSTEMD"}))
+
+    def check(self, files: Sequence[Path], **_kwargs):
+        for number, line in enumerate(files[0].read_text().splitlines(), 1):
+            if "BAD_LINE" in line:
+                raise InvalidConfiguration(
+                    f"[ALERT] parsing [haproxy.cfg:{number}]: unknown keyword 'BAD_LINE'"
+                )
+        return "Configuration file is valid"
+
+
+class FakeEngine(HaproxyEngine):
+    """Does every step on files and on the process manager, and proves nothing.
+
+    ``fail_at`` maps the name of a step to errors it raises, one for each call, after calling
+    ``before_failure``; ``steps`` notes the steps in order.
+    """
+
+    def __init__(self, services, namespace=""):
+        super().__init__(
+            FakeProgram(),
+            services,
+            CommandRunner(),
+            EngineSettings(namespace, 5.0, OverlaySettings(Path())),
+        )
+        self.fail_at = {}
+        self.steps = []
+        self.before_failure = lambda: None
+
+    def _step(self, name):
+        self.steps.append(name)
+        if self.fail_at.get(name):
+            self.before_failure()
+            raise self.fail_at[name].pop(0)
+
+    def stage(self, layout, data):
+        self._step("stage")
+        return super().stage(layout, data)
+
+    def preflight(self, layout, configuration):
+        self._step("preflight")
+
+    def swap(self, layout):
+        self._step("swap")
+        super().swap(layout)
+
+    def restore_files(self, layout):
+        self._step("restore_files")
+        return super().restore_files(layout)
+
+    def start(self, layout, configuration):
+        self._services.install(self._spec(layout))
+        self._services.start(layout.service_name)
+        self._step("start")
+        return self._evidence(layout)
+
+    def reload(self, layout, configuration):
+        self._services.reload(layout.service_name)
+        self._step("reload")
+        return self._evidence(layout)
+
+    def _evidence(self, layout):
+        return Evidence(self.status(layout).pid, 2, 1, (), 0.01)
+
+
+class MemoryCertStore(CertStore):
+    """A dictionary that keeps the contract."""
+
+    def __init__(self):
+        self.files = {}
+
+    @classmethod
+    def create(cls, _context):
+        return cls()
+
+    def check_available(self):
+        pass
+
+    def directory(self, instance_id):
+        return Path("/memory") / instance_id
+
+    def put(self, instance_id, filename, data):
+        self.files[instance_id, filename] = data
+
+    def digest(self, instance_id, filename):
+        data = self.files.get((instance_id, filename))
+        return None if data is None else hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+    def delete(self, instance_id, filename):
+        return self.files.pop((instance_id, filename), None) is not None
+
+    def delete_all(self, instance_id):
+        self.files = {key: data for key, data in self.files.items() if key[0] != instance_id}
+
+    def recover(self):
+        pass
+
+
+class CoreRig:
+    """A core on a directory, and the fakes below it."""
+
+    def __init__(self, base_path: Path) -> None:
+        self.processes = FakeProcessManager()
+        self.cert_store = MemoryCertStore()
+        self.engine = FakeEngine(self.processes)
+        self.directory = InstanceDirectory(base_path)
+        files.ensure_directory(base_path)
+        locks = InstanceLocks(patience=10.0)
+        self.instances = Instances(self.directory, self.engine, Applier(self.engine), self.cert_store, locks)
+        self.services = CoreServices(
+            instances=self.instances,
+            status=StatusReader(self.directory, self.engine),
+            certificates=Certificates(self.cert_store, self.instances, locks),
+            node=Node(AMPHORA_ID, FakeProgram()),
+        )

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from amphora.conf import load
+from amphora.errors import ConfigurationError
+
+# What a controller of today writes, its quirks included: an empty first line, and options in groups
+# or by names that this agent does not read.
+FROM_CONTROLLER = """
+[DEFAULT]
+debug = False
+use_syslog = True
+syslog_log_facility = LOG_LOCAL1
+
+[haproxy_amphora]
+base_cert_dir = /var/lib/octavia/certs
+base_path = /var/lib/octavia
+bind_host = ::
+bind_port = 9443
+haproxy_cmd = /usr/sbin/haproxy
+user_log_facility = 0
+administrative_log_facility = 1
+
+[health_manager]
+controller_ip_port_list = 192.0.2.10:5555, [2001:db8::1]:5555
+heartbeat_interval = 10
+heartbeat_key = insecure
+
+[amphora_agent]
+agent_server_ca = /etc/octavia/certs/client_ca.pem
+agent_server_cert = /etc/octavia/certs/server.pem
+agent_request_read_timeout = 180
+amphora_id = 0d1c1f05-5cf7-4c5c-8b6c-5b1f9d3a2d42
+amphora_udp_driver = keepalived_lvs
+agent_tls_protocol = TLSv1.2
+
+[controller_worker]
+loadbalancer_topology = SINGLE
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    path = tmp_path / "amphora-agent.conf"
+
+    def read_text(text, *arguments):
+        path.write_text(text)
+        return load.load(["--config-file", str(path), *arguments], "1.2.3")
+
+    read_text.path = path
+    return read_text
+
+
+def test_a_controllers_file_works_unchanged(read):
+    conf = read(FROM_CONTROLLER)
+    assert conf.haproxy_amphora.bind_port == 9443
+    assert conf.health_manager.controller_ip_port_list == ["192.0.2.10:5555", "[2001:db8::1]:5555"]
+    assert conf.amphora_agent.amphora_id.startswith("0d1c1f05")
+    assert conf.drivers.process_manager == "auto"
+    assert conf.drivers.cert_store == "tmpfs"
+    assert conf.network.namespace == "amphora-haproxy"
+
+
+def test_unknown_options_are_named_and_known_ones_are_not(read):
+    conf = read(FROM_CONTROLLER)
+    assert list(load.unknown_options(conf)) == [
+        f"{read.path}: [amphora_agent] amphora_udp_driver is not known to this release and is ignored"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[haproxy_amphora]\nbind_port = 99999", "[haproxy_amphora] bind_port: Should be less than"),
+        ("[haproxy_amphora]\nbind_port = http", "[haproxy_amphora] bind_port: invalid literal"),
+        (
+            "[haproxy_amphora]\nbind_host = nowhere",
+            "[haproxy_amphora] bind_host: nowhere is not IPv4 or IPv6",
+        ),
+        ("[amphora_agent]\nagent_tls_protocol = TLSv9", "[amphora_agent] agent_tls_protocol:"),
+        (
+            "[health_manager]\nheartbeat_interval = 0",
+            "[health_manager] heartbeat_interval: Should be greater",
+        ),
+        ("[health_manager]\nheartbeat_key = a$b", "[health_manager] heartbeat_key:"),
+        ("[network]\nnamespace = a/b", "[network] namespace:"),
+        ("[controller_worker]\nloadbalancer_topology = X", "[controller_worker] loadbalancer_topology:"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_with_file_group_and_option(read, text, sentence):
+    with pytest.raises(ConfigurationError) as caught:
+        read(text)
+    message = str(caught.value)
+    assert message.startswith(f"{read.path}: {sentence}")
+    assert "\n" not in message
+
+
+def test_a_key_that_cannot_be_read_is_not_printed(read):
+    with pytest.raises(ConfigurationError) as caught:
+        read("[health_manager]\nheartbeat_key = topsecret$nothing")
+    assert "topsecret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["no section\n", "[broken\n", "[a]\nno value\n"])
+def test_a_file_that_is_no_configuration_is_one_sentence(read, text):
+    with pytest.raises(ConfigurationError) as caught:
+        read(text)
+    assert str(read.path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="none.conf"):
+        load.load(["--config-file", str(tmp_path / "none.conf")], "1")
+
+
+def test_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as caught:
+        load.load(["--version"], "1.2.3")
+    assert caught.value.code == 0
+    assert "1.2.3" in capsys.readouterr().out
+
+
+def test_changes_that_need_a_restart_are_told_apart(read):
+    old = read(FROM_CONTROLLER)
+    new = read(FROM_CONTROLLER.replace("9443", "9444").replace("server.pem", "other.pem"))
+    assert list(load.changes_needing_restart(old, new)) == ["[haproxy_amphora] bind_port"]

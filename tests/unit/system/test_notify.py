@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from amphora.system import notify
+
+
+@pytest.fixture
+def channel(monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="amp-", dir="/tmp") as directory:
+        path = Path(directory) / "notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(str(path))
+            receiver.settimeout(5)
+            monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+            yield receiver
+
+
+def test_ready_and_stopping_are_sent_as_the_manual_says(channel):
+    notify.notify_ready()
+    assert channel.recv(100) == b"READY=1"
+    notify.notify_stopping()
+    assert channel.recv(100) == b"STOPPING=1"
+
+
+def test_reloading_carries_the_monotonic_time(channel):
+    notify.notify_reloading()
+    first, second = channel.recv(100).decode().split("\n")
+    assert first == "RELOADING=1"
+    assert second.startswith("MONOTONIC_USEC=")
+    assert int(second.partition("=")[2]) > 0
+
+
+def test_without_a_manager_nothing_happens(monkeypatch):
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify.notify_ready()
+
+
+def test_a_manager_that_went_away_does_no_harm(monkeypatch, tmp_path):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
+    notify.notify_ready()
