@@ -100,11 +100,12 @@ def compose(conf: cfg.ConfigOpts) -> Composition:
 
     :raises StartupError: a driver cannot be loaded or used.
     """
+    directory = InstanceDirectory(Path(conf.haproxy_amphora.base_path))
+    directory.check_path()
     runner = CommandRunner()
     drivers = _load_drivers(conf, runner)
     haproxy = HaproxyProgram(Path(conf.haproxy_amphora.haproxy_cmd), runner)
     engine = HaproxyEngine(haproxy, drivers.process_manager, runner, _engine_settings(conf))
-    directory = InstanceDirectory(Path(conf.haproxy_amphora.base_path))
     locks = InstanceLocks()
     instances = Instances(directory, engine, Applier(engine), drivers.cert_store, locks)
     core = CoreServices(

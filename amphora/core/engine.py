@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from amphora.core.layout import InstanceLayout
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.errors import OperationFailed
+from amphora.errors import InvalidConfiguration, OperationFailed
 from amphora.haproxy.configuration import Configuration, parse
 from amphora.haproxy.master import MasterSocket
 from amphora.haproxy.overlay import OverlaySettings, render_overlay
@@ -66,6 +66,9 @@ class HaproxyEngine:
         :raises InvalidConfiguration: haproxy's output, or why it cannot be read; nothing stays staged.
         """
         configuration = parse(data)
+        if not configuration.frontends:
+            # haproxy would accept it, as our own stats socket is something to listen on.
+            raise InvalidConfiguration("The configuration has no frontend, so it would carry no traffic")
         files.write_atomically(layout.staged, data)
         files.write_atomically(layout.staged_overlay, self._overlay(layout, configuration))
         try:
@@ -75,7 +78,7 @@ class HaproxyEngine:
                 str(layout.staged_overlay): layout.overlay.name,
             }
             output = self._program.check(
-                (layout.staged, layout.staged_overlay),
+                (layout.staged_overlay, layout.staged),
                 namespace=self._settings.namespace,
                 timeout=_CHECK_TIMEOUT,
                 names=names,
@@ -175,7 +178,8 @@ class HaproxyEngine:
         )
 
     def _spec(self, layout: InstanceLayout) -> ServiceSpec:
-        both = (layout.running, layout.overlay)
+        # "log global" copies only the targets known at its line, so ours come first.
+        both = (layout.overlay, layout.running)
         return ServiceSpec(
             name=layout.service_name,
             description=f"haproxy of {layout.instance_id}",

@@ -10,14 +10,11 @@ from amphora.core.layout import InstanceDirectory, InstanceLayout
 from amphora.errors import AmphoraError, InstanceNotFound, InvalidConfiguration
 from amphora.haproxy.configuration import Configuration, parse, protocol
 from amphora.haproxy.health import PoolHealth, pool_health, pool_health_when_stopped
-from amphora.haproxy.stats import StatRow, StatsSocket
+from amphora.haproxy.stats import StatRow, StatsSocket, open_frontends
 from amphora.models import InstanceState, Protocol, ServiceState
 from amphora.system import files
 
 _STATS_TIMEOUT = 1.0
-
-#: A full frontend serves as many clients as it may.
-_SERVING = ("OPEN", "FULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,8 @@ class StatusReader:
         kind = protocol(configuration.main_frontend)
         if is_running:
             rows = _statistics(layout)
-            condition = InstanceState.RUNNING if _is_open(configuration, rows) else InstanceState.ERROR
+            serves = configuration.expected_frontends() <= open_frontends(rows)
+            condition = InstanceState.RUNNING if serves else InstanceState.ERROR
             return InstanceStatus(layout.instance_id, condition, kind, pool_health(rows, configuration))
         stopped = state in (ServiceState.ABSENT, ServiceState.STOPPED)
         condition = InstanceState.STOPPED if stopped else InstanceState.ERROR
@@ -94,8 +92,3 @@ def _statistics(layout: InstanceLayout) -> tuple[StatRow, ...]:
         return StatsSocket(layout.stats_socket, _STATS_TIMEOUT).statistics()
     except AmphoraError:
         return ()
-
-
-def _is_open(configuration: Configuration, rows: tuple[StatRow, ...]) -> bool:
-    serving = {row.proxy for row in rows if row.is_frontend and row.status in _SERVING}
-    return configuration.expected_frontends() <= serving

@@ -105,17 +105,22 @@ class InstanceDirectory:
         names = files.subdirectories(self._base_path)
         return [self.layout(name) for name in names if _INSTANCE_ID.fullmatch(name)]
 
+    def check_path(self) -> None:
+        """Return if the kernel can take the paths of sockets below this base path.
+
+        :raises ConfigurationError: it cannot, and by how much the path is too long.
+        """
+        excess = len(str(self.layout("0" * 36).master_socket)) - _LONGEST_SOCKET_PATH
+        if excess > 0:
+            raise ConfigurationError(
+                f"[haproxy_amphora] base_path: {self._base_path} is {excess} characters too long for the "
+                f"paths of haproxy's sockets"
+            )
+
     def prepare(self) -> None:
         """Make the base path and remove from it what interrupted writes left. Called once, at start.
 
-        :raises ConfigurationError: socket paths below this base path would be too long.
         :raises StorageError: it cannot be made or written.
         """
-        longest = len(str(self.layout("0" * 36).master_socket))
-        if longest > _LONGEST_SOCKET_PATH:
-            raise ConfigurationError(
-                f"[haproxy_amphora] base_path: {self._base_path} is {longest - _LONGEST_SOCKET_PATH} "
-                f"characters too long for the paths of haproxy's sockets"
-            )
         files.ensure_directory(self._base_path)
         files.sweep_temporaries(self._base_path)

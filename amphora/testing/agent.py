@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ Options = Mapping[str, Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the agent answered."""
+    """What the agent answered.
+
+    :ivar headers: by name in any case.
+    """
 
     status: int
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes
 
     @property
@@ -159,7 +163,7 @@ class AgentProcess:
                 method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
             )
             response = connection.getresponse()
-            return Answer(response.status, dict(response.headers), response.read())
+            return Answer(response.status, response.headers, response.read())
 
     def upload(self, listener_id: str, configuration: bytes) -> Answer:
         """Upload a listener's configuration by API v0.1."""

@@ -90,6 +90,7 @@ def test_certificate_names_of_the_right_form(client, pki, name):
         (b"", "body is empty"),
         (b"frontend \xff\xfe\n", "UTF-8"),
         (b"frontend x\x00\n", "NUL"),
+        (b"global\n    daemon\n", "no frontend"),
     ],
 )
 def test_configurations_that_are_no_text(client, body, words):

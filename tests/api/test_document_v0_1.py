@@ -82,7 +82,7 @@ def test_upload_of_an_invalid_configuration(client):
 
 
 def test_an_invalid_first_upload_leaves_no_listener(client, rig):
-    assert client.upload(b"BAD_LINE\n").status_int == 400
+    assert client.upload(b"frontend x\nBAD_LINE\n").status_int == 400
     assert client.do("GET", LISTENERS).json == []
     assert not rig.directory.layout(LISTENER).directory.exists()
 

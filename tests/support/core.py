@@ -41,7 +41,7 @@ class FakeProgram(HaproxyProgram):
         return HaproxyVersion("2.6.12-1", (2, 6, 12), frozenset({"SYSTEMD"}))
 
     def check(self, files: Sequence[Path], **_kwargs):
-        for number, line in enumerate(files[0].read_text().splitlines(), 1):
+        for number, line in enumerate(files[-1].read_text().splitlines(), 1):
             if "BAD_LINE" in line:
                 raise InvalidConfiguration(
                     f"[ALERT] parsing [haproxy.cfg:{number}]: unknown keyword 'BAD_LINE'"

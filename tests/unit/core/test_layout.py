@@ -42,5 +42,4 @@ def test_prepare_makes_the_base_path_and_sweeps_it(short_dir):
 def test_a_base_path_too_long_for_sockets_is_refused_at_start(tmp_path):
     base = tmp_path / ("x" * 100)
     with pytest.raises(ConfigurationError, match="characters too long"):
-        InstanceDirectory(base).prepare()
-    assert not base.exists()
+        InstanceDirectory(base).check_path()

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The master process's own socket and its process list (management guide, ``show proc``)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from amphora.errors import ControlSocketError
+from amphora.haproxy.control_socket import ask
+
+#: Older versions have a column with the process's relative number, ``[was: N]`` for old workers.
+_PROCESS = re.compile(
+    r"(?P<pid>\d+)\s+(?P<kind>\S+)\s+(?P<relative>(?:\d+|-|\[was: \d+\])\s+)?"
+    r"(?P<reloads>\d+)(?:\s+\[failed: (?P<failed>\d+)\])?\s+"
+    r"(?P<uptime>\d+d\d+h\d+m\d+s)(?:\s+(?P<version>\S+))?\s*",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of a haproxy.
+
+    :ivar reloads: how many reloads it has lived through; 0 for a worker of the latest configuration.
+    """
+
+    pid: int
+    reloads: int
+
+
+@dataclass(frozen=True, slots=True)
+class MasterProcesses:
+    """All processes of a haproxy, as its master sees them.
+
+    :ivar failed: how many reloads have failed since the last good one; None from versions older than
+        2.6, where they may not be counted.
+    :ivar workers: those that serve.
+    :ivar old_workers: those that only finish what they have.
+    """
+
+    master: Process
+    failed: int | None
+    workers: tuple[Process, ...]
+    old_workers: tuple[Process, ...] = ()
+
+    def pids(self) -> frozenset[int]:
+        """Return the ids of all of them."""
+        return frozenset(process.pid for process in (self.master, *self.workers, *self.old_workers))
+
+
+class MasterSocket:
+    """Asks a master process. Each call is one connection.
+
+    :param timeout: seconds that one question may take in all.
+    """
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def processes(self) -> MasterProcesses:
+        """Return the process list. The master answers nothing while it reads a configuration.
+
+        :raises ControlSocketError: no usable answer in time.
+        """
+        answer = ask(self._path, "show proc", self._timeout)
+        try:
+            return parse_processes(answer)
+        except ValueError as error:
+            raise ControlSocketError(f"{self._path} answered 'show proc' oddly: {error}") from None
+
+
+def parse_processes(text: str) -> MasterProcesses:
+    """Read the answer to ``show proc``, of haproxy 2.0 or newer. Programs are passed over.
+
+    :raises ValueError: it is no such answer.
+    """
+    master: re.Match[str] | None = None
+    sections: dict[str, list[Process]] = {}
+    section: list[Process] = []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            section = sections.setdefault(line.lstrip("# ").rstrip(), [])
+        elif match := _PROCESS.fullmatch(line):
+            if match["kind"] == "master":
+                master = match
+            elif match["kind"] == "worker":
+                section.append(Process(int(match["pid"]), int(match["reloads"])))
+    if master is None:
+        raise ValueError(f"no master process in {text[:200]!r}")
+    return MasterProcesses(
+        master=Process(int(master["pid"]), int(master["reloads"])),
+        failed=None if master["failed"] is None else int(master["failed"]),
+        workers=tuple(sections.get("workers", ())),
+        old_workers=tuple(sections.get("old workers", ())),
+    )

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configuration file of our own that every haproxy gets before the uploaded one.
+
+haproxy reads several ``-f`` files as one, so the uploaded file stays as it came, byte for byte. Ours
+comes first, because ``log global`` takes the log targets known where it stands. Stats sockets add up,
+but a second ``user`` or ``group`` is an alert, so those come only where the upload has none (all
+measured on 2.6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from amphora.haproxy.configuration import Configuration
+from amphora.haproxy.lines import quote
+
+
+@dataclass(frozen=True, slots=True)
+class OverlaySettings:
+    """What we add to an uploaded configuration.
+
+    :ivar stats_socket: where our own stats socket is to be; at most 97 bytes, because haproxy binds a
+        longer temporary name first.
+    :ivar log_target: syslog socket path or ``address:port``, used where the upload has no log target
+        of its own; empty for none. A path cannot be reached from a ``chroot`` of the upload's.
+    :ivar user_log_facility: *n* of ``local<n>``, for traffic.
+    :ivar administrative_log_facility: *n* of ``local<n>``, for what haproxy says of itself.
+    :ivar user: to run as where the upload names none, or None. Only root may change its user, so
+        leave it None elsewhere.
+    :ivar group: likewise.
+    """
+
+    stats_socket: Path
+    log_target: str = ""
+    user_log_facility: int = 0
+    administrative_log_facility: int = 1
+    user: str | None = None
+    group: str | None = None
+
+
+def render_overlay(configuration: Configuration, settings: OverlaySettings) -> bytes:
+    """Return our file for one uploaded configuration; the same input gives the same bytes."""
+    lines = [
+        "# Written by amphora-agent, read before the uploaded configuration. Changes made here are lost.",
+        "global",
+        # Mode 600 before haproxy gives up root: the socket can do anything to the process.
+        f"    stats socket {quote(str(settings.stats_socket))} mode 600 level admin expose-fd listeners",
+    ]
+    out_of_reach = configuration.sets_chroot and settings.log_target.startswith("/")
+    if settings.log_target and not configuration.log_targets and not out_of_reach:
+        target = quote(settings.log_target)
+        lines.append(f"    log {target} local{settings.user_log_facility}")
+        lines.append(f"    log {target} local{settings.administrative_log_facility} notice")
+    if settings.user and not configuration.sets_user:
+        lines.append(f"    user {quote(settings.user)}")
+    if settings.group and not configuration.sets_group:
+        lines.append(f"    group {quote(settings.group)}")
+    return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proves that a start or a reload has taken effect.
+
+A reload signal has no answer, and process managers report success even when haproxy has refused the
+new configuration. What can be trusted on 2.6 is the master's process list: its count of reloads rises
+once it has loaded the configuration or given up, its count of failures tells which, and a worker with
+a new process id serves. A refusal for a taken address shows after about two seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from amphora.errors import ControlSocketError, ProofFailed, ReloadRefused
+from amphora.haproxy.configuration import Configuration
+from amphora.haproxy.master import MasterProcesses, MasterSocket
+from amphora.haproxy.stats import StatsSocket, open_frontends
+
+_T = TypeVar("_T")
+
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What ran before a reload.
+
+    :ivar pids: of the master and all its workers.
+    """
+
+    master_pid: int
+    reloads: int
+    pids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen to run.
+
+    :ivar reloads: of the master since it was started.
+    :ivar frontends: those seen open, sorted.
+    :ivar seconds: from the call to the proof.
+    """
+
+    master_pid: int
+    worker_pid: int
+    reloads: int
+    frontends: tuple[str, ...]
+    seconds: float
+
+
+class _NotYetError(Exception):
+    """What is still missing; only ever seen by the polling loop."""
+
+
+def snapshot(master: MasterSocket) -> Generation | None:
+    """Return what runs now, to be told from what runs after a reload; None without an answer."""
+    try:
+        processes = master.processes()
+    except ControlSocketError:
+        return None
+    return Generation(processes.master.pid, processes.master.reloads, processes.pids())
+
+
+def prove_start(
+    master: MasterSocket,
+    stats: StatsSocket,
+    configuration: Configuration,
+    deadline: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Evidence:
+    """Wait until a started haproxy serves all frontends of a configuration.
+
+    :param deadline: by ``clock``; the sockets' own time limits may be added to it once.
+    :raises ProofFailed: it does not by then; the details say what was missing last.
+    """
+    return _Prover(master, stats, configuration, None).wait(deadline, clock, sleep)
+
+
+def prove_reload(
+    before: Generation,
+    master: MasterSocket,
+    stats: StatsSocket,
+    configuration: Configuration,
+    deadline: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Evidence:
+    """Wait until a new worker serves all frontends of a configuration after a reload signal.
+
+    A master with another process id than before was restarted and has read the same files, so it
+    counts as well.
+
+    :param deadline: by ``clock``; the sockets' own time limits may be added to it once.
+    :raises ReloadRefused: the master could not load it; the former worker goes on.
+    :raises ProofFailed: neither showed by then; the details say what was missing last.
+    """
+    return _Prover(master, stats, configuration, before).wait(deadline, clock, sleep)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prover:
+    master: MasterSocket
+    stats: StatsSocket
+    configuration: Configuration
+    before: Generation | None
+
+    def wait(self, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> Evidence:
+        began = clock()
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                processes = self._reloaded()
+                worker = self._serving_worker(processes)
+                frontends = self._open_frontends()
+            except _NotYetError as missing:
+                left = deadline - clock()
+                if left <= 0:
+                    raise ProofFailed(f"haproxy could not be seen to serve in time: {missing}") from missing
+                sleep(min(pause, left))
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            master = processes.master
+            return Evidence(master.pid, worker, master.reloads, frontends, clock() - began)
+
+    def _reloaded(self) -> MasterProcesses:
+        processes, before = _asked(self.master.processes), self.before
+        if before is None or processes.master.pid != before.master_pid:
+            return processes
+        if processes.master.reloads <= before.reloads:
+            raise _NotYetError(f"master process {before.master_pid} has not taken up the reload")
+        renewed = any(worker.pid not in before.pids for worker in processes.workers)
+        if processes.failed or (processes.failed is None and not renewed):
+            kept = ", ".join(str(worker.pid) for worker in processes.workers) or "none"
+            raise ReloadRefused(
+                f"haproxy (master process {before.master_pid}) could not load the new configuration; "
+                f"it goes on with worker {kept}"
+            )
+        return processes
+
+    def _serving_worker(self, processes: MasterProcesses) -> int:
+        former = self.before.pids if self.before else frozenset()
+        fresh = {worker.pid for worker in processes.workers} - former
+        if not fresh:
+            raise _NotYetError(f"master process {processes.master.pid} has no new worker")
+        answering = _asked(self.stats.worker_pid)
+        if answering not in fresh:
+            raise _NotYetError(f"process {answering} still answers on the stats socket")
+        return answering
+
+    def _open_frontends(self) -> tuple[str, ...]:
+        serving = open_frontends(_asked(self.stats.statistics))
+        if closed := self.configuration.expected_frontends() - serving:
+            raise _NotYetError(f"not open: frontend {', '.join(sorted(closed))}")
+        return tuple(sorted(serving))
+
+
+def _asked(question: Callable[[], _T]) -> _T:
+    try:
+        return question()
+    except ControlSocketError as error:
+        # The sockets are away for some milliseconds while haproxy executes itself anew.
+        raise _NotYetError(error.details) from error

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reloads under load, and reloads that cannot work."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from amphora.testing.agent import free_port
+from tests.support.listeners import configuration, listener_id
+from tests.support.traffic import Load, request_once
+
+ONE = listener_id(1)
+
+
+def start(agent, listener, *arguments):
+    assert agent.upload(listener, configuration(listener, *arguments)).status == 201
+    answer = agent.act(listener, "start")
+    assert answer.status == 202, answer.json
+    return answer
+
+
+def test_twenty_reloads_under_load_fail_no_request(agent, member):
+    port = free_port()
+    start(agent, ONE, [f"127.0.0.1:{port}"], member.port)
+    with Load(port) as load:
+        for number in range(20):
+            changed = configuration(ONE, [f"127.0.0.1:{port}"], member.port, comment=f"version {number}")
+            assert agent.upload(ONE, changed).status == 201
+            answer = agent.act(ONE, "reload")
+            assert answer.status == 202, answer.json
+            load.wait_for(20)
+    print(f"{load.good} requests answered during 20 reloads")
+    assert load.failures == []
+    assert load.good >= 400
+
+
+def test_a_bind_that_is_taken_is_found_before_the_process_is_signalled(agent, member):
+    port, other = free_port(), free_port()
+    start(agent, ONE, [f"127.0.0.1:{port}", f"127.0.0.1:{other}"], member.port)
+    proven = agent.call("GET", f"/v0.1/listeners/{ONE}/haproxy").body
+    with socket.create_server(("127.0.0.1", 0)) as taken, Load(port, other) as load:
+        taken_port = taken.getsockname()[1]
+        binds = [f"127.0.0.1:{each}" for each in (port, other, taken_port)]
+        assert agent.upload(ONE, configuration(ONE, binds, member.port)).status == 201
+        answer = agent.act(ONE, "reload")
+        load.wait_for(100)
+    assert answer.status == 500
+    assert answer.json["message"] == "Error reloading haproxy"
+    assert f"127.0.0.1:{taken_port}" in answer.json["details"]
+    assert "in use by" in answer.json["details"]
+    assert "No process was touched" in answer.json["details"]
+    assert load.failures == []
+    assert agent.call("GET", f"/v0.1/listeners/{ONE}/haproxy").body == proven
+    assert (agent.base_path / ONE / "haproxy.cfg").read_bytes() == proven
+    assert agent.call("GET", f"/v0.1/listeners/{ONE}").json["status"] == "ACTIVE"
+
+
+def test_after_a_refused_reload_the_next_good_one_works(agent, member):
+    port, second = free_port(), free_port()
+    start(agent, ONE, [f"127.0.0.1:{port}"], member.port)
+    with socket.create_server(("127.0.0.1", second)):
+        agent.upload(ONE, configuration(ONE, [f"127.0.0.1:{port}", f"127.0.0.1:{second}"], member.port))
+        assert agent.act(ONE, "reload").status == 500
+    agent.upload(ONE, configuration(ONE, [f"127.0.0.1:{port}", f"127.0.0.1:{second}"], member.port))
+    assert agent.act(ONE, "reload").status == 202
+    assert request_once(second) is None
+
+
+def test_two_listeners_cannot_share_a_port(agent, member):
+    port = free_port()
+    start(agent, ONE, [f"127.0.0.1:{port}"], member.port)
+    two = listener_id(2)
+    agent.upload(two, configuration(two, [f"127.0.0.1:{port}"], member.port))
+    answer = agent.act(two, "start")
+    assert answer.status == 500
+    assert "in use by haproxy" in answer.json["details"]
+
+
+def test_a_first_start_that_cannot_bind_leaves_the_upload_and_no_process(agent, member):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        body = configuration(ONE, [f"127.0.0.1:{taken.getsockname()[1]}"], member.port)
+        agent.upload(ONE, body)
+        answer = agent.act(ONE, "start")
+    assert (answer.status, answer.json["message"]) == (500, "Error starting haproxy")
+    assert agent.call("GET", f"/v0.1/listeners/{ONE}/haproxy").body == body
+    assert agent.call("GET", f"/v0.1/listeners/{ONE}").json["status"] == "STOPPED"
+    assert agent.act(ONE, "start").status == 202, "the port is free again"
+
+
+def test_reads_do_not_wait_for_a_change_and_other_listeners_change_meanwhile(agent, member):
+    """A reload of a haproxy whose master is frozen takes its whole time limit."""
+    import os
+    import signal
+
+    port, other_port, two = free_port(), free_port(), listener_id(2)
+    start(agent, ONE, [f"127.0.0.1:{port}"], member.port)
+    master = int((agent.base_path / ONE / f"{ONE}.pid").read_text().split()[0])
+    slow = threading.Thread(target=agent.act, args=(ONE, "reload"))
+    os.kill(master, signal.SIGSTOP)
+    try:
+        slow.start()
+        began = time.monotonic()
+        for _ in range(20):
+            assert agent.call("GET", f"/v0.1/listeners/{ONE}/haproxy").status == 200
+            assert agent.call("GET", f"/v0.1/listeners/{ONE}").json["status"] == "ACTIVE"
+        start(agent, two, [f"127.0.0.1:{other_port}"], member.port)
+        taken = time.monotonic() - began
+        still_at_work = slow.is_alive()
+    finally:
+        os.kill(master, signal.SIGCONT)
+        slow.join()
+    assert still_at_work, "the slow change ended before the reads did, so nothing was shown"
+    assert taken < 10
+    assert request_once(port) is None
+
+
+@pytest.mark.parametrize("count", [12])
+def test_different_listeners_start_side_by_side(agent, member, count):
+    ports = {listener_id(number): free_port() for number in range(1, count + 1)}
+    threads = [
+        threading.Thread(target=start, args=(agent, listener, [f"127.0.0.1:{port}"], member.port))
+        for listener, port in ports.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    statuses = agent.call("GET", "/v0.1/listeners").json
+    assert [each["status"] for each in statuses] == ["ACTIVE"] * count
+    assert all(request_once(port) is None for port in ports.values())

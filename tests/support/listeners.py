@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configurations as a controller would send them."""
+
+POOL = "399bbf4b-5f6c-4370-a61e-ed2ff2fc9387"
+MEMBER = "73f6d278-ae1c-4248-ad02-0bfd50d69aab"
+
+
+def listener_id(number):
+    """Return a listener's id that is easy to recognise."""
+    return f"{number:08d}-5862-4a13-b9e3-9b440d0ed50a"
+
+
+def configuration(listener, binds, member_port, comment=""):
+    """Return a listener's configuration with one frontend for each bind."""
+    frontends = "\n".join(
+        f"frontend {listener}{'' if number == 0 else f'-{number}'}\n"
+        f"    bind {bind}\n    default_backend {POOL}"
+        for number, bind in enumerate(binds)
+    )
+    return f"""\
+# Configuration for {listener} {comment}
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+{frontends}
+backend {POOL}
+    server {MEMBER} 127.0.0.1:{member_port}
+""".encode()

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amphora.haproxy.configuration import Configuration, parse
+from amphora.haproxy.overlay import OverlaySettings, render_overlay
+
+SOCKET = Path("/var/lib/octavia/1b/agent.sock")
+SETTINGS = OverlaySettings(SOCKET, "/run/rsyslog/octavia/log", user="nobody", group="nogroup")
+
+
+@pytest.mark.parametrize("name", ["load_balancer", "single_listener"])
+def test_golden(data_dir, name):
+    configuration = parse((data_dir / f"{name}.cfg").read_bytes())
+    assert render_overlay(configuration, SETTINGS) == (data_dir / f"{name}.overlay.cfg").read_bytes()
+
+
+def test_without_root_and_log_only_the_socket_is_added():
+    lines = render_overlay(Configuration(), OverlaySettings(SOCKET)).decode().splitlines()
+    assert lines[1:] == ["global", f"    stats socket {SOCKET} mode 600 level admin expose-fd listeners"]
+
+
+def test_facilities_are_numbers_of_local():
+    text = render_overlay(Configuration(), OverlaySettings(SOCKET, "127.0.0.1:514", 3, 5)).decode()
+    assert "    log 127.0.0.1:514 local3\n    log 127.0.0.1:514 local5 notice\n" in text
+
+
+def test_a_log_path_outside_the_upload_s_chroot_is_left_out():
+    configuration = parse(b"global\n chroot /var/empty\n")
+    assert b"log" not in render_overlay(configuration, OverlaySettings(SOCKET, "/run/log"))
+    assert b"log 127.0.0.1:514" in render_overlay(configuration, OverlaySettings(SOCKET, "127.0.0.1:514"))
+
+
+@given(st.text(st.characters(blacklist_characters="\n\r\0,$@", blacklist_categories=("Cs",)), min_size=1))
+def test_odd_paths_are_quoted(name):
+    settings = OverlaySettings(Path("/run") / f"x{name}", user=f"u{name}")
+    configuration = parse(render_overlay(Configuration(), settings))
+    assert configuration.stats_sockets[0].endpoints[0].path == str(settings.stats_socket)
+    assert configuration.sets_user
+    assert not configuration.sets_group
