@@ -29,7 +29,8 @@ class RestartPolicy:
     """What happens when a service ends without having been asked to.
 
     :ivar on_crash: start it again.
-    :ivar delay: seconds before the first new start; doubles with each crash in a row.
+    :ivar delay: seconds before the first new start; doubles with each crash in a row where the
+        process manager can do that.
     :ivar max_delay: seconds, upper bound of the delay.
     """
 

@@ -14,3 +14,11 @@ def short_dir():
     directory = Path(tempfile.mkdtemp(prefix="amp-", dir="/tmp"))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def memory_dir():
+    """Such a directory on tmpfs."""
+    directory = Path(tempfile.mkdtemp(prefix="amp-", dir="/dev/shm"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)

@@ -87,7 +87,10 @@ class Composition:
             self._haproxy.refresh()
         except OperationFailed as error:
             LOG.error("haproxy cannot be run, so every upload will fail: %s", error)
-        self._drivers.process_manager.supervise()
+        try:
+            self._drivers.process_manager.supervise()
+        except OperationFailed as error:
+            LOG.error("not every service could be taken up: %s", error)
         self.core.instances.recover()
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from amphora.haproxy.preflight import bind_findings
 from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.proof import Evidence, Generation, prove_reload, prove_start, snapshot
 from amphora.haproxy.stats import StatsSocket
-from amphora.models import Readiness, ServiceSpec, ServiceStatus
+from amphora.models import Readiness, RestartPolicy, ServiceSpec, ServiceStatus
 from amphora.system import files, namespaces, processes
 from amphora.system.command import CommandRunner
 
@@ -189,6 +189,7 @@ class HaproxyEngine:
             pid_file=layout.pid_file,
             namespace=self._settings.namespace,
             readiness=Readiness.NOTIFY if self._program.notifies() else Readiness.EXEC,
+            restart=RestartPolicy(delay=0.25),
             start_timeout=self._settings.apply_timeout,
         )
 

@@ -6,7 +6,7 @@ from webtest import TestApp
 
 from amphora.api.app import make_app
 from tests.support.core import AMPHORA_ID, CoreRig
-from tests.support.pki import Pki
+from amphora.testing.pki import Pki
 
 LISTENER = "04bff5c3-5862-4a13-b9e3-9b440d0ed50a"
 
@@ -44,8 +44,8 @@ class Client(TestApp):
 
 
 @pytest.fixture
-def rig(short_dir):
-    return CoreRig(short_dir)
+def rig(memory_dir):
+    return CoreRig(memory_dir)
 
 
 @pytest.fixture

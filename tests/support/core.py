@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
 from amphora.core.node import Node
 from amphora.core.services import CoreServices
-from amphora.drivers.cert_store.base import CertStore
+from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.errors import InvalidConfiguration
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram, HaproxyVersion
@@ -103,45 +102,12 @@ class FakeEngine(HaproxyEngine):
         return Evidence(self.status(layout).pid, 2, 1, (), 0.01)
 
 
-class MemoryCertStore(CertStore):
-    """A dictionary that keeps the contract."""
-
-    def __init__(self):
-        self.files = {}
-
-    @classmethod
-    def create(cls, _context):
-        return cls()
-
-    def check_available(self):
-        pass
-
-    def directory(self, instance_id):
-        return Path("/memory") / instance_id
-
-    def put(self, instance_id, filename, data):
-        self.files[instance_id, filename] = data
-
-    def digest(self, instance_id, filename):
-        data = self.files.get((instance_id, filename))
-        return None if data is None else hashlib.md5(data, usedforsecurity=False).hexdigest()
-
-    def delete(self, instance_id, filename):
-        return self.files.pop((instance_id, filename), None) is not None
-
-    def delete_all(self, instance_id):
-        self.files = {key: data for key, data in self.files.items() if key[0] != instance_id}
-
-    def recover(self):
-        pass
-
-
 class CoreRig:
-    """A core on a directory, and the fakes below it."""
+    """A core on a directory in memory, and the fakes below it."""
 
     def __init__(self, base_path: Path) -> None:
         self.processes = FakeProcessManager()
-        self.cert_store = MemoryCertStore()
+        self.cert_store = TmpfsCertStore(base_path / "certs")
         self.engine = FakeEngine(self.processes)
         self.directory = InstanceDirectory(base_path)
         files.ensure_directory(base_path)

@@ -1,22 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real agent with real haproxy processes, on loopback."""
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from amphora.testing.agent import AgentProcess
 from tests.support.traffic import Member
-
-
-@pytest.fixture
-def memory_dir():
-    """A short directory on tmpfs."""
-    directory = Path(tempfile.mkdtemp(prefix="amp-", dir="/dev/shm"))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

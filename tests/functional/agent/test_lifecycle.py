@@ -3,6 +3,8 @@
 
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -102,8 +104,6 @@ def test_members_are_told_up_and_down(agent, member):
 
 
 def test_a_tls_listener_serves_the_uploaded_certificate(agent, member):
-    import ssl
-
     port = free_port()
     leaf = agent.pki.server("www.example.com", file_name="tenant.pem")
     path = f"/v0.1/listeners/{ONE}/certificates/www.example.com.pem"
@@ -155,12 +155,10 @@ def test_sighup_takes_up_certificates_names_and_log_level(agent):
     renewed = agent.pki.server("127.0.0.1", file_name="renewed.pem")
     agent.configure({"amphora_agent": {"agent_server_cert": renewed.path}})
     hang_up()
-    import ssl
-
     context = agent.pki.client_context(agent.client)
-    with __import__("socket").create_connection(("127.0.0.1", agent.port)) as plain:
-        with context.wrap_socket(plain, server_hostname="127.0.0.1") as tls:
-            der = tls.getpeercert(binary_form=True)
+    plain = socket.create_connection(("127.0.0.1", agent.port))
+    with context.wrap_socket(plain, server_hostname="127.0.0.1") as tls:
+        der = tls.getpeercert(binary_form=True)
     assert ssl.DER_cert_to_PEM_cert(der).encode().strip() == renewed.certificate_pem.strip()
 
 

@@ -12,7 +12,7 @@ from amphora.errors import InvalidConfiguration
 from amphora.haproxy.configuration import parse
 from amphora.haproxy.lines import split_words
 from amphora.system.sockets import Transport, listening_sockets
-from tests.support.pki import Pki
+from amphora.testing.pki import Pki
 
 SAMPLES = Path(__file__).parents[2] / "unit" / "haproxy" / "data"
 ODD_LINES = [

@@ -13,8 +13,8 @@ NEW = b"frontend new\n    bind 127.0.0.1:81\n"
 
 
 @pytest.fixture
-def rig(short_dir):
-    return CoreRig(short_dir)
+def rig(memory_dir):
+    return CoreRig(memory_dir)
 
 
 @pytest.fixture

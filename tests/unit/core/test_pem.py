@@ -16,7 +16,7 @@ from amphora.errors import (
     PrivateKeyEncrypted,
     PrivateKeyMissing,
 )
-from tests.support.pki import Pki, encrypted_key_pem
+from amphora.testing.pki import Pki, encrypted_key_pem
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the standalone process manager must know again after its agent has ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amphora.drivers.process_manager.specs import from_document, to_document
+from amphora.errors import ServiceError, StorageError
+from amphora.models import ServiceSpec
+from amphora.system import files
+from amphora.system.processes import ProcessIdentity
+
+_SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """The stored state of one service.
+
+    :ivar wanted: it was started and not stopped since.
+    :ivar process: its main process when last seen; None before it was started, and between the
+        decision to start it and the birth of its process.
+    """
+
+    spec: ServiceSpec
+    wanted: bool = False
+    process: ProcessIdentity | None = None
+
+
+class RecordStore:
+    """One JSON document per service in a directory of mode 0700.
+
+    A process id and its start time, counted from boot, identify a process within one boot only:
+    services started early get the same pair again. So each document names its boot, and a process
+    of another boot is forgotten when it is read.
+
+    :param boot_id: of the running kernel, ``/proc/sys/kernel/random/boot_id``.
+    """
+
+    def __init__(self, directory: Path, boot_id: str) -> None:
+        self._directory = directory
+        self._boot_id = boot_id
+
+    def sweep(self) -> None:
+        """Remove what interrupted writes left. Called while nothing is written.
+
+        :raises ServiceError: something cannot be removed.
+        """
+        try:
+            files.sweep_temporaries(self._directory)
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+
+    def names(self) -> list[str]:
+        """Return the names of all services with a record, sorted.
+
+        :raises ServiceError: the directory cannot be read.
+        """
+        try:
+            found = files.file_names(self._directory)
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+        return [name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)]
+
+    def load(self, name: str) -> ServiceRecord | None:
+        """Return the record of a service, or None when there is none.
+
+        :raises ServiceError: it is there but cannot be read.
+        """
+        try:
+            data = files.read_if_present(self._path(name))
+            return None if data is None else self._decode(json.loads(data))
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ServiceError(f"the state of service {name} in {self._path(name)} is damaged") from error
+
+    def save(self, record: ServiceRecord) -> None:
+        """Store a record durably in place of the former one.
+
+        :raises ServiceError: the former one is still there.
+        """
+        document = {
+            "spec": to_document(record.spec),
+            "wanted": record.wanted,
+            "boot_id": self._boot_id,
+            "process": None if record.process is None else [record.process.pid, record.process.start_ticks],
+        }
+        try:
+            files.ensure_directory(self._directory, 0o700)
+            files.write_atomically(self._path(record.spec.name), json.dumps(document, indent=1).encode())
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+
+    def delete(self, name: str) -> None:
+        """Remove the record of a service; safe to repeat.
+
+        :raises ServiceError: it is still there.
+        """
+        try:
+            files.remove(self._path(name))
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+
+    def _decode(self, document: dict[str, Any]) -> ServiceRecord:
+        process = document["process"]
+        trusted = process is not None and document["boot_id"] == self._boot_id
+        return ServiceRecord(
+            spec=from_document(document["spec"]),
+            wanted=bool(document["wanted"]),
+            process=ProcessIdentity(int(process[0]), int(process[1])) if trusted else None,
+        )
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{name}{_SUFFIX}"

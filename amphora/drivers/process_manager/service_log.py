@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service prints, kept in a file of bounded size.
+
+A file and not a pipe: the service outlives the agent, and a pipe without a reader would end it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from amphora.errors import ServiceError, StorageError
+from amphora.system import files
+
+#: Bytes after which a log is shortened, and bytes of the end that are kept then.
+SIZE_LIMIT = 1024 * 1024
+KEPT_SIZE = 64 * 1024
+
+_TAIL_SIZE = 4096
+_TAIL_LINES = 20
+
+
+class ServiceLog:
+    """The output of one service, appended by its processes themselves."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._run_began_at = 0
+
+    def open_for_run(self) -> int:
+        """Return a descriptor for the output of a new run, which the caller closes.
+
+        Called while no process of the service lives, so a log that is too long can be replaced.
+
+        :raises ServiceError: it cannot be written.
+        """
+        try:
+            data = files.read_if_present(self._path) or b""
+            if len(data) > KEPT_SIZE:
+                data = data[-KEPT_SIZE:]
+                files.write_atomically(self._path, data)
+            self._run_began_at = len(data)
+            return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+        except OSError as error:
+            raise ServiceError(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def tail(self) -> str:
+        """Return the last lines of the current run, a few kilobytes at most; empty if there are none."""
+        try:
+            with self._path.open("rb") as stream:
+                size = stream.seek(0, os.SEEK_END)
+                began = self._run_began_at if self._run_began_at <= size else 0
+                stream.seek(max(began, size - _TAIL_SIZE))
+                text = stream.read(_TAIL_SIZE).decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
+
+    def bound(self) -> None:
+        """Empty a log that has grown too long while the service runs.
+
+        In place, as the service holds it open; all its processes append, so they go on at the new end.
+        """
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_size > SIZE_LIMIT:
+                os.truncate(self._path, 0)
+
+    def remove(self) -> None:
+        """Remove the file; safe to repeat.
+
+        :raises ServiceError: it is still there.
+        """
+        try:
+            files.remove(self._path)
+        except StorageError as error:
+            raise ServiceError(error.details) from error

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process manager that leaves the work to systemd."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from amphora.drivers.base import DriverContext
+from amphora.drivers.process_manager.base import ProcessManager
+from amphora.drivers.process_manager.process_handle import ProcessHandle
+from amphora.drivers.process_manager.specs import check_spec, is_service_name
+from amphora.drivers.process_manager.systemd_bus import SystemdBus, UnitState
+from amphora.drivers.process_manager.unit_states import describe_end, service_state
+from amphora.drivers.process_manager.units import HEADER, read_spec, render_unit
+from amphora.errors import DriverUnavailable, OperationFailed, ServiceError, StorageError
+from amphora.models import ServiceSpec, ServiceState, ServiceStatus
+from amphora.system import files
+from amphora.system.command import SEARCH_PATH, CommandResult, CommandRunner
+from amphora.system.processes import ProcessIdentity, identify
+
+LOG = logging.getLogger(__name__)
+
+#: Where the administrator's units live (systemd.unit(5)).
+UNIT_DIRECTORY = Path("/etc/systemd/system")
+
+_BOOTED = Path("/run/systemd/system")
+_SUFFIX = ".service"
+
+#: Seconds that systemctl may take beyond what the service itself may.
+_MARGIN = 10.0
+_JOURNAL_LINES = 20
+
+
+class SystemdProcessManager(ProcessManager):
+    """Writes a unit per service; systemd starts, watches and restarts it.
+
+    Changes go through systemctl(1), states come over D-Bus. Only units that carry our first line are
+    ever touched or reported: ``ssh`` is an unknown name here. A unit holds its own spec, so nothing
+    else is stored. systemd restarts a crashed service after ``RestartPolicy.delay`` each time: units
+    that all supported versions understand cannot let the delay grow.
+    """
+
+    def __init__(
+        self,
+        runner: CommandRunner,
+        unit_directory: Path = UNIT_DIRECTORY,
+        bus: SystemdBus | None = None,
+        booted: Path = _BOOTED,
+    ) -> None:
+        self._runner = runner
+        self._directory = unit_directory
+        self._bus = bus or SystemdBus()
+        self._booted = booted
+        # Of starts that failed: systemd is told to forget them, so that it does not retry.
+        self._start_errors: dict[str, str] = {}
+
+    @classmethod
+    def create(cls, context: DriverContext) -> Self:
+        """Build the manager over the machine's systemd."""
+        return cls(context.runner)
+
+    def check_available(self) -> None:
+        """See the contract. The machine must have been booted with systemd (sd_booted(3))."""
+        if not self._booted.is_dir():
+            raise DriverUnavailable(f"this machine was not booted with systemd: {self._booted} is missing")
+        if shutil.which("systemctl", path=SEARCH_PATH) is None:
+            raise DriverUnavailable(f"systemctl is in none of {SEARCH_PATH}")
+        try:
+            self._bus.version()
+        except ServiceError as error:
+            raise DriverUnavailable(error.details) from error
+
+    def install(self, spec: ServiceSpec) -> None:
+        """See the contract."""
+        check_spec(spec)
+        path = self._path(spec.name)
+        unit = render_unit(spec).encode()
+        former = self._read(path)
+        if former is not None and not former.startswith(HEADER.encode()):
+            raise ServiceError(f"{path} exists and was not written by amphora-agent")
+        if former == unit:
+            self._reload_if_stale(spec.name)
+            return
+        self._write(path, unit)
+        try:
+            self._systemctl("daemon-reload")
+        except ServiceError:
+            self._put_back(path, former)
+            raise
+
+    def remove(self, name: str) -> None:
+        """See the contract."""
+        if self._spec(name) is None:
+            return
+        self.stop(name)
+        self._put_back(self._path(name), None)
+        self._start_errors.pop(name, None)
+        self._systemctl("daemon-reload")
+
+    def start(self, name: str) -> None:
+        """See the contract."""
+        spec = self._required(name)
+        state = self._bus.unit(name + _SUFFIX)
+        if state.is_enabled and service_state(state) is ServiceState.RUNNING:
+            return
+        try:
+            # Beforehand although the unit has it too, because only so its output reaches the caller.
+            self._check(spec)
+            self._systemctl("enable", name + _SUFFIX)
+            if state.sub_state.startswith("auto-restart"):
+                # A start would wait with it for the restart that is due.
+                self._systemctl("stop", name + _SUFFIX, limit=spec.stop_timeout + _MARGIN)
+            self._systemctl("start", name + _SUFFIX, limit=2 * spec.start_timeout + _MARGIN)
+        except ServiceError as error:
+            details = self._explain(name, error)
+            self._end(name, spec)
+            self._start_errors[name] = details
+            raise ServiceError(details) from error
+        self._start_errors.pop(name, None)
+
+    def stop(self, name: str) -> None:
+        """See the contract."""
+        spec = self._spec(name)
+        if spec is None:
+            return
+        self._end(name, spec)
+        self._start_errors.pop(name, None)
+        state = self._bus.unit(name + _SUFFIX)
+        if state.active_state not in ("inactive", "failed"):
+            raise ServiceError(f"service {name} is still {state.active_state} ({state.sub_state})")
+
+    def reload(self, name: str) -> None:
+        """See the contract.
+
+        The signal is sent from here and not by ``systemctl reload``, which would run the check a
+        second time; it remains for the operator and does the same.
+        """
+        spec = self._required(name)
+        state = self._bus.unit(name + _SUFFIX)
+        process = _main_process(state)
+        if process is None or service_state(state) is not ServiceState.RUNNING:
+            raise ServiceError(f"service {name} does not run, so it cannot be reloaded")
+        self._check(spec)
+        handle = ProcessHandle.of(process)
+        if handle is None:
+            raise ServiceError(f"service {name} ended before it could be reloaded")
+        with handle:
+            handle.send(spec.reload_signal)
+
+    def status(self, name: str) -> ServiceStatus:
+        """See the contract."""
+        if self._spec(name) is None:
+            return ServiceStatus(ServiceState.ABSENT)
+        unit = self._bus.unit(name + _SUFFIX)
+        process = _main_process(unit)
+        started_at: datetime | None = None if process is None else process.started_at()
+        return ServiceStatus(
+            state=service_state(unit),
+            pid=None if process is None else process.pid,
+            started_at=started_at,
+            last_error=describe_end(unit) or self._start_errors.get(name, ""),
+        )
+
+    def supervise(self) -> None:
+        """See the contract. systemd supervises; only what it was kept from starting is started."""
+        for name in self._names():
+            state = self._bus.unit(name + _SUFFIX)
+            if state.is_enabled and state.active_state in ("inactive", "failed"):
+                LOG.warning("Service %s should run and does not: starting it", name)
+                self._systemctl("start", "--no-block", name + _SUFFIX)
+
+    def close(self) -> None:
+        """See the contract."""
+        self._bus.close()
+
+    def _end(self, name: str, spec: ServiceSpec) -> None:
+        """Stop a unit for good and make systemd forget how it ended."""
+        unit = name + _SUFFIX
+        self._systemctl("disable", unit)
+        self._systemctl("stop", unit, limit=spec.stop_timeout + _MARGIN)
+        if self._bus.unit(unit).active_state == "failed":
+            self._systemctl("reset-failed", unit)
+
+    def _check(self, spec: ServiceSpec) -> None:
+        if not spec.check_argv:
+            return
+        result = self._run(
+            spec.check_argv,
+            limit=spec.start_timeout,
+            namespace=spec.namespace,
+            environment=dict(spec.environment),
+        )
+        if not result.succeeded:
+            refusal = f"the check of service {spec.name} failed with status {result.status}"
+            raise ServiceError(f"{refusal}: {result.output.strip()}".rstrip(": "))
+
+    def _explain(self, name: str, error: ServiceError) -> str:
+        """Return why a start failed: what systemd says and what the service printed."""
+        state = self._bus.unit(name + _SUFFIX)
+        parts = [error.details, describe_end(state), state.status_text]
+        if state.invocation.strip("0"):
+            parts.append(self._journal(state.invocation))
+        return ": ".join(part for part in parts if part)
+
+    def _journal(self, invocation: str) -> str:
+        """Return the last lines a start left in the journal; empty when it cannot be read."""
+        match = f"_SYSTEMD_INVOCATION_ID={invocation}"
+        argv = ("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={_JOURNAL_LINES}", match)
+        try:
+            result = self._run(argv, limit=_MARGIN)
+        except ServiceError:
+            return ""
+        return result.output.strip() if result.succeeded else ""
+
+    def _systemctl(self, *words: str, limit: float = _MARGIN) -> None:
+        argv = ("systemctl", "--quiet", "--no-ask-password", *words)
+        result = self._run(argv, limit=limit)
+        if not result.succeeded:
+            raise ServiceError(f"systemctl {' '.join(words)} failed: {result.output.strip()}")
+
+    def _run(
+        self,
+        argv: tuple[str, ...],
+        *,
+        limit: float,
+        namespace: str = "",
+        environment: dict[str, str] | None = None,
+    ) -> CommandResult:
+        try:
+            return self._runner.run(argv, timeout=limit, namespace=namespace, environment=environment)
+        except OperationFailed as error:
+            raise ServiceError(error.details) from error
+
+    def _reload_if_stale(self, name: str) -> None:
+        """Make up for an agent that ended between writing a unit and telling systemd."""
+        if self._bus.unit(name + _SUFFIX).needs_reload:
+            self._systemctl("daemon-reload")
+
+    def _names(self) -> list[str]:
+        try:
+            found = files.file_names(self._directory)
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+        names = [name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)]
+        return [name for name in names if self._spec(name) is not None]
+
+    def _required(self, name: str) -> ServiceSpec:
+        spec = self._spec(name)
+        if spec is None:
+            raise ServiceError(f"service {name} is not installed")
+        return spec
+
+    def _spec(self, name: str) -> ServiceSpec | None:
+        """Return the spec of a unit of ours, or None if there is no such unit."""
+        unit = self._read(self._path(name)) if is_service_name(name) else None
+        return None if unit is None else read_spec(unit.decode("utf-8", "replace"))
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            return files.read_if_present(path)
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+
+    def _write(self, path: Path, unit: bytes) -> None:
+        try:
+            files.write_atomically(path, unit, 0o644)
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+
+    def _put_back(self, path: Path, former: bytes | None) -> None:
+        try:
+            if former is None:
+                files.remove(path)
+            else:
+                files.write_atomically(path, former, 0o644)
+        except StorageError as error:
+            raise ServiceError(error.details) from error
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{name}{_SUFFIX}"
+
+
+def _main_process(unit: UnitState) -> ProcessIdentity | None:
+    return identify(unit.main_pid) if unit.main_pid > 0 else None

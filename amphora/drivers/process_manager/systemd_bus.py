@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ask systemd for the state of units over D-Bus, without a fork (org.freedesktop.systemd1(5))."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jeepney import DBusAddress, Message, Properties
+from jeepney.auth import AuthenticationError
+from jeepney.io.blocking import DBusConnection, open_dbus_connection
+from jeepney.wrappers import DBusErrorResponse, unwrap_msg
+
+from amphora.errors import ServiceError
+
+#: Where dbus(1) puts the system bus.
+SYSTEM_BUS = Path("/run/dbus/system_bus_socket")
+
+_DESTINATION = "org.freedesktop.systemd1"
+_MANAGER = DBusAddress("/org/freedesktop/systemd1", _DESTINATION, "org.freedesktop.systemd1.Manager")
+_UNIT = "org.freedesktop.systemd1.Unit"
+_SERVICE = "org.freedesktop.systemd1.Service"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """What systemd knows of a service unit.
+
+    :ivar is_enabled: it is started when the machine starts.
+    :ivar needs_reload: systemd holds another version of the file than the disk.
+    :ivar main_pid: 0 when there is none.
+    :ivar exit_code: how the main process last ended: ``CLD_EXITED`` (1), ``CLD_KILLED`` (2) or
+        ``CLD_DUMPED`` (3); 0 when it has not.
+    :ivar exit_status: its exit status or signal number.
+    """
+
+    active_state: str
+    sub_state: str
+    is_enabled: bool
+    needs_reload: bool
+    result: str
+    main_pid: int
+    exit_code: int
+    exit_status: int
+    status_text: str
+    invocation: str
+
+
+class SystemdBus:
+    """A connection to the system bus, made when first needed and again after an error.
+
+    :param timeout: seconds any one answer may take.
+    """
+
+    def __init__(self, path: Path = SYSTEM_BUS, timeout: float = 1.0) -> None:
+        self._path = path
+        self._timeout = timeout
+        # One conversation at a time: the library's connection belongs to one thread.
+        self._lock = threading.Lock()
+        self._connection: DBusConnection | None = None
+
+    def version(self) -> str:
+        """Return the version of systemd, ``252.38-1``.
+
+        :raises ServiceError: it did not answer.
+        """
+        with self._lock:
+            return str(self._property(_MANAGER, "Version"))
+
+    def unit(self, name: str) -> UnitState:
+        """Return the state of a unit; one that systemd cannot find is ``inactive``.
+
+        :param name: with its suffix, ``foo.service``.
+        :raises ServiceError: systemd did not answer.
+        """
+        path = f"/org/freedesktop/systemd1/unit/{escape_label(name)}"
+        unit = DBusAddress(path, _DESTINATION, _UNIT)
+        service = DBusAddress(path, _DESTINATION, _SERVICE)
+        with self._lock:
+            return UnitState(
+                active_state=str(self._property(unit, "ActiveState")),
+                sub_state=str(self._property(unit, "SubState")),
+                is_enabled=self._property(unit, "UnitFileState") == "enabled",
+                needs_reload=bool(self._property(unit, "NeedDaemonReload")),
+                result=str(self._property(service, "Result")),
+                main_pid=int(self._property(service, "MainPID")),
+                exit_code=int(self._property(service, "ExecMainCode")),
+                exit_status=int(self._property(service, "ExecMainStatus")),
+                status_text=str(self._property(service, "StatusText")),
+                invocation=bytes(self._property(unit, "InvocationID")).hex(),
+            )
+
+    def close(self) -> None:
+        """End the connection; safe to repeat."""
+        with self._lock:
+            self._drop()
+
+    def _property(self, address: DBusAddress, name: str) -> Any:
+        try:
+            return self._ask(Properties(address).get(name))[0][1]
+        except DBusErrorResponse as error:
+            raise ServiceError(f"systemd refused to tell {name}: {error}") from error
+        except (OSError, AuthenticationError) as error:
+            raise ServiceError(f"systemd does not answer on {self._path}: {error}") from error
+
+    def _ask(self, message: Message) -> tuple[Any, ...]:
+        fresh = self._connection is None
+        try:
+            return self._converse(message)
+        except ConnectionError:
+            # The bus was restarted since the last question.
+            if fresh:
+                raise
+            return self._converse(message)
+
+    def _converse(self, message: Message) -> tuple[Any, ...]:
+        if self._connection is None:
+            self._connection = open_dbus_connection(f"unix:path={self._path}", auth_timeout=self._timeout)
+        try:
+            reply = self._connection.send_and_get_reply(message, timeout=self._timeout)
+        except OSError:
+            # After a time-out too: a late answer must not be taken for the next one.
+            self._drop()
+            raise
+        return tuple(unwrap_msg(reply))
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.close()
+        self._connection = None
+
+
+def escape_label(name: str) -> str:
+    """Return a unit name as part of an object path: all but ASCII letters and digits as ``_xx``.
+
+    A digit in front is escaped too, as systemd does (sd_bus_path_encode(3)).
+    """
+    escaped = ""
+    for position, byte in enumerate(name.encode()):
+        character = chr(byte)
+        plain = character.isascii() and character.isalnum() and not (position == 0 and character.isdigit())
+        escaped += character if plain else f"_{byte:02x}"
+    return escaped

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Render a service as a systemd unit file, and read it back (systemd.service(5), systemd.syntax(7))."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+
+from amphora.drivers.process_manager.specs import from_document, to_document
+from amphora.errors import ServiceError
+from amphora.models import Readiness, ServiceSpec
+from amphora.system.command import clean_environment
+
+#: First line of every unit written here; a unit without it belongs to somebody else.
+HEADER = "# Written by amphora-agent, which overwrites changes."
+
+# systemd passes over sections and keys that begin with X-, so a unit can carry its own spec.
+_SPEC_SECTION = "[X-AmphoraAgent]"
+_SPEC_KEY = "Spec="
+
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_./,@+:=-]+")
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "%": "%%"}
+
+_TYPES = {Readiness.NOTIFY: "notify", Readiness.EXEC: "exec", Readiness.FORKING: "forking"}
+
+
+def render_unit(spec: ServiceSpec) -> str:
+    """Return the unit file of a checked spec; equal specs give equal text."""
+    sections = (
+        HEADER,
+        "[Unit]",
+        f"Description={_line(spec.description)}",
+        # A crash loop must not end in a unit that nobody starts again.
+        "StartLimitIntervalSec=0",
+        "",
+        "[Service]",
+        *_service_section(spec),
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
+        "",
+        _SPEC_SECTION,
+        _SPEC_KEY + json.dumps(to_document(spec), sort_keys=True),
+        "",
+    )
+    return "\n".join(sections)
+
+
+def read_spec(unit: str) -> ServiceSpec | None:
+    """Return the spec of a unit that :func:`render_unit` wrote, or None if somebody else wrote it.
+
+    :raises ServiceError: it is ours but damaged.
+    """
+    if not unit.startswith(HEADER):
+        return None
+    _, _, tail = unit.partition(f"\n{_SPEC_SECTION}\n{_SPEC_KEY}")
+    try:
+        return from_document(json.loads(tail))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServiceError("a unit of amphora-agent is damaged: its spec cannot be read") from error
+
+
+def quote_word(word: str) -> str:
+    """Return a word as it must stand in ExecStart= and Environment= to be taken literally.
+
+    ``$`` needs no quoting, as all commands here carry the prefix ``:``.
+    """
+    if _PLAIN_WORD.fullmatch(word):
+        return word
+    return '"' + "".join(_quote_character(character) for character in word) + '"'
+
+
+def _quote_character(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if ord(character) < 0x20 or ord(character) == 0x7F:
+        return f"\\x{ord(character):02x}"
+    return character
+
+
+def _service_section(spec: ServiceSpec) -> Iterator[str]:
+    yield f"Type={_TYPES[spec.readiness]}"
+    if spec.pid_file is not None and spec.readiness is Readiness.FORKING:
+        yield f"PIDFile={str(spec.pid_file).replace('%', '%%')}"
+    if spec.namespace:
+        # Rather than ``ip netns exec`` before each command: it holds for the checks too, and what
+        # runs is then the service's own command in every view.
+        yield f"NetworkNamespacePath=/run/netns/{spec.namespace}"
+    for name, value in sorted(clean_environment(spec.environment).items()):
+        yield f"Environment={quote_word(f'{name}={value}')}"
+    if spec.check_argv:
+        yield f"ExecStartPre={_command(spec.check_argv)}"
+    yield f"ExecStart={_command(spec.argv)}"
+    if spec.check_argv:
+        yield f"ExecReload={_command(spec.check_argv)}"
+    # The shell's own kill: a minimal image has no /bin/kill.
+    signal_name = spec.reload_signal.name.removeprefix("SIG")
+    yield f"ExecReload={_command(('/bin/sh', '-c', f'kill -s {signal_name} $MAINPID'))}"
+    yield "KillMode=mixed"
+    yield f"Restart={'always' if spec.restart.on_crash else 'no'}"
+    yield f"RestartSec={_milliseconds(spec.restart.delay)}"
+    yield f"TimeoutStartSec={_milliseconds(spec.start_timeout)}"
+    yield "TimeoutStartFailureMode=kill"
+    yield f"TimeoutStopSec={_milliseconds(spec.stop_timeout)}"
+    # haproxy's master ends so after SIGTERM.
+    yield "SuccessExitStatus=143"
+    yield "LimitNOFILE=1048576"
+
+
+def _command(argv: tuple[str, ...]) -> str:
+    """Return an argv as one command line; the prefix keeps systemd from replacing variables."""
+    return ":" + " ".join(quote_word(word) for word in argv)
+
+
+def _line(text: str) -> str:
+    """Return text as the rest of a line: one line, no specifiers, no continuation."""
+    return " ".join(text.split()).rstrip("\\ ").replace("%", "%%")
+
+
+def _milliseconds(seconds: float) -> str:
+    # Zero would mean "no limit", so the smallest time is a millisecond.
+    return f"{max(1, math.ceil(seconds * 1000))}ms"

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The systemd process manager keeps the contract. Run inside a machine that test_systemd.py boots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from amphora.drivers.process_manager.systemd import SystemdProcessManager
+from amphora.system.command import CommandRunner
+from amphora.testing.process_manager import ProcessManagerContract
+from amphora.testing.process_manager_processes import ProcessManagerProcessContract
+from tests.support.haproxy_service import HaproxyChecks
+
+pytestmark = pytest.mark.real_commands
+
+
+class TestSystemdProcessManager(ProcessManagerContract, ProcessManagerProcessContract):
+    def build(self, directory: Path) -> SystemdProcessManager:
+        return SystemdProcessManager(CommandRunner())
+
+
+class TestHaproxy(HaproxyChecks):
+    def build(self, directory: Path) -> SystemdProcessManager:
+        return SystemdProcessManager(CommandRunner())

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rendered unit files, against golden files and against a reading of systemd.syntax(7)."""
+
+import re
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amphora.drivers.process_manager.units import HEADER, quote_word, read_spec, render_unit
+from amphora.errors import ServiceError
+from amphora.models import Readiness, RestartPolicy, ServiceSpec
+
+GOLDEN = Path(__file__).with_name("golden")
+
+PLAIN = ServiceSpec("plain", "A plain service", ("/usr/sbin/plain", "-f"))
+
+HAPROXY = ServiceSpec(
+    name="haproxy-8a1b",
+    description="Load balancer 8a1b",
+    argv=("/usr/sbin/haproxy", "-Ws", "-f", "/var/lib/octavia/8a1b/haproxy.cfg", "-p", "/run/8a1b.pid"),
+    check_argv=("/usr/sbin/haproxy", "-c", "-q", "-f", "/var/lib/octavia/8a1b/haproxy.cfg"),
+    reload_signal=signal.SIGUSR2,
+    pid_file=Path("/run/8a1b.pid"),
+    namespace="amphora-haproxy",
+    readiness=Readiness.NOTIFY,
+    start_timeout=20.5,
+)
+
+AWKWARD = ServiceSpec(
+    name="awkward",
+    description="100% of\nall $things \\",
+    argv=(
+        "/opt/my program/run",
+        "two words",
+        "100%",
+        "$HOME",
+        'a "quote"',
+        "back\\slash",
+        "",
+        "line\nbreak",
+        ";",
+    ),
+    environment={"GREETING": "hello % world", "B": "grüße"},
+    pid_file=Path("/run/100%.pid"),
+    restart=RestartPolicy(on_crash=False, delay=0),
+    readiness=Readiness.FORKING,
+)
+
+
+@pytest.mark.parametrize("spec", [PLAIN, HAPROXY, AWKWARD], ids=lambda spec: spec.name)
+def test_renders_as_the_golden_file_says(spec):
+    # After a change on purpose write the new text there and read the difference.
+    assert render_unit(spec) == (GOLDEN / f"{spec.name}.service").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("spec", [PLAIN, HAPROXY, AWKWARD], ids=lambda spec: spec.name)
+def test_unit_gives_its_spec_back(spec):
+    assert read_spec(render_unit(spec)) == spec
+
+
+def test_unit_of_somebody_else_has_no_spec():
+    assert read_spec("[Service]\nExecStart=/bin/true\n") is None
+
+
+@pytest.mark.parametrize("tail", ["", "\n[X-AmphoraAgent]\nSpec={", "\n[X-AmphoraAgent]\nSpec={}\n"])
+def test_damaged_unit_is_reported(tail):
+    with pytest.raises(ServiceError, match="damaged"):
+        read_spec(HEADER + tail)
+
+
+TOKEN = re.compile(
+    r"""\\x(?P<hex>[0-9a-f]{2}) | \\(?P<escape>["\\nrt]) |
+    (?P<quote>") | (?P<percent>%%) | (?P<plain>[^"\\%])""",
+    re.VERBOSE | re.DOTALL,
+)
+ESCAPED = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+
+
+def read_words(line):
+    """Split a line as systemd.syntax(7) says: quotes, C escapes, and ``%%`` for a percent sign."""
+    words, word, quoted, position = [], None, False, 0
+    while position < len(line):
+        token = TOKEN.match(line, position)
+        assert token, f"not valid at {position}: {line!r}"
+        position = token.end()
+        if token["plain"] == " " and not quoted:
+            words, word = (words if word is None else [*words, word]), None
+            continue
+        word = word or ""
+        if token["quote"]:
+            quoted = not quoted
+        elif token["hex"]:
+            word += chr(int(token["hex"], 16))
+        else:
+            word += ESCAPED[token["escape"]] if token["escape"] else (token["percent"] or token["plain"])[0]
+    assert not quoted
+    return words if word is None else [*words, word]
+
+
+words = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
+
+
+@given(st.lists(words))
+def test_quoted_words_are_read_back(argv):
+    line = " ".join(quote_word(word) for word in argv)
+    assert read_words(line) == argv
+    assert not set(line) & set("\n\r\t")
+
+
+@given(words, words, st.lists(words), st.dictionaries(st.from_regex(r"[A-Z]+", fullmatch=True), words))
+def test_no_value_escapes_from_its_line(description, name, argv, environment):
+    spec = replace(PLAIN, description=description, argv=("/bin/x", *argv), environment=environment)
+    lines = render_unit(spec).split("\n")
+    usual = [line.partition("=")[0] for line in render_unit(PLAIN).split("\n")]
+    keys = [line.partition("=")[0] for line in lines]
+    assert [key for key in keys if key != "Environment"] == [key for key in usual if key != "Environment"]
+    assert not any(line.endswith("\\") for line in lines)
+    assert read_spec("\n".join(lines)) == spec
+
+
+def test_commands_are_not_subject_to_variables():
+    commands = [line for line in render_unit(HAPROXY).splitlines() if line.startswith("Exec")]
+    assert len(commands) == 4
+    assert all(line.partition("=")[2].startswith(":/") for line in commands)
