@@ -5,8 +5,8 @@ import pytest
 from webtest import TestApp
 
 from amphora.api.app import make_app
-from tests.support.core import AMPHORA_ID, CoreRig
 from amphora.testing.pki import Pki
+from tests.support.core import AMPHORA_ID, CoreRig
 
 LISTENER = "04bff5c3-5862-4a13-b9e3-9b440d0ed50a"
 

@@ -5,25 +5,18 @@ import pytest
 
 from amphora.errors import InstanceNotFound, ServiceError
 from amphora.models import Health, InstanceState, Protocol
-from tests.support.core import CoreRig
+from tests.unit.core.conftest import ID
 
-ID = "04bff5c3-5862-4a13-b9e3-9b440d0ed50a"
 BODY = b"frontend one\n    mode http\n    bind 127.0.0.1:80\nbackend pool\n    server member 10.0.0.1:80\n"
 
 
 @pytest.fixture
-def rig(memory_dir):
-    return CoreRig(memory_dir)
-
-
-@pytest.fixture
-def layout(rig):
-    layout = rig.directory.layout(ID)
+def directory(layout):
     layout.directory.mkdir()
     return layout
 
 
-def test_no_trace_is_no_instance(rig, layout):
+def test_no_trace_is_no_instance(rig, directory):
     assert rig.services.status.all() == []
     with pytest.raises(InstanceNotFound):
         rig.services.status.one(ID)
@@ -39,14 +32,14 @@ def test_a_stopped_instance_has_its_pools_down(rig):
 
 
 @pytest.mark.parametrize("trace", ["pid_file", "stats_socket"])
-def test_a_trace_without_a_configuration_is_an_error(rig, layout, trace):
-    getattr(layout, trace).touch()
+def test_a_trace_without_a_configuration_is_an_error(rig, directory, trace):
+    getattr(directory, trace).touch()
     assert [status.state for status in rig.services.status.all()] == [InstanceState.ERROR]
 
 
 @pytest.mark.parametrize("body", [b"frontend \xff", b"# nothing\n"])
-def test_an_unusable_configuration_is_an_error(rig, layout, body):
-    layout.stored.write_bytes(body)
+def test_an_unusable_configuration_is_an_error(rig, directory, body):
+    directory.stored.write_bytes(body)
     assert rig.services.status.one(ID).state is InstanceState.ERROR
 
 

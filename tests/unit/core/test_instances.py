@@ -6,21 +6,7 @@ import threading
 import pytest
 
 from amphora.errors import InstanceActionFailed, InstanceNotFound, InvalidConfiguration, ServiceError
-from tests.support.core import CoreRig
-
-ID = "04bff5c3-5862-4a13-b9e3-9b440d0ed50a"
-OLD = b"frontend old\n    bind 127.0.0.1:80\n"
-NEW = b"frontend new\n    bind 127.0.0.1:81\n"
-
-
-@pytest.fixture
-def rig(memory_dir):
-    return CoreRig(memory_dir)
-
-
-@pytest.fixture
-def layout(rig):
-    return rig.directory.layout(ID)
+from tests.unit.core.conftest import ID, NEW, OLD
 
 
 def test_a_refused_upload_keeps_the_former_configuration_and_nothing_else(rig, layout):

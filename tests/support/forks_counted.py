@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the agent; the file that AMPHORA_TEST_FORKS names gets a byte for each process it starts."""
+
+import os
+import sys
+
+_FORKS = ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system")
+
+
+def count_into(descriptor):
+    def hook(event, _arguments):
+        if event in _FORKS:
+            os.write(descriptor, b".")
+
+    return hook
+
+
+if __name__ == "__main__":
+    from amphora.cmd.agent import main
+
+    sys.addaudithook(count_into(os.open(os.environ["AMPHORA_TEST_FORKS"], os.O_WRONLY | os.O_APPEND)))
+    sys.exit(main())
