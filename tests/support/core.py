@@ -14,8 +14,10 @@ from amphora.core.instances import Instances
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
 from amphora.core.node import Node
+from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
+from amphora.drivers.package_manager.dpkg import DpkgPackageManager
 from amphora.errors import InvalidConfiguration
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram, HaproxyVersion
@@ -117,5 +119,11 @@ class CoreRig:
             instances=self.instances,
             status=StatusReader(self.directory, self.engine),
             certificates=Certificates(self.cert_store, self.instances, locks),
-            node=Node(AMPHORA_ID, FakeProgram()),
+            node=Node(
+                AMPHORA_ID,
+                FakeProgram(),
+                self.directory,
+                Sampler(lambda: take_sample("")),
+                DpkgPackageManager(),
+            ),
         )

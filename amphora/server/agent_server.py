@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTPS server: one process, one event loop, threads only for the application's work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from amphora.server.application import Application
+from amphora.server.connections import Connections
+from amphora.server.limited_log import LimitedLog
+from amphora.server.listener import Acceptor, open_listener
+from amphora.server.lobby import Address, Lobby
+from amphora.server.settings import ServerSettings
+
+_LOG = logging.getLogger(__name__)
+_NO_HANDLERS: Mapping[int, Callable[[], None]] = MappingProxyType({})
+
+
+class AgentServer:
+    """Serves a WSGI application over mutual TLS. It knows nothing of what the application does.
+
+    :param on_ready: called once, in the loop's thread, with the address that accepts connections.
+    :param signal_handlers: by signal number; called in the loop's thread while :meth:`run` runs, so
+        they must return at once and leave longer work to a thread. Needs the main thread if not empty.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        settings: ServerSettings,
+        tls_context: ssl.SSLContext,
+        *,
+        on_ready: Callable[[Address], None],
+        signal_handlers: Mapping[int, Callable[[], None]] = _NO_HANDLERS,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._tls_context = tls_context
+        self._on_ready = on_ready
+        self._signal_handlers = signal_handlers
+        self._lock = threading.Lock()
+        self._stop_wanted = False
+        self._wake: Callable[[], object] | None = None
+
+    def run(self) -> int:
+        """Serve until :meth:`stop`, then finish running requests within the grace. Runs once.
+
+        :return: how many requests were cut off. Their threads may still be busy, and the interpreter
+            would wait for them: when this is not 0, end the process with ``os._exit``.
+        :raises ConfigurationError: the address cannot be listened on.
+        """
+        return asyncio.run(self._serve())
+
+    def stop(self) -> None:
+        """Stop accepting and let :meth:`run` return; from any thread, before or while it runs."""
+        with self._lock:
+            self._stop_wanted = True
+            if self._wake is not None:
+                self._wake()
+
+    def replace_tls_context(self, context: ssl.SSLContext) -> None:
+        """Use another certificate and CA from the next handshake on; from any thread.
+
+        Connections and handshakes that exist keep what they began with.
+        """
+        self._tls_context = context
+
+    async def _serve(self) -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_report)
+        log = LimitedLog(_LOG)
+        listener = open_listener(self._settings.host, self._settings.port)
+        application = Application(self._app, self._settings)
+        connections = Connections(application, self._settings, log)
+        lobby = Lobby(self._settings, lambda: self._tls_context, connections.welcome, log)
+        acceptor = Acceptor(listener, lobby, log)
+        self._install_signal_handlers(loop)
+        try:
+            acceptor.start()
+            self._on_ready(listener.getsockname()[:2])
+            await self._stopped(loop)
+        finally:
+            acceptor.stop()
+            lobby.close()
+            cut_off = await connections.finish()
+            application.close()
+            self._remove_signal_handlers(loop)
+        return cut_off
+
+    async def _stopped(self, loop: asyncio.AbstractEventLoop) -> None:
+        stopped = asyncio.Event()
+        with self._lock:
+            if self._stop_wanted:
+                return
+            self._wake = lambda: loop.call_soon_threadsafe(stopped.set)
+        try:
+            await stopped.wait()
+        finally:
+            with self._lock:
+                self._wake = None
+
+    def _install_signal_handlers(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number, handler in self._signal_handlers.items():
+            loop.add_signal_handler(number, handler)
+
+    def _remove_signal_handlers(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in self._signal_handlers:
+            loop.remove_signal_handler(number)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio could not hand to anybody: one line for a broken connection, all of a fault."""
+    error = context.get("exception")
+    if isinstance(error, OSError):
+        _LOG.debug("%s: %s", context["message"], error)
+    else:
+        _LOG.error("%s", context["message"], exc_info=error)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls a WSGI application (PEP 3333) with a complete request and returns its complete answer.
+
+Both are small here (configurations, certificates, JSON), and completeness is what makes promises
+possible: no application ever sees half a body, and one that raises in the middle of its answer still
+becomes a clean 500.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
+from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+import h11
+
+from amphora.server.answers import Answer, internal_error, new_request_id
+
+_LOG = logging.getLogger(__name__)
+_NO_BODY = (204, 304)
+
+_ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBody:
+    """A request body as the application gets it.
+
+    :ivar stream: positioned at the start; empty when ``error`` is set.
+    :ivar error: why the body was not accepted, as one sentence, or empty.
+    :ivar unread: the client may still be sending.
+    """
+
+    stream: io.BytesIO
+    error: str = ""
+    unread: bool = False
+
+
+def build_environ(scope: Mapping[str, Any], body: RequestBody) -> WSGIEnvironment:
+    """Translate an ASGI scope into a WSGI environment.
+
+    Beyond PEP 3333 it holds ``amphora.raw_path`` (the path before percent-decoding),
+    ``amphora.peer_names`` (tuple of str, or None without a client certificate) and, only when the body
+    was not accepted, ``amphora.body_error`` (one sentence).
+    """
+    raw_path = _origin_form(scope["raw_path"])
+    server_host, server_port = scope.get("server") or ("localhost", None)
+    client_host, client_port = scope.get("client") or ("", 0)
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(raw_path).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": server_host,
+        "SERVER_PORT": str(server_port or 0),
+        "REMOTE_ADDR": client_host,
+        "REMOTE_PORT": str(client_port),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": body.stream,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "amphora.raw_path": raw_path.decode("latin-1"),
+        "amphora.peer_names": scope["state"].get("peer_names"),
+    }
+    environ.update(_header_variables(scope["headers"], len(body.stream.getbuffer())))
+    if body.error:
+        environ["amphora.body_error"] = body.error
+    return environ
+
+
+def call(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    """Call the application and collect its answer; whatever it raises becomes a logged 500."""
+    try:
+        return _collect(app, environ)
+    except (Exception, SystemExit):
+        request_id = new_request_id()
+        _LOG.exception(
+            "%s: the application failed on %s %s",
+            request_id,
+            environ["REQUEST_METHOD"],
+            environ["amphora.raw_path"],
+        )
+        return internal_error(request_id)
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Reduce the absolute form of a request target to its path (RFC 9112, 3.2.2)."""
+    _, scheme_end, rest = target.partition(b"://")
+    if target.startswith(b"/") or not scheme_end:
+        return target
+    return b"/" + rest.partition(b"/")[2]
+
+
+def _header_variables(headers: list[tuple[bytes, bytes]], body_size: int) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for name, value in headers:
+        if b"_" in name:  # would be taken for the header of the same name with a dash
+            continue
+        key = name.decode("latin-1").upper().replace("-", "_")
+        text = value.decode("latin-1")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        variables[key] = f"{variables[key]},{text}" if key in variables else text
+    # The body is complete and no longer chunked: say its true size.
+    if variables.pop("HTTP_TRANSFER_ENCODING", None) is not None or "CONTENT_LENGTH" in variables:
+        variables["CONTENT_LENGTH"] = str(body_size)
+    return variables
+
+
+class _Response:
+    """What an application handed over through ``start_response``, ``write`` and its iterable."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.headers: list[tuple[str, str]] = []
+        self.body = bytearray()
+
+    def start(
+        self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None = None, /
+    ) -> Callable[[bytes], object]:
+        if self.status is not None and exc_info is None:
+            raise RuntimeError("start_response was called twice")
+        self.status = int(status.split(" ", 1)[0])
+        self.headers = list(headers)
+        return self.body.extend
+
+
+def _collect(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    response = _Response()
+    chunks = app(environ, response.start)
+    try:
+        for chunk in chunks:
+            response.body.extend(chunk)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+    return _checked(response, environ["REQUEST_METHOD"])
+
+
+def _checked(response: _Response, method: str) -> Answer:
+    """Make sure that the answer can be sent: once its head is out, a 500 is no longer possible."""
+    if response.status is None or not 200 <= response.status <= 599:
+        raise RuntimeError(f"the application answered with status {response.status}")
+    headers = [(name.strip().lower(), value.strip()) for name, value in response.headers]
+    has_length = any(name == "content-length" for name, _ in headers)
+    body = bytes(response.body)
+    if response.status in _NO_BODY:
+        body = b""
+        headers = [header for header in headers if header[0] != "content-length"]
+    elif method != "HEAD" or not has_length:
+        headers = [header for header in headers if header[0] != "content-length"]
+        headers.append(("content-length", str(len(body))))
+    answer = Answer(response.status, tuple(headers), body)
+    h11.Response(status_code=answer.status, headers=answer.header_list())
+    return answer
