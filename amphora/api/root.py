@@ -7,7 +7,8 @@ from webob import Request, Response
 
 from amphora.api.answers import json_answer
 from amphora.api.resource import Handler, Resource
-from amphora.api.v0_1 import root as v0_1
+from amphora.api.v0_1.node import API_VERSION, InfoController
+from amphora.api.v0_1.root import VersionController
 from amphora.core.services import CoreServices
 
 
@@ -16,10 +17,10 @@ class RootController(Resource):
 
     def __init__(self, core: CoreServices) -> None:
         self._children: dict[str, Resource] = {
-            "info": v0_1.InfoController(core.node),
-            "v0.1": v0_1.VersionController(core, certificates_need_configuration=True),
+            "info": InfoController(core.node),
+            "v0.1": VersionController(core, certificates_need_configuration=True),
             # Legacy controllers upload certificates before the configuration that uses them.
-            "0.5": v0_1.VersionController(core, certificates_need_configuration=False),
+            "0.5": VersionController(core, certificates_need_configuration=False),
         }
 
     def child(self, segment: str) -> Resource | None:
@@ -31,4 +32,4 @@ class RootController(Resource):
         return {"GET": self._discover}
 
     def _discover(self, _request: Request) -> Response:
-        return json_answer(200, {"api_version": v0_1.API_VERSION})
+        return json_answer(200, {"api_version": API_VERSION})

@@ -18,6 +18,7 @@ from amphora.core.instances import Instances
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
 from amphora.core.node import Node
+from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
 from amphora.drivers import loader
 from amphora.drivers.base import Driver, DriverContext
@@ -69,12 +70,18 @@ class Composition:
     """Everything below the API, built and wired."""
 
     def __init__(
-        self, core: CoreServices, drivers: Drivers, directory: InstanceDirectory, haproxy: HaproxyProgram
+        self,
+        core: CoreServices,
+        drivers: Drivers,
+        directory: InstanceDirectory,
+        haproxy: HaproxyProgram,
+        sampler: Sampler,
     ) -> None:
         self.core = core
         self._drivers = drivers
         self._directory = directory
         self._haproxy = haproxy
+        self._sampler = sampler
 
     def recover(self) -> None:
         """Put in order what the last agent left, and take up what runs. Called once, before serving.
@@ -92,9 +99,11 @@ class Composition:
         except OperationFailed as error:
             LOG.error("not every service could be taken up: %s", error)
         self.core.instances.recover()
+        self._sampler.start()
 
     def close(self) -> None:
         """Let go of what runs; it goes on."""
+        self._sampler.close()
         self._drivers.process_manager.close()
 
 
@@ -110,14 +119,15 @@ def compose(conf: cfg.ConfigOpts) -> Composition:
     haproxy = HaproxyProgram(Path(conf.haproxy_amphora.haproxy_cmd), runner)
     engine = HaproxyEngine(haproxy, drivers.process_manager, runner, _engine_settings(conf))
     locks = InstanceLocks()
+    sampler = Sampler(lambda: take_sample(conf.network.namespace))
     instances = Instances(directory, engine, Applier(engine), drivers.cert_store, locks)
     core = CoreServices(
         instances=instances,
         status=StatusReader(directory, engine),
         certificates=Certificates(drivers.cert_store, instances, locks),
-        node=Node(conf.amphora_agent.amphora_id or "", haproxy),
+        node=Node(conf.amphora_agent.amphora_id or "", haproxy, directory, sampler, drivers.package_manager),
     )
-    return Composition(core, drivers, directory, haproxy)
+    return Composition(core, drivers, directory, haproxy, sampler)
 
 
 def _load_drivers(conf: cfg.ConfigOpts, runner: CommandRunner) -> Drivers:

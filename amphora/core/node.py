@@ -1,12 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this amphora is."""
+"""What this amphora is, and how it is doing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from amphora.core.layout import InstanceDirectory, InstanceLayout
+from amphora.core.sampler import Rates, Sampler
+from amphora.drivers.package_manager.base import PackageManager
+from amphora.errors import AmphoraError
 from amphora.haproxy.program import HaproxyProgram
-from amphora.system import host
+from amphora.system import host, processes, statistics
+from amphora.system.statistics import DiskSpace
+
+#: Packages whose versions matter to who runs load balancers, where they are installed.
+PACKAGES = (
+    "haproxy", "keepalived", "openssl", "libssl3", "openssl-libs", "ipvsadm", "iproute2", "iproute",
+    "ifupdown", "nftables", "systemd", "sysvinit-core", "python3", "bash",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +35,74 @@ class NodeInfo:
     haproxy_version: str
 
 
-class Node:
-    """Answers questions about the amphora as a whole."""
+@dataclass(frozen=True, slots=True)
+class NodeDetails:
+    """How the amphora is doing.
 
-    def __init__(self, amphora_id: str, haproxy: HaproxyProgram) -> None:
+    :ivar rates: over the last half minute.
+    :ivar haproxy_count: instances whose haproxy is alive.
+    :ivar memory: as in ``/proc/meminfo``, kilobytes.
+    :ivar load: of one, five and fifteen minutes.
+    :ivar listeners: names of all frontends' instances, by id.
+    :ivar packages: name to version.
+    """
+
+    info: NodeInfo
+    rates: Rates
+    haproxy_count: int
+    memory: Mapping[str, int]
+    disk: DiskSpace
+    load: tuple[float, float, float]
+    listeners: tuple[str, ...]
+    packages: Mapping[str, str]
+
+
+class Node:
+    """Answers questions about the amphora as a whole. Never forks and never waits for a change."""
+
+    def __init__(
+        self,
+        amphora_id: str,
+        haproxy: HaproxyProgram,
+        directory: InstanceDirectory,
+        sampler: Sampler,
+        packages: PackageManager | None,
+    ) -> None:
         self._amphora_id = amphora_id
         self._haproxy = haproxy
+        self._directory = directory
+        self._sampler = sampler
+        self._packages = packages
 
     def info(self) -> NodeInfo:
-        """Return the basic facts. Never forks and never waits."""
+        """Return the basic facts."""
         return NodeInfo(host.hostname(), self._amphora_id, str(self._haproxy.version() or ""))
+
+    def details(self) -> NodeDetails:
+        """Return everything that is measured."""
+        layouts = [layout for layout in self._directory.all() if layout.stored.exists()]
+        return NodeDetails(
+            info=self.info(),
+            rates=self._sampler.rates(),
+            haproxy_count=sum(_is_alive(layout) for layout in layouts),
+            memory=statistics.memory(),
+            disk=statistics.disk_space(Path("/")),
+            load=statistics.load_averages(),
+            listeners=tuple(layout.instance_id for layout in layouts),
+            packages=self._installed(),
+        )
+
+    def _installed(self) -> Mapping[str, str]:
+        try:
+            return self._packages.installed_versions(PACKAGES) if self._packages else {}
+        except AmphoraError:
+            # A database that is being replaced is no reason to say nothing of all the rest.
+            return {}
+
+
+def _is_alive(layout: InstanceLayout) -> bool:
+    pid = processes.read_pid_file(layout.pid_file)
+    if pid is None:
+        return False
+    # A pid that was given to another process after a crash is no haproxy of ours.
+    return any(argument.startswith(f"{layout.directory}/") for argument in processes.command_line(pid))
