@@ -8,16 +8,21 @@ Nothing here knows HTTP; ``amphora.api.errors`` holds the one table that turns t
     │   ├── UnknownAction
     │   ├── InvalidConfiguration       refused by haproxy's own check, or not readable as a configuration
     │   ├── InvalidFilename
+    │   ├── InvalidVip
+    │   ├── InvalidSubnet
     │   ├── CertificateMissing
     │   ├── PrivateKeyMissing
     │   ├── PrivateKeyEncrypted
     │   └── KeyMismatch
     ├── NotFound
     │   ├── InstanceNotFound
-    │   └── CertificateNotFound
+    │   ├── CertificateNotFound
+    │   └── NoSuchLink
+    ├── InterfaceConflict              a port cannot be plugged as asked without taking it from its use
     ├── Busy                           another change holds the object for too long
     ├── OperationFailed                the system refused or failed to do it; nothing is left half done
     │   ├── InstanceActionFailed
+    │   ├── PlugFailed
     │   ├── CommandTimeout
     │   ├── ControlSocketError         haproxy's master or stats socket gave no usable answer
     │   ├── ProofFailed                an action was carried out, but its effect could not be seen
@@ -66,6 +71,14 @@ class InvalidFilename(InvalidInput):
     """A certificate file name does not have the form the API allows."""
 
 
+class InvalidVip(InvalidInput):
+    """The virtual IP address of a request is not an address that an interface can hold."""
+
+
+class InvalidSubnet(InvalidInput):
+    """The description of a VIP's port is incomplete, malformed or contradicts itself."""
+
+
 class CertificateMissing(InvalidInput):
     """PEM data holds no usable certificate."""
 
@@ -102,6 +115,21 @@ class CertificateNotFound(NotFound):
         self.filename = filename
 
 
+class NoSuchLink(NotFound):
+    """No network link with this MAC address is there, nor came within the time given to wait.
+
+    Controllers look for this sentence in the details and then try again.
+    """
+
+    def __init__(self, mac_address: str) -> None:
+        super().__init__(f"No suitable network interface found: none has the MAC address {mac_address}")
+        self.mac_address = mac_address
+
+
+class InterfaceConflict(AmphoraError):
+    """The port named in the request is in use for something else."""
+
+
 class Busy(AmphoraError):
     """Another change holds the object; the same request may be sent again later."""
 
@@ -119,6 +147,17 @@ class InstanceActionFailed(OperationFailed):
     def __init__(self, action: str, details: str) -> None:
         super().__init__(details)
         self.action = action
+
+
+class PlugFailed(OperationFailed):
+    """A port could not be configured; its link is back where it was.
+
+    :ivar what: ``VIP`` or ``Port``.
+    """
+
+    def __init__(self, what: str, details: str) -> None:
+        super().__init__(details)
+        self.what = what
 
 
 class CommandTimeout(OperationFailed):

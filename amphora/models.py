@@ -127,21 +127,47 @@ class RoutingRule:
     priority: int = 100
 
 
+class InterfaceRole(Enum):
+    """What an interface of the data namespace is for."""
+
+    VIP = "vip"
+    MEMBER = "member"
+
+
 @dataclass(frozen=True, slots=True)
 class InterfaceConfig:
     """All that one interface of the data namespace is to hold, for IPv4 and IPv6.
 
     :ivar name: as seen inside the namespace, ``eth1``.
     :ivar mac_address: lower case with colons; it identifies the link across reboots.
+    :ivar role: a port keeps the role it was plugged with.
+    :ivar floating: addresses that another program (keepalived) puts on and takes off; left alone.
+    :ivar automatic: ask the network for addresses, by DHCP and by router advertisements.
     :ivar mtu: bytes, or None to leave it.
     """
 
     name: str
     mac_address: str
+    role: InterfaceRole = InterfaceRole.MEMBER
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    floating: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    automatic: bool = False
     mtu: int | None = None
     routes: tuple[Route, ...] = ()
     rules: tuple[RoutingRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """An interface as the kernel has it now.
+
+    :ivar mac_address: lower case with colons; empty where the link has none, as loopback.
+    """
+
+    name: str
+    mac_address: str
+    up: bool
+    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
 
 
 class InstanceState(Enum):

@@ -25,10 +25,6 @@ from amphora.system.command import CommandRunner
 _SOCKET_TIMEOUT = 1.0
 _CHECK_TIMEOUT = 30.0
 
-#: A listener may bind an address that this amphora does not hold yet: in an active-standby pair the
-#: VIP arrives with the role, and a VIP port may be plugged after the upload.
-_SYSCTLS = {"net/ipv4/ip_nonlocal_bind": "1", "net/ipv6/ip_nonlocal_bind": "1"}
-
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
@@ -72,7 +68,7 @@ class HaproxyEngine:
         files.write_atomically(layout.staged, data)
         files.write_atomically(layout.staged_overlay, self._overlay(layout, configuration))
         try:
-            namespaces.ensure(self._settings.namespace, _SYSCTLS, self._runner)
+            namespaces.ensure(self._settings.namespace, namespaces.DATA_SYSCTLS, self._runner)
             names: Mapping[str, str] = {
                 str(layout.staged): layout.stored.name,
                 str(layout.staged_overlay): layout.overlay.name,

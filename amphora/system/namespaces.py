@@ -11,12 +11,19 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from amphora.errors import OperationFailed
 from amphora.system.command import CommandRunner
 
 NAMESPACE_DIRECTORY = Path("/run/netns")
+
+#: A listener may bind an address that this amphora does not hold yet: in an active-standby pair the
+#: VIP arrives with the role, and a VIP port may be plugged after the upload.
+DATA_SYSCTLS: Mapping[str, str] = MappingProxyType(
+    {"net/ipv4/ip_nonlocal_bind": "1", "net/ipv6/ip_nonlocal_bind": "1"}
+)
 
 _CLONE_NEWNET = 0x40000000
 
