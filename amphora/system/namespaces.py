@@ -46,7 +46,7 @@ def ensure(name: str, sysctls: Mapping[str, str], runner: CommandRunner) -> None
     if not exists(name):
         _run(runner, ("ip", "netns", "add", name))
     _run(runner, ("ip", "-n", name, "link", "set", "lo", "up"))
-    call_inside(name, lambda: _write_sysctls(sysctls))
+    call_inside(name, lambda: write_sysctls(sysctls))
 
 
 def call_inside(name: str, function: Callable[[], _T]) -> _T:
@@ -91,7 +91,12 @@ def _enter(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_sysctls(sysctls: Mapping[str, str]) -> None:
+def write_sysctls(sysctls: Mapping[str, str]) -> None:
+    """Set kernel parameters of the calling thread's namespace (sysctl(8)).
+
+    :param sysctls: path below ``/proc/sys`` to value.
+    :raises OperationFailed: one could not be set; those before it are.
+    """
     for key, value in sysctls.items():
         try:
             (Path("/proc/sys") / key).write_text(value, encoding="ascii")

@@ -9,6 +9,7 @@ import ssl
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -166,19 +167,21 @@ def test_long_request_is_under_no_read_limit(serve: Any) -> None:
 
 
 def test_reset_connection_is_freed_at_once(serve: Any) -> None:
+    before = weakref.WeakSet(live_protocols())
     with serve(idle_timeout=60).tls() as client:
         client.sendall(GET % 1)
         client.recv(1000)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     deadline = time.monotonic() + 5
-    while live_protocols() and time.monotonic() < deadline:
+    while (left := [each for each in live_protocols() if each not in before]) and time.monotonic() < deadline:
+        del left
         time.sleep(0.02)
 
-    assert live_protocols() == 0
+    assert [each for each in live_protocols() if each not in before] == []
 
 
-def live_protocols() -> int:
-    return sum(isinstance(thing, AgentHttpProtocol) for thing in gc.get_objects())
+def live_protocols() -> list[AgentHttpProtocol]:
+    return [thing for thing in gc.get_objects() if isinstance(thing, AgentHttpProtocol)]
 
 
 def test_nobody_is_believed_about_another_address(serve: Any, app: Any) -> None:
