@@ -89,7 +89,11 @@ class AgentHttpProtocol(H11Protocol):
         """Answer what h11 refused: JSON with the reason, then close."""
         if self.transport.is_closing():
             return
-        reason = str(sys.exc_info()[1] or msg)
+        error = sys.exc_info()[1]
+        reason = str(error or msg)
+        if error is not None:
+            # h11's exception refers to itself; through its frames it would keep this connection.
+            error.__traceback__ = None
         self._log.write(logging.WARNING, f"Invalid HTTP request from {self._known_client[0]}: {reason}")
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()  # an answer is already on its way

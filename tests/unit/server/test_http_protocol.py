@@ -166,18 +166,23 @@ def test_long_request_is_under_no_read_limit(serve: Any) -> None:
     assert server.get() == b"done"
 
 
-def test_reset_connection_is_freed_at_once(serve: Any) -> None:
-    before = weakref.WeakSet(live_protocols())
-    with serve(idle_timeout=60).tls() as client:
-        client.sendall(GET % 1)
-        client.recv(1000)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    deadline = time.monotonic() + 5
-    while (left := [each for each in live_protocols() if each not in before]) and time.monotonic() < deadline:
-        del left
-        time.sleep(0.02)
+@pytest.mark.parametrize("request_bytes", [GET % 1, b"nonsense\r\n\r\n"])
+def test_reset_connection_is_freed_at_once(serve: Any, request_bytes: bytes) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        before = weakref.WeakSet(live_protocols())
+        with serve(idle_timeout=60).tls() as client:
+            client.sendall(request_bytes)
+            client.recv(1000)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        deadline = time.monotonic() + 5
+        while (left := sum(each not in before for each in live_protocols())) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        gc.enable()
 
-    assert [each for each in live_protocols() if each not in before] == []
+    assert left == 0
 
 
 def live_protocols() -> list[AgentHttpProtocol]:
