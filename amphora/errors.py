@@ -6,7 +6,7 @@ Nothing here knows HTTP; ``amphora.api.errors`` holds the one table that turns t
     AmphoraError
     ├── InvalidInput                   the caller sent something unusable
     │   ├── UnknownAction
-    │   ├── InvalidConfiguration       refused by haproxy's own check, or not readable as a configuration
+    │   ├── InvalidConfiguration       refused by its program's own check, or not readable as a configuration
     │   ├── InvalidFilename
     │   ├── InvalidVip
     │   ├── InvalidSubnet
@@ -16,12 +16,15 @@ Nothing here knows HTTP; ``amphora.api.errors`` holds the one table that turns t
     │   └── KeyMismatch
     ├── NotFound
     │   ├── InstanceNotFound
+    │   ├── VrrpNotConfigured
     │   ├── CertificateNotFound
     │   └── NoSuchLink
     ├── InterfaceConflict              a port cannot be plugged as asked without taking it from its use
     ├── Busy                           another change holds the object for too long
+    │   └── TopologyTransition
     ├── OperationFailed                the system refused or failed to do it; nothing is left half done
     │   ├── InstanceActionFailed
+    │   ├── VrrpActionFailed
     │   ├── PlugFailed
     │   ├── CommandTimeout
     │   ├── ControlSocketError         haproxy's master or stats socket gave no usable answer
@@ -107,6 +110,13 @@ class InstanceNotFound(NotFound):
         self.instance_id = instance_id
 
 
+class VrrpNotConfigured(NotFound):
+    """keepalived has no configuration here, neither uploaded nor made from the topology."""
+
+    def __init__(self) -> None:
+        super().__init__("No keepalived configuration is stored")
+
+
 class CertificateNotFound(NotFound):
     """The instance has no certificate file of this name."""
 
@@ -134,6 +144,10 @@ class Busy(AmphoraError):
     """Another change holds the object; the same request may be sent again later."""
 
 
+class TopologyTransition(Busy):
+    """The amphora is changing its topology, and nothing else may change meanwhile."""
+
+
 class OperationFailed(AmphoraError):
     """The system could not do what was asked; the former state was kept or restored."""
 
@@ -158,6 +172,17 @@ class PlugFailed(OperationFailed):
     def __init__(self, what: str, details: str) -> None:
         super().__init__(details)
         self.what = what
+
+
+class VrrpActionFailed(OperationFailed):
+    """Starting, stopping or reloading keepalived failed.
+
+    :ivar action: the verb, ``start``, ``stop`` or ``reload``.
+    """
+
+    def __init__(self, action: str, details: str) -> None:
+        super().__init__(details)
+        self.action = action
 
 
 class CommandTimeout(OperationFailed):

@@ -192,3 +192,14 @@ class Health(Enum):
     UP = "UP"
     DOWN = "DOWN"
     DEGRADED = "DEGRADED"
+
+
+class Role(Enum):
+    """What a node of an active-standby pair is, as its running keepalived has it."""
+
+    #: It holds the virtual addresses.
+    ACTIVE = "ACTIVE"
+    #: It runs and does not hold them.
+    STANDBY = "STANDBY"
+    #: No keepalived runs here, or none has said anything yet.
+    UNKNOWN = "UNKNOWN"

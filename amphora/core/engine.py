@@ -123,6 +123,8 @@ class HaproxyEngine:
         :raises OperationFailed: it did not start, or could not be proven in time.
         """
         deadline = self._deadline()
+        # After a crash it may be started again over the former files at this very moment.
+        self._services.stop(layout.service_name)
         self._services.install(self._spec(layout))
         self._services.start(layout.service_name)
         return prove_start(self._master(layout), self._stats(layout), configuration, deadline)

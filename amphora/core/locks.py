@@ -3,7 +3,9 @@
 
 There is one kind: the *instance lock*, one for each instance id, held during every change to that
 instance, its certificates included. Nobody holds two of them, and no other lock is waited for while
-one is held but those inside drivers, which never call back. Reading takes no lock.
+one is held but those inside drivers, which never call back. Reading takes no lock. keepalived, of which
+there is one, has a lock of the same kind under the name :data:`KEEPALIVED`; so have the interfaces of
+the data namespace, all together, under :data:`INTERFACES`: they share names, tables and rules.
 """
 
 from __future__ import annotations
@@ -13,6 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from amphora.errors import Busy
+
+#: Name of the lock held during every change to keepalived. No instance can have this id.
+KEEPALIVED = "keepalived"
+
+#: Name of the lock held during every plug. It is not waited for while another one is held.
+INTERFACES = "interfaces"
 
 
 class InstanceLocks:

@@ -130,6 +130,23 @@ def ensure_directory(path: Path, mode: int = 0o755) -> None:
         raise StorageError(f"directory {path} could not be made: {error.strerror}") from error
 
 
+def open_fifo(path: Path) -> int:
+    """Return a descriptor of a fifo (fifo(7)) for non-blocking reading, making it where it is missing.
+
+    It is open for writing too, so that it never comes to its end when a writer does. What stands there
+    and is no fifo is removed.
+
+    :raises StorageError: it cannot be made or opened.
+    """
+    try:
+        if not path.is_fifo() or path.is_symlink():
+            path.unlink(missing_ok=True)
+            os.mkfifo(path, 0o600)
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be used as a fifo: {error.strerror}") from error
+
+
 def sweep_temporaries(directory: Path) -> list[str]:
     """Remove what an interrupted write left directly in a directory; return the names removed.
 

@@ -7,9 +7,11 @@ An empty name always means the agent's own namespace.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -43,8 +45,10 @@ def ensure(name: str, sysctls: Mapping[str, str], runner: CommandRunner) -> None
     """
     if not name:
         return
-    if not exists(name):
-        _run(runner, ("ip", "netns", "add", name))
+    with _alone():
+        # While another one makes it, its file is there before the namespace is.
+        if not exists(name):
+            _run(runner, ("ip", "netns", "add", name))
     _run(runner, ("ip", "-n", name, "link", "set", "lo", "up"))
     call_inside(name, lambda: write_sysctls(sysctls))
 
@@ -74,6 +78,17 @@ def call_inside(name: str, function: Callable[[], _T]) -> _T:
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    # Not NAMESPACE_DIRECTORY itself: ip-netns(8) locks that one.
+    descriptor = os.open(NAMESPACE_DIRECTORY.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _enter(path: Path) -> None:

@@ -165,6 +165,10 @@ class AgentProcess:
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
 
+    def post(self, path: str, parameters: Mapping[str, object]) -> Answer:
+        """Make one request with parameters as JSON."""
+        return self.call("POST", path, json.dumps(parameters).encode(), Content_Type="application/json")
+
     def upload(self, listener_id: str, configuration: bytes) -> Answer:
         """Upload a listener's configuration by API v0.1."""
         return self.call("PUT", f"/v0.1/listeners/{AMPHORA_ID}/{listener_id}/haproxy", configuration)

@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from amphora.drivers.base import Driver
-from amphora.models import InterfaceConfig
+from amphora.errors import AmphoraError, OperationFailed
+from amphora.models import Interface, InterfaceConfig
+
+#: Interfaces restored side by side: each may wait for its link, and few amphorae have more.
+_RESTORED_AT_ONCE = 8
 
 
 class NetworkDriver(Driver):
     """Configures interfaces of the data namespace for IPv4 and IPv6.
 
     Persisting and activating are separate steps, so that either can be tested and undone alone.
-    Calls are serialised by the caller. The management interface is never touched.
+    Calls for one interface are serialised by the caller; those for different ones may come side by
+    side. A link that carries addresses of the agent's own namespace is never touched.
     """
 
     @abc.abstractmethod
@@ -33,26 +40,55 @@ class NetworkDriver(Driver):
         """
 
     @abc.abstractmethod
+    def stored(self) -> Sequence[InterfaceConfig]:
+        """Return every persisted configuration, by name. Never forks; one that is unreadable is logged.
+
+        :raises StorageError: the directory cannot be read.
+        """
+
+    @abc.abstractmethod
     def activate(self, config: InterfaceConfig) -> None:
         """Find the link by its MAC address, move it into the data namespace, name and configure it.
 
-        All or nothing: after an error the link is where and as it was. An interface that already
-        has this configuration is left alone; safe to repeat. Blocks for seconds at most.
+        Makes the data namespace if it is missing. All or nothing: after an error the link is where
+        and as it was. An interface that already has this configuration is left alone; one that has
+        another is changed to this. Safe to repeat. Waits some seconds for a link that is not there
+        yet; apart from that blocks for about two seconds at most.
 
-        :raises NotFound: no link has this MAC address.
+        :raises NoSuchLink: no link with this MAC address came in time.
+        :raises InterfaceConflict: the link carries the agent's own traffic.
         :raises OperationFailed: a step failed and all steps before it were undone.
         """
 
     @abc.abstractmethod
     def deactivate(self, name: str) -> None:
-        """Take addresses, routes and rules off an interface and set it down; safe to repeat.
+        """Undo :meth:`activate`: nothing on the link, down, back in the agent's own namespace.
+
+        What is stored stays. Safe to repeat, also for a link that is gone.
 
         :raises OperationFailed: something is still there.
         """
 
     @abc.abstractmethod
+    def interfaces(self) -> Sequence[Interface]:
+        """Return what the data namespace has now, loopback included. Never forks, never waits."""
+
     def restore(self) -> None:
         """Activate every persisted interface, as after a boot. Goes on past a failing one.
 
         :raises OperationFailed: names every interface that could not be restored, and why.
         """
+        configs = self.stored()
+        if not configs:
+            return
+        with ThreadPoolExecutor(min(len(configs), _RESTORED_AT_ONCE), "restore") as pool:
+            complaints = [complaint for complaint in pool.map(self._complaint, configs) if complaint]
+        if complaints:
+            raise OperationFailed("; ".join(complaints))
+
+    def _complaint(self, config: InterfaceConfig) -> str:
+        try:
+            self.activate(config)
+        except AmphoraError as error:
+            return f"{config.name}: {error.details}"
+        return ""

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An interface's configuration as a JSON object, as it is stored."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_interface, ip_network
+from typing import Any
+
+from amphora.errors import StorageError
+from amphora.models import InterfaceConfig, InterfaceRole, Route, RoutingRule
+
+
+def to_json(config: InterfaceConfig) -> str:
+    """Return one line of JSON."""
+    return json.dumps(
+        {
+            "name": config.name,
+            "mac_address": config.mac_address,
+            "role": config.role.value,
+            "mtu": config.mtu,
+            "automatic": config.automatic,
+            "addresses": [str(address) for address in config.addresses],
+            "floating": [str(address) for address in config.floating],
+            "routes": [_route_document(route) for route in config.routes],
+            "rules": [
+                {"source": str(rule.source), "table": rule.table, "priority": rule.priority}
+                for rule in config.rules
+            ],
+        }
+    )
+
+
+def from_json(text: str | bytes) -> InterfaceConfig:
+    """Return what :func:`to_json` wrote.
+
+    :raises StorageError: it is something else.
+    """
+    try:
+        return _config(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(f"not a stored interface configuration: {error!r}") from error
+
+
+def _config(document: dict[str, Any]) -> InterfaceConfig:
+    return InterfaceConfig(
+        name=str(document["name"]),
+        mac_address=str(document["mac_address"]),
+        role=InterfaceRole(document["role"]),
+        addresses=tuple(ip_interface(text) for text in document["addresses"]),
+        floating=tuple(ip_interface(text) for text in document["floating"]),
+        automatic=bool(document["automatic"]),
+        mtu=None if document["mtu"] is None else int(document["mtu"]),
+        routes=tuple(_route(each) for each in document["routes"]),
+        rules=tuple(
+            RoutingRule(ip_network(each["source"]), int(each["table"]), int(each["priority"]))
+            for each in document["rules"]
+        ),
+    )
+
+
+def _route_document(route: Route) -> dict[str, Any]:
+    return {
+        "destination": str(route.destination),
+        "gateway": route.gateway,
+        "table": route.table,
+        "preferred_source": route.preferred_source,
+        "onlink": route.onlink,
+    }
+
+
+def _route(document: dict[str, Any]) -> Route:
+    return Route(
+        destination=ip_network(document["destination"]),
+        gateway=document["gateway"],
+        table=int(document["table"]),
+        preferred_source=document["preferred_source"],
+        onlink=bool(document["onlink"]),
+    )

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interfaces configured by ifupdown: interfaces(5), ifup(8).
+
+ifupdown neither moves links between namespaces nor cleans up after a command that fails, so both
+are done here, over rtnetlink, as the pyroute2 driver does them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from amphora.drivers.base import DriverContext
+from amphora.drivers.network.base import NetworkDriver
+from amphora.drivers.network.config_files import ConfigFiles
+from amphora.drivers.network.dhcp import DhcpClient
+from amphora.drivers.network.interface_state import (
+    InterfaceState,
+    bare_state,
+    change,
+    lacks,
+    read_state,
+    wanted_state,
+)
+from amphora.drivers.network.interfaces_file import parse_interfaces, render_interfaces
+from amphora.drivers.network.kernel import Kernel, KernelAccess
+from amphora.drivers.network.placement import Placement
+from amphora.drivers.network.pyroute2 import LINK_PATIENCE
+from amphora.drivers.network.sysctls import set_sysctls
+from amphora.errors import DriverUnavailable, OperationFailed
+from amphora.models import Interface, InterfaceConfig
+from amphora.system import files, host, namespaces
+from amphora.system.command import SEARCH_PATH, CommandRunner
+from amphora.system.interfaces import interfaces
+
+_TIMEOUT = 20.0
+
+
+class IfupdownNetwork(NetworkDriver):
+    """Keeps a file for each interface in the form of interfaces(5) and lets ``ifup`` carry it out.
+
+    :param directory: of the files; ``source <directory>/*.cfg`` uses them.
+    :param state_directory: of ifup's own state and of what is active, apart from what is stored.
+    :param namespace: the data namespace; empty means the agent's own.
+    :param access: how the kernel is reached; tests give one that fails on purpose.
+    :param patience: seconds to wait for a link.
+    :param root: the namespace that links are plugged into; empty, the agent's own, but in tests.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        state_directory: Path,
+        namespace: str,
+        runner: CommandRunner,
+        *,
+        access: KernelAccess | None = None,
+        patience: float = LINK_PATIENCE,
+        root: str = "",
+    ) -> None:
+        self._files = ConfigFiles(directory, ".cfg", render_interfaces, parse_interfaces)
+        self._active = ConfigFiles(state_directory, ".cfg", render_interfaces, parse_interfaces)
+        self._state_directory = state_directory
+        self._namespace = namespace
+        self._runner = runner
+        self._dhcp = DhcpClient(runner, namespace)
+        self._placement = Placement(access or KernelAccess(), namespace, patience, root)
+
+    @classmethod
+    def create(cls, context: DriverContext) -> Self:
+        """Build the driver on the agent's interface directory and data namespace."""
+        state_directory = context.state_directory / "ifupdown"
+        return cls(context.interface_directory, state_directory, context.namespace, context.runner)
+
+    def check_available(self) -> None:
+        """Return if ifup is installed and this process may change interfaces."""
+        if shutil.which("ifup", path=SEARCH_PATH) is None:
+            raise DriverUnavailable("ifup is not installed")
+        if not host.is_root():
+            raise DriverUnavailable("interfaces can only be changed as root")
+
+    def persist(self, config: InterfaceConfig) -> None:
+        """Write the interface's file."""
+        self._files.write(config)
+
+    def forget(self, name: str) -> None:
+        """Remove the interface's file."""
+        self._files.remove(name)
+
+    def stored(self) -> Sequence[InterfaceConfig]:
+        """Read the first line of each file."""
+        return self._files.read_all()
+
+    def activate(self, config: InterfaceConfig) -> None:
+        """Move the link, run ``ifup`` in the data namespace, and see that all is there."""
+        namespaces.ensure(self._namespace, namespaces.DATA_SYSCTLS, self._runner)
+
+        def configure(kernel: Kernel, now: InterfaceState, _wanted: InterfaceState) -> None:
+            # The link stays up: else the kernel would drop IPv6 addresses that are not ours to drop.
+            change(kernel, now, bare_state(now, config.floating))
+            set_sysctls(kernel, config)
+            self._ifup(config)
+            after = read_state(kernel, now.link.index)
+            if missing := lacks(after, wanted_state(config, after)):
+                raise OperationFailed(f"ifup reported success, but {config.name} lacks {missing}")
+
+        self._placement.place(config, configure)
+        self._dhcp.follow(config)
+
+    def deactivate(self, name: str) -> None:
+        """Run ``ifdown``, take off what it leaves, and give the link back."""
+        self._dhcp.stop(name)
+        path = self._active.path(name)
+        if path.exists():
+            # Its answer does not matter: what it leaves behind is taken off next.
+            self._run("ifdown", path, name)
+        self._placement.give_back(name)
+        files.remove(path)
+
+    def interfaces(self) -> Sequence[Interface]:
+        """Ask the kernel through the C library."""
+        return interfaces(self._namespace)
+
+    def _ifup(self, config: InterfaceConfig) -> None:
+        self._active.write(config)
+        status, output = self._run("ifup", self._active.path(config.name), config.name)
+        if status != 0:
+            raise OperationFailed(f"ifup {config.name} failed: {output.strip()}")
+
+    def _run(self, command: str, path: Path, name: str) -> tuple[int, str]:
+        # --force: ifup's memory of what is up survives a reboot or a vanished link, and is then wrong.
+        argv = (command, "--force", "-i", str(path), "--state-dir", str(self._state_directory), name)
+        result = self._runner.run(argv, timeout=_TIMEOUT, namespace=self._namespace)
+        return result.status, result.output

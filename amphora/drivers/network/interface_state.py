@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one link holds, what it is to hold, and the steps from one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from amphora.drivers.network.kernel import (
+    IFA_F_PERMANENT,
+    IPV6_METRIC,
+    PROTOCOL_KERNEL,
+    PROTOCOL_STATIC,
+    SCOPE_LINK,
+    SCOPE_UNIVERSE,
+    Address,
+    IPInterface,
+    Kernel,
+    Link,
+    LinkRoute,
+    Rule,
+)
+from amphora.errors import OperationFailed
+from amphora.models import InterfaceConfig, Route
+
+#: Who keepalived says it is when it adds an address (IFA_PROTO, from Linux 5.18).
+_PROTOCOL_KEEPALIVED = 18
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceState:
+    """All of a link that a change may touch, and the rules of its namespace."""
+
+    link: Link
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[LinkRoute, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+def read_state(kernel: Kernel, index: int) -> InterfaceState:
+    """Return what a link holds now.
+
+    :raises OperationFailed: it is gone or cannot be read.
+    """
+    found = [link for link in kernel.links() if link.index == index]
+    if not found:
+        raise OperationFailed("the link is gone")
+    return InterfaceState(
+        found[0], tuple(kernel.addresses(index)), tuple(kernel.routes(index)), tuple(kernel.rules())
+    )
+
+
+def wanted_state(config: InterfaceConfig, now: InterfaceState) -> InterfaceState:
+    """Return what a link is to hold: its configuration, and of what is there now all that is not ours.
+
+    Not ours are link-local and temporary addresses, those that float, and all routes and rules that
+    are not marked as static. A rule has no interface; one counts as this link's when its table is
+    used by a static route over the link.
+    """
+    addresses = tuple(Address(interface) for interface in config.addresses)
+    routes = tuple(_link_route(route) for route in config.routes)
+    rules = tuple(Rule(rule.source, rule.table, rule.priority) for rule in config.rules)
+    held = [address.interface for address in addresses]
+    tables = {route.table for route in (*now.routes, *routes) if route.protocol == PROTOCOL_STATIC}
+    floating = {address.ip for address in config.floating}
+    kept = [a for a in now.addresses if a.interface not in held and _is_foreign(a, floating)]
+    return InterfaceState(
+        replace(now.link, name=config.name, up=True, mtu=config.mtu or now.link.mtu),
+        (*addresses, *kept),
+        (*routes, *(route for route in now.routes if route.protocol != PROTOCOL_STATIC)),
+        (
+            *rules,
+            *(r for r in now.rules if r.protocol != PROTOCOL_STATIC or r.table not in tables),
+        ),
+    )
+
+
+def bare_state(now: InterfaceState, floating: tuple[IPInterface, ...] = ()) -> InterfaceState:
+    """Return what is left of a link when its configuration is taken off; up or down as it is."""
+    config = InterfaceConfig(now.link.name, now.link.mac_address, floating=floating)
+    return replace(wanted_state(config, now), link=now.link)
+
+
+def missing_from(now: InterfaceState, wanted: InterfaceState) -> bool:
+    """Whether a link lacks something of what it is to hold, or holds something more."""
+    return (
+        now.link != wanted.link
+        or _interfaces(now) != _interfaces(wanted)
+        or set(_made_by_programs(now.routes)) != set(_made_by_programs(wanted.routes))
+        or set(now.rules) != set(wanted.rules)
+    )
+
+
+def lacks(now: InterfaceState, wanted: InterfaceState) -> str:
+    """Name what a link does not hold of what it is to hold; empty when it lacks nothing."""
+    link = [] if now.link == wanted.link else ["its name, MTU or state"]
+    addresses = sorted(str(interface) for interface in _interfaces(wanted) - _interfaces(now))
+    routes = [f"the route to {route.destination}" for route in wanted.routes if route not in now.routes]
+    rules = [f"the rule for {rule.source}" for rule in wanted.rules if rule not in now.rules]
+    return ", ".join([*link, *addresses, *routes, *rules])
+
+
+def change(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> None:
+    """Go from one state of a link to another; what both have is not touched.
+
+    :raises OperationFailed: a step was refused; those before it stay done.
+    """
+    for step in _link_steps(kernel, now.link, wanted.link):
+        step()
+    # Setting a link up or down makes the kernel add and drop addresses and routes by itself.
+    for step in _content_steps(kernel, read_state(kernel, now.link.index), wanted):
+        step()
+
+
+def change_as_far_as_possible(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> list[str]:
+    """Like :func:`change`, but go on past a refused step; return what was refused."""
+    complaints = _try_all(_link_steps(kernel, now.link, wanted.link))
+    between = read_state(kernel, now.link.index)
+    return complaints + _try_all(_content_steps(kernel, between, wanted))
+
+
+def _try_all(steps: list[Callable[[], None]]) -> list[str]:
+    complaints = []
+    for step in steps:
+        try:
+            step()
+        except OperationFailed as error:
+            complaints.append(error.details)
+    return complaints
+
+
+def _content_steps(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> list[Callable[[], None]]:
+    index = now.link.index
+    held = {address.interface: address for address in now.addresses}
+    asked = {address.interface: address for address in wanted.addresses}
+    old_routes, new_routes = _made_by_programs(now.routes), _made_by_programs(wanted.routes)
+    steps = [_step(kernel.delete_rule, rule) for rule in _only_in(now.rules, wanted.rules)]
+    steps += [_link_step(kernel.delete_route, index, route) for route in _only_in(old_routes, new_routes)]
+    steps += [_link_step(kernel.delete_address, index, held[key]) for key in _only_in(held, asked)]
+    steps += [_link_step(kernel.add_address, index, asked[key]) for key in _only_in(asked, held)]
+    steps += [_link_step(kernel.add_route, index, route) for route in _only_in(new_routes, old_routes)]
+    steps += [_step(kernel.add_rule, rule) for rule in _only_in(wanted.rules, now.rules)]
+    if now.link.up and not wanted.link.up:
+        steps.append(lambda: kernel.set_up(index, False))
+    return steps
+
+
+def _made_by_programs(routes: Iterable[LinkRoute]) -> list[LinkRoute]:
+    # The kernel makes and drops its own together with the addresses they belong to.
+    return [route for route in routes if route.protocol != PROTOCOL_KERNEL]
+
+
+def _link_steps(kernel: Kernel, now: Link, wanted: Link) -> list[Callable[[], None]]:
+    steps: list[Callable[[], None]] = []
+    up = now.up
+    if now.name != wanted.name:
+        if up:
+            steps.append(lambda: kernel.set_up(now.index, False))
+        steps.append(lambda: kernel.rename(now.index, wanted.name))
+        up = False
+    if now.mtu != wanted.mtu:
+        steps.append(lambda: kernel.set_mtu(now.index, wanted.mtu))
+    if wanted.up and not up:
+        # Before routes: the kernel takes none over a link that is down.
+        steps.append(lambda: kernel.set_up(now.index, True))
+    return steps
+
+
+def _step(function: Callable[[_T], None], value: _T) -> Callable[[], None]:
+    return lambda: function(value)
+
+
+def _link_step(function: Callable[[int, _T], None], index: int, value: _T) -> Callable[[], None]:
+    return lambda: function(index, value)
+
+
+def _only_in(these: Iterable[_T], others: Iterable[_T]) -> list[_T]:
+    known = set(others)
+    return [value for value in dict.fromkeys(these) if value not in known]
+
+
+def _interfaces(state: InterfaceState) -> set[object]:
+    return {address.interface for address in state.addresses}
+
+
+def _is_foreign(address: Address, floating: Collection[object]) -> bool:
+    return (
+        address.interface.is_link_local
+        or not address.flags & IFA_F_PERMANENT
+        or address.protocol == _PROTOCOL_KEEPALIVED
+        or address.interface.ip in floating
+    )
+
+
+def _link_route(route: Route) -> LinkRoute:
+    v4 = route.destination.version == 4
+    return LinkRoute(
+        destination=route.destination,
+        gateway=route.gateway,
+        table=route.table,
+        preferred_source=route.preferred_source,
+        onlink=route.onlink,
+        scope=SCOPE_LINK if v4 and route.gateway is None else SCOPE_UNIVERSE,
+        metric=0 if v4 else IPV6_METRIC,
+    )
