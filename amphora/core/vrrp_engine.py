@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps that make up a change to the running keepalived; :mod:`amphora.core.vrrp` owns their order."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from amphora.core.vrrp_layout import VrrpLayout
+from amphora.drivers.process_manager.base import ProcessManager
+from amphora.errors import InvalidConfiguration, OperationFailed, ProofFailed
+from amphora.keepalived.configuration import KeepalivedConfiguration, parse
+from amphora.keepalived.overlay import render_overlay
+from amphora.keepalived.processes import KeepalivedProcesses
+from amphora.keepalived.program import KeepalivedProgram
+from amphora.keepalived.proof import KeepalivedEvidence, KeepalivedProof, new_generation
+from amphora.keepalived.state import VrrpStates
+from amphora.keepalived.watchdog import Watchdog
+from amphora.models import RestartPolicy, Role, ServiceSpec, ServiceState, ServiceStatus
+from amphora.system import files
+from amphora.system.addresses import addresses_in
+
+#: Seconds that duplicate address detection may take (it is about 1 s, RFC 4862), and between two looks.
+_TENTATIVE_TIME = 4.0
+_LOOK_INTERVAL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class VrrpSettings:
+    """What the engine needs to know of this amphora.
+
+    :ivar namespace: network namespace of tenant traffic; empty means the agent's own.
+    :ivar apply_timeout: seconds from an action to its proof.
+    :ivar restart: what happens when keepalived ends by itself.
+    """
+
+    namespace: str
+    apply_timeout: float
+    restart: RestartPolicy = RestartPolicy()
+
+
+class VrrpEngine:
+    """Checks, runs and proves configurations of keepalived, and knows what it is doing."""
+
+    def __init__(
+        self, layout: VrrpLayout, program: KeepalivedProgram, services: ProcessManager, settings: VrrpSettings
+    ) -> None:
+        self._layout = layout
+        self._program = program
+        self._services = services
+        self._settings = settings
+        self._processes = KeepalivedProcesses(layout.pid_file, layout.vrrp_pid_file, layout.overlay)
+        self._states = VrrpStates(layout.states)
+        self._watchdog = Watchdog(self._processes, self._states, layout.fifo, settings.namespace)
+        self._proof = KeepalivedProof(self._processes, self._states, settings.namespace)
+
+    def stage(self, data: bytes) -> tuple[KeepalivedConfiguration, str]:
+        """Write a configuration beside the live one and let keepalived check it, alone and with our overlay.
+
+        :returns: the configuration as read, and keepalived's own words.
+        :raises InvalidConfiguration: keepalived's output, or why it is of no use; nothing stays staged.
+        """
+        configuration = parse(data)
+        if not configuration.instances:
+            # keepalived would accept it, and do nothing.
+            raise InvalidConfiguration("The configuration has no vrrp_instance, so it would hold no address")
+        layout = self._layout
+        files.ensure_directory(layout.directory)
+        files.write_atomically(layout.staged, data)
+        try:
+            overlay = render_overlay(layout.staged, layout.fifo, new_generation())
+            files.write_atomically(layout.staged_overlay, overlay)
+            # Alone first: a brace that is missing would else show as errors of the overlay.
+            output = self._check(layout.staged)
+            self._check(layout.staged_overlay)
+        except ValueError as error:
+            self.unstage()
+            raise OperationFailed(str(error)) from error
+        except BaseException:
+            self.unstage()
+            raise
+        return configuration, output
+
+    def unstage(self) -> None:
+        """Forget what is staged. Safe to repeat."""
+        files.remove(self._layout.staged)
+        files.remove(self._layout.staged_overlay)
+
+    def swap(self) -> str:
+        """Make the staged configuration the one that keepalived reads next; return its generation."""
+        files.rename(self._layout.staged, self._layout.running)
+        files.remove(self._layout.staged_overlay)
+        return self._write_overlay()
+
+    def restore_files(self) -> tuple[KeepalivedConfiguration, str] | None:
+        """Make the proven configuration the one that keepalived reads next; None if none was ever proven."""
+        proven = files.read_if_present(self._layout.proven)
+        if proven is None:
+            files.remove(self._layout.running)
+            return None
+        files.write_atomically(self._layout.running, proven)
+        return parse(proven), self._write_overlay()
+
+    def start(self, configuration: KeepalivedConfiguration, generation: str) -> KeepalivedEvidence:
+        """Start the service and prove that it has taken up a generation.
+
+        :raises OperationFailed: it did not start, or could not be proven in time.
+        """
+        deadline = self._deadline()
+        self._await_link_local(configuration)
+        self.follow(configuration)
+        # After a crash it may be started again over the former files at this very moment.
+        self._services.stop(self._layout.service_name)
+        self._processes.remove_stale_pid_files()
+        self._services.install(self._spec())
+        self._services.start(self._layout.service_name)
+        return self._prove(generation, configuration, deadline, is_reload=False)
+
+    def reload(self, configuration: KeepalivedConfiguration, generation: str) -> KeepalivedEvidence:
+        """Reload the service and prove that the same main process has taken up a generation.
+
+        :raises OperationFailed: it was refused, keepalived ended over it, or it could not be proven in time.
+        """
+        deadline = self._deadline()
+        # Until it is proven, orphans may be addresses of either configuration.
+        self.follow(parse(files.read_if_present(self._layout.proven) or b""), configuration)
+        evidence = self._prove(generation, configuration, deadline, is_reload=True)
+        self._watchdog.guard(configuration)
+        return evidence
+
+    def stop(self) -> None:
+        """End the service; no virtual address stays behind, and none is watched over any more.
+
+        :raises OperationFailed: a process survived, or an address could not be removed.
+        """
+        self._services.stop(self._layout.service_name)
+        self._watchdog.remove_orphans()
+        self._watchdog.guard()
+
+    def follow(self, *configurations: KeepalivedConfiguration) -> None:
+        """Record the states of keepalived from now on, and guard the addresses of these configurations."""
+        self._watchdog.guard(*configurations)
+        self._watchdog.start()
+
+    def remove_orphans(self) -> None:
+        """Take the guarded addresses away if no keepalived holds them. Safe to repeat.
+
+        :raises OperationFailed: one is still there.
+        """
+        self._watchdog.remove_orphans()
+
+    def remove_stale_pid_files(self) -> None:
+        """Let keepalived start although a pid file names a process that is not it. Safe to repeat."""
+        self._processes.remove_stale_pid_files()
+
+    def status(self) -> ServiceStatus:
+        """Return what the service is doing now. Never forks, never waits for a change."""
+        return self._services.status(self._layout.service_name)
+
+    def role(self) -> Role:
+        """Return what keepalived is now, from memory."""
+        return self._states.role()
+
+    def close(self) -> None:
+        """Let go of keepalived, which goes on."""
+        self._watchdog.close()
+
+    def _check(self, file: Path) -> str:
+        layout = self._layout
+        names = {str(layout.staged): layout.stored.name, str(layout.staged_overlay): layout.overlay.name}
+        return self._program.check(file, namespace=self._settings.namespace, names=names)
+
+    def _prove(
+        self, generation: str, configuration: KeepalivedConfiguration, deadline: float, *, is_reload: bool
+    ) -> KeepalivedEvidence:
+        before = None
+        if is_reload:
+            before = self._processes.main()
+            if before is None:
+                raise ProofFailed("keepalived has no main process, so a reload could not be proven")
+            self._services.reload(self._layout.service_name)
+        try:
+            return self._proof.await_generation(generation, configuration, deadline, before)
+        except ProofFailed as error:
+            why = self.status().last_error
+            raise ProofFailed(f"{error.details}\n{why}" if why else error.details) from error
+
+    def _await_link_local(self, configuration: KeepalivedConfiguration) -> None:
+        """Wait until adverts over IPv6 can be sent.
+
+        While the link-local address of a port that was just plugged is tentative, keepalived sends
+        nothing and yet becomes master, as its peer does.
+        """
+        names = {each.interface for each in configuration.instances if each.version == 6}
+        deadline = time.monotonic() + _TENTATIVE_TIME
+        while names and time.monotonic() < deadline:
+            found = addresses_in(self._settings.namespace)
+            if not any(each.tentative and each.interface in names for each in found):
+                return
+            time.sleep(_LOOK_INTERVAL)
+
+    def _write_overlay(self) -> str:
+        generation = new_generation()
+        overlay = render_overlay(self._layout.running, self._layout.fifo, generation)
+        files.write_atomically(self._layout.overlay, overlay)
+        return generation
+
+    def _spec(self) -> ServiceSpec:
+        layout = self._layout
+        return ServiceSpec(
+            name=layout.service_name,
+            description="keepalived of the amphora (VRRP)",
+            # No check before a start: keepalived's exit status does not tell remarks from errors.
+            argv=self._program.service_argv(layout.overlay, layout.pid_file, layout.vrrp_pid_file),
+            reload_signal=signal.SIGHUP,
+            namespace=self._settings.namespace,
+            restart=self._settings.restart,
+            start_timeout=self._settings.apply_timeout,
+        )
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._settings.apply_timeout
+
+
+def is_stopped(status: ServiceStatus) -> bool:
+    """Whether a service does not run and nobody asked for it to run."""
+    return status.state in (ServiceState.ABSENT, ServiceState.STOPPED)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the files of keepalived are, and what each of them means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class VrrpLayout:
+    """The files of the one keepalived for VRRP, below ``base_path/vrrp/``."""
+
+    base_path: Path
+
+    @property
+    def directory(self) -> Path:
+        """Holds everything of it."""
+        return self.base_path / "vrrp"
+
+    @property
+    def stored(self) -> Path:
+        """The configuration as uploaded, byte for byte; it takes effect with the next start or reload."""
+        return self.directory / "octavia-keepalived.conf"
+
+    @property
+    def rendered(self) -> Path:
+        """The configuration made from the topology; it counts while none is uploaded."""
+        return self.directory / "topology.conf"
+
+    @property
+    def running(self) -> Path:
+        """What the overlay includes: proven, except while a start or reload is under way."""
+        return self.directory / "running.conf"
+
+    @property
+    def proven(self) -> Path:
+        """The last configuration that was seen to run."""
+        return self.directory / "proven.conf"
+
+    @property
+    def overlay(self) -> Path:
+        """Our own configuration file, which includes the other and is given to keepalived."""
+        return self.directory / "agent.conf"
+
+    @property
+    def staged(self) -> Path:
+        """A configuration that is being checked."""
+        return self.directory / "octavia-keepalived.conf.new"
+
+    @property
+    def staged_overlay(self) -> Path:
+        """The overlay of the staged configuration."""
+        return self.directory / "agent.conf.new"
+
+    @property
+    def under_way(self) -> Path:
+        """Exists from before the running configuration is swapped until its outcome is settled."""
+        return self.directory / "apply-under-way"
+
+    @property
+    def pid_file(self) -> Path:
+        """Written by keepalived's main process."""
+        return self.directory / "octavia-keepalived.pid"
+
+    @property
+    def vrrp_pid_file(self) -> Path:
+        """Written by its child that speaks VRRP."""
+        return self.directory / "octavia-keepalived.vrrp.pid"
+
+    @property
+    def fifo(self) -> Path:
+        """keepalived tells its states here."""
+        return self.directory / "notify.fifo"
+
+    @property
+    def states(self) -> Path:
+        """The states last told, for our next start."""
+        return self.directory / "states.json"
+
+    @property
+    def service_name(self) -> str:
+        """Name of the service that runs keepalived."""
+        return "octavia-keepalived"

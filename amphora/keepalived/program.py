@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keepalived executable: its own check, and how to run it (keepalived(8))."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from amphora.errors import InvalidConfiguration, OperationFailed
+from amphora.system import namespaces
+from amphora.system.command import CommandRunner
+
+#: Seconds; a check takes 0.01 to 0.05 s, but host names in a configuration can make it wait.
+CHECK_TIMEOUT = 20.0
+
+#: Exit statuses of ``keepalived -t`` that speak of the configuration: a permanent error, remarks of
+#: any weight, and remarks about script security, which hide all the others.
+_REMARKS = (4, 5, 6)
+
+#: Remarks on configurations that keepalived then runs as meant. Controllers send each of these.
+_HARMLESS = re.compile(
+    r"""SECURITY\ VIOLATION\ -\ scripts\ are\ being\ executed
+    | nopreempt\ will\ not\ work\ with\ initial\ state\ MASTER
+    | does\ not\ support\ authentication\.\ Ignoring
+    | Truncating\ auth_pass\ to
+    | vrrp_notify_fifo\ already\ specified
+    | NOTICE:\ setting\ config\ option
+    | Script\ user\ '[^']*'\ does\ not\ exist
+    """,
+    re.VERBOSE,
+)
+
+
+class KeepalivedProgram:
+    """One keepalived executable."""
+
+    def __init__(self, command: Path, runner: CommandRunner) -> None:
+        self._command = command
+        self._runner = runner
+
+    def check(
+        self,
+        file: Path,
+        *,
+        namespace: str = "",
+        timeout: float = CHECK_TIMEOUT,
+        names: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
+        """Let keepalived check a configuration file and return its words. Changes nothing, may be repeated.
+
+        It must look from within the namespace, where the interfaces are. Remarks that do not keep it
+        from running the configuration are no refusal, although its exit status is the same.
+
+        :param timeout: seconds.
+        :param names: path to the name that replaces it in keepalived's words.
+        :raises InvalidConfiguration: keepalived's words.
+        :raises OperationFailed: the check itself could not be done.
+        """
+        self._require_executable()
+        if not file.is_file():
+            # keepalived takes a missing file for an empty one.
+            raise OperationFailed(f"{file} is missing, so it cannot be checked")
+        if not namespaces.exists(namespace):
+            raise OperationFailed(f"network namespace {namespace} does not exist")
+        result = self._runner.run(
+            (str(self._command), "-t", "-f", str(file)), timeout=timeout, namespace=namespace
+        )
+        lines = _without_repetitions(_rename(result.output, names, file))
+        output = "\n".join(lines)
+        if result.succeeded:
+            return output or "Configuration file is valid"
+        if result.status not in _REMARKS:
+            raise OperationFailed(f"{self._command} -t ended with status {result.status}: {output}")
+        if not lines or not all(_HARMLESS.search(line) for line in lines):
+            raise InvalidConfiguration(output or f"keepalived refuses it with status {result.status}")
+        return output
+
+    def service_argv(self, file: Path, pid_file: Path, vrrp_pid_file: Path) -> tuple[str, ...]:
+        """Return the command that runs keepalived as a service. SIGHUP reloads, SIGTERM ends it.
+
+        It stays in the foreground, runs the VRRP part only (the other would need IPVS), and logs to
+        standard error and not to syslog, so that the process manager keeps its words.
+        """
+        mode = ("-n", "-l", "-G", "-P")
+        return (str(self._command), *mode, "-f", str(file), "-p", str(pid_file), "-r", str(vrrp_pid_file))
+
+    def _require_executable(self) -> None:
+        if not os.access(self._command, os.X_OK):
+            reason = "it is not executable" if self._command.exists() else "no such file"
+            raise OperationFailed(f"{self._command} cannot be run: {reason}")
+
+
+def _rename(output: str, names: Mapping[str, str], file: Path) -> str:
+    # keepalived shortens a path that it was given to the last component.
+    known = dict(names)
+    if str(file) in known:
+        known.setdefault(f"({file.name}:", f"({known[str(file)]}:")
+    for path in sorted(known, key=len, reverse=True):
+        output = output.replace(path, known[path])
+    return output
+
+
+def _without_repetitions(output: str) -> list[str]:
+    return list(dict.fromkeys(line.rstrip() for line in output.splitlines() if line.strip()))

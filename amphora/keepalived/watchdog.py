@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One thread that follows the running keepalived and cleans up after one that has died.
+
+A keepalived that is killed, or that ends by itself over a configuration, leaves its virtual addresses on
+the interface. Its peer takes over three advert intervals later, and then both nodes hold them. The
+kernel tells this thread of the death through a process descriptor at once, so they are gone long
+before that, whatever the process manager does about the service.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+from pathlib import Path
+
+from amphora.errors import AmphoraError
+from amphora.keepalived.configuration import KeepalivedConfiguration, VirtualAddress
+from amphora.keepalived.notifications import Notification, VrrpState, parse_notifications
+from amphora.keepalived.processes import KeepalivedProcesses
+from amphora.keepalived.state import VrrpStates
+from amphora.system import files, namespaces
+from amphora.system.addresses import HeldAddress, addresses_in, remove_addresses
+from amphora.system.processes import ProcessIdentity
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks for a keepalived while none is known: one that says nothing at its start
+#: is found so. And between two attempts to remove an address.
+_SEARCH_INTERVAL = 1.0
+_RETRY_INTERVAL = 0.1
+
+_READ_SIZE = 64 * 1024
+
+
+class Watchdog:
+    """Records the states that keepalived tells, and takes orphaned virtual addresses away.
+
+    :param fifo: that keepalived tells its states to; made if missing.
+    """
+
+    def __init__(
+        self, processes: KeepalivedProcesses, states: VrrpStates, fifo: Path, namespace: str
+    ) -> None:
+        self._processes = processes
+        self._states = states
+        self._fifo_path = fifo
+        self._namespace = namespace
+        self._guarded: tuple[KeepalivedConfiguration, ...] = ()
+        # Held while addresses are removed, so that nobody acts on them half-way.
+        self._removal = threading.Lock()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._fifo = -1
+        self._rest = b""
+        self._watched: ProcessIdentity | None = None
+        self._descriptor = -1
+        self._due = False
+        self._complaint = ""
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="vrrp-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow keepalived, one that runs already included. Safe to repeat.
+
+        On return the states of a running keepalived are known.
+
+        :raises StorageError: the fifo cannot be made or opened.
+        """
+        if self._fifo >= 0:
+            return
+        self._fifo = files.open_fifo(self._fifo_path)
+        self._take_up()
+        self._read()
+        self._states.save()
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; keepalived goes on and its words wait in the fifo. Safe to repeat."""
+        if self._wake < 0:
+            return
+        self._closing = True
+        os.eventfd_write(self._wake, 1)
+        if self._thread.ident is not None:
+            self._thread.join()
+        for descriptor in (self._fifo, self._descriptor, self._wake):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._fifo = self._descriptor = self._wake = -1
+
+    def guard(self, *configurations: KeepalivedConfiguration) -> None:
+        """Say whose virtual addresses are orphans without a keepalived; none ends the guard.
+
+        The first is the one that keepalived is taken to run. While a configuration is being changed,
+        both the former and the new one are given.
+        """
+        self._guarded = configurations
+
+    def remove_orphans(self) -> tuple[HeldAddress, ...]:
+        """Take guarded addresses off their interfaces if no keepalived holds them; return which.
+
+        Safe to repeat and from any thread. When it returns, nothing else is being removed.
+
+        :raises OperationFailed: one is still there.
+        """
+        with self._removal:
+            # One that has just begun takes them away itself before it does anything else, and what
+            # stands there later is there by right.
+            if self._processes.vrrp() is not None or not namespaces.exists(self._namespace):
+                return ()
+            doomed = self._held()
+            if doomed:
+                remove_addresses(self._namespace, doomed)
+                LOG.warning("keepalived has died; took away %s", ", ".join(map(_text, doomed)))
+            return doomed
+
+    def _run(self) -> None:
+        while not self._closing:
+            try:
+                self._step()
+            except Exception:
+                # Without this thread a later death would go unnoticed.
+                LOG.exception("the VRRP watchdog met an unexpected error")
+                self._due = True
+                time.sleep(_RETRY_INTERVAL)
+
+    def _step(self) -> None:
+        ready = self._wait()
+        if self._descriptor in ready:
+            self._release()
+            self._due = True
+        elif self._fifo in ready:
+            # Whoever has spoken may be gone again before we could take hold of it.
+            self._due = True
+        if self._due:
+            self._clean_up()
+        self._read()
+        self._take_up()
+        self._states.save()
+
+    def _wait(self) -> set[int]:
+        poller = select.poll()
+        for descriptor in (self._wake, self._fifo, self._descriptor):
+            if descriptor >= 0:
+                poller.register(descriptor, select.POLLIN)
+        seconds = _RETRY_INTERVAL if self._due else _SEARCH_INTERVAL
+        ready = {found for found, _ in poller.poll(None if self._watched else seconds * 1000)}
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        return ready
+
+    def _clean_up(self) -> None:
+        if self._processes.vrrp() is not None:
+            self._due = False
+            return
+        try:
+            self.remove_orphans()
+            self._processes.remove_stale_pid_files()
+            self._due = False
+            self._complaint = ""
+        except AmphoraError as error:
+            self._complain(error.details)
+        # What was said before the death must not be read as if it came after it.
+        self._read()
+        if self._processes.vrrp() is None:
+            self._states.forget()
+
+    def _complain(self, complaint: str) -> None:
+        # Once, although it is tried again many times a second.
+        if complaint != self._complaint:
+            LOG.error("what a dead keepalived has left may still be there: %s", complaint)
+        self._complaint = complaint
+
+    def _take_up(self) -> None:
+        """Take hold of the VRRP process if there is one that is not watched yet."""
+        found = self._processes.vrrp()
+        if found is None or found == self._watched:
+            return
+        self._release()
+        try:
+            self._descriptor = os.pidfd_open(found.pid)
+        except ProcessLookupError:
+            self._due = True
+            return
+        # Asked after taking hold: from here on the id cannot come to mean another process.
+        if not found.is_alive():
+            self._release()
+            self._due = True
+            return
+        self._watched = found
+        if not self._states.get() and not self._states.restore(found):
+            self._infer()
+        self._states.belong_to(found)
+
+    def _infer(self) -> None:
+        """Know what can be known of a keepalived that was started while nobody listened."""
+        try:
+            held = {each.address.ip for each in self._held()}
+        except AmphoraError as error:
+            LOG.warning("the state of keepalived cannot be found out: %s", error)
+            return
+        for instance in (each for running in self._guarded[:1] for each in running.instances):
+            is_master = any(each.address.ip in held for each in instance.addresses)
+            state = VrrpState.MASTER if is_master else VrrpState.BACKUP
+            self._states.note([Notification(instance.name, state)])
+
+    def _held(self) -> tuple[HeldAddress, ...]:
+        guarded = frozenset[VirtualAddress]().union(*(each.addresses for each in self._guarded))
+        if not guarded:
+            return ()
+        return tuple(held for held in addresses_in(self._namespace) if _is_guarded(held, guarded))
+
+    def _release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._watched = -1, None
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._fifo, _READ_SIZE):
+                notifications, self._rest = parse_notifications(self._rest + data)
+                self._states.note(notifications)
+                for each in notifications:
+                    LOG.info("VRRP instance %s: %s", each.instance, each.state.value)
+
+
+def _is_guarded(held: HeldAddress, guarded: frozenset[VirtualAddress]) -> bool:
+    return any(
+        held.address.ip == each.address.ip and each.interface in ("", held.interface) for each in guarded
+    )
+
+
+def _text(held: HeldAddress) -> str:
+    return f"{held.address} from {held.interface}"

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order of steps, and what is left after a failure at each of them."""
+
+from pathlib import Path
+
+import pytest
+
+from amphora.core.locks import InstanceLocks
+from amphora.core.vrrp import Vrrp
+from amphora.core.vrrp_engine import VrrpEngine, VrrpSettings
+from amphora.core.vrrp_layout import VrrpLayout
+from amphora.errors import (
+    InvalidConfiguration,
+    OperationFailed,
+    ProofFailed,
+    ServiceError,
+    VrrpActionFailed,
+    VrrpNotConfigured,
+)
+from amphora.keepalived.program import KeepalivedProgram
+from amphora.keepalived.proof import KeepalivedEvidence
+from amphora.models import Role, ServiceState
+from amphora.system.command import CommandRunner
+from amphora.testing.fake_process_manager import FakeProcessManager
+
+OLD = b"vrrp_instance v1 {\n    interface lo\n    priority 100\n}\n"
+NEW = b"vrrp_instance v1 {\n    interface lo\n    priority 101\n}\n"
+SERVICE = "octavia-keepalived"
+
+
+class FakeProgram(KeepalivedProgram):
+    """Refuses configurations that hold the word BAD_LINE, as keepalived would."""
+
+    def check(self, file, **_kwargs):
+        if b"BAD_LINE" in file.read_bytes():
+            raise InvalidConfiguration("(octavia-keepalived.conf: Line 2) Unknown keyword 'BAD_LINE'")
+        return "Configuration file is valid"
+
+
+class FakeEngine(VrrpEngine):
+    """Does every step on files and on the process manager, and proves nothing.
+
+    ``fail_at`` maps the name of a step to errors it raises, one for each call.
+    """
+
+    def __init__(self, layout, services):
+        program = FakeProgram(Path("/usr/sbin/keepalived"), CommandRunner())
+        super().__init__(layout, program, services, VrrpSettings("", 1.0))
+        self.fail_at = {}
+        self.dies = False
+
+    def _step(self, name):
+        if self.fail_at.get(name):
+            if self.dies:
+                self._services.stop(SERVICE)
+            raise self.fail_at[name].pop(0)
+
+    def swap(self):
+        generation = super().swap()
+        self._step("swap")
+        return generation
+
+    def restore_files(self):
+        self._step("restore_files")
+        return super().restore_files()
+
+    def start(self, configuration, generation):
+        self._services.install(self._spec())
+        self._services.start(SERVICE)
+        self._step("start")
+        return self._evidence()
+
+    def reload(self, configuration, generation):
+        self._services.reload(SERVICE)
+        self._step("reload")
+        return self._evidence()
+
+    def _evidence(self):
+        return KeepalivedEvidence(self.status().pid, 1, 0.01)
+
+
+class Rig:
+    def __init__(self, base_path):
+        self.layout = VrrpLayout(base_path)
+        self.processes = FakeProcessManager()
+        self.engine = FakeEngine(self.layout, self.processes)
+        self.vrrp = Vrrp(self.layout, self.engine, InstanceLocks(5.0))
+
+    def state(self):
+        return self.processes.status(SERVICE).state
+
+    def names(self):
+        return sorted(path.name for path in self.layout.directory.iterdir() if path.is_file())
+
+
+@pytest.fixture
+def rig(memory_dir):
+    rig = Rig(memory_dir)
+    yield rig
+    rig.vrrp.close()
+
+
+@pytest.fixture
+def running(rig):
+    rig.vrrp.upload(OLD)
+    rig.vrrp.start()
+    return rig
+
+
+SETTLED = ["agent.conf", "octavia-keepalived.conf", "proven.conf", "running.conf"]
+
+
+def test_a_start_takes_up_the_upload(running):
+    assert running.layout.running.read_bytes() == running.layout.proven.read_bytes() == OLD
+    assert running.names() == SETTLED
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in running.layout.directory.iterdir())
+
+
+def test_without_a_configuration_there_is_nothing_to_run(rig):
+    for action in (rig.vrrp.start, rig.vrrp.reload, rig.vrrp.configuration):
+        with pytest.raises(VrrpNotConfigured):
+            action()
+    assert rig.vrrp.stop() == "keepalived is already stopped; nothing was changed"
+    assert rig.vrrp.role() is Role.UNKNOWN
+    rig.vrrp.recover()
+
+
+@pytest.mark.parametrize("bad", [OLD + b"BAD_LINE\n", b"global_defs {\n}\n", b""])
+def test_a_refused_upload_leaves_everything(running, bad):
+    with pytest.raises(InvalidConfiguration):
+        running.vrrp.upload(bad)
+    assert running.vrrp.configuration() == OLD
+    assert running.names() == SETTLED
+
+
+def test_what_the_controller_uploaded_wins_over_the_default(rig):
+    rig.vrrp.set_default(OLD)
+    assert rig.vrrp.configuration() == OLD
+    rig.vrrp.upload(NEW)
+    assert rig.vrrp.configuration() == NEW
+    rig.vrrp.set_default(None)
+    assert rig.vrrp.configuration() == NEW
+
+
+def test_a_start_of_a_running_keepalived_is_a_reload(running):
+    pid = running.processes.status(SERVICE).pid
+    assert running.vrrp.start() == f"keepalived reloaded (pid {pid})"
+    assert running.vrrp.reload() == f"keepalived reloaded (pid {pid})"
+
+
+def test_a_reload_that_is_not_proven_is_undone_by_another(running):
+    running.vrrp.upload(NEW)
+    running.engine.fail_at = {"reload": [ProofFailed("not read")]}
+    with pytest.raises(VrrpActionFailed, match=r"(?s)not read.*goes on with its last proven") as failure:
+        running.vrrp.reload()
+    assert failure.value.action == "reload"
+    assert running.layout.running.read_bytes() == running.vrrp.configuration() == OLD
+    assert running.names() == SETTLED
+
+
+def test_a_keepalived_that_ended_over_a_reload_is_started_from_the_proven_configuration(running):
+    running.vrrp.upload(NEW)
+    running.engine.fail_at = {"reload": [ProofFailed("has ended")]}
+    running.engine.dies = True
+    with pytest.raises(VrrpActionFailed, match="had ended and was started again"):
+        running.vrrp.reload()
+    assert running.state() is ServiceState.RUNNING
+    assert running.layout.running.read_bytes() == OLD
+
+
+def test_a_keepalived_that_cannot_be_reloaded_back_is_started_anew(running):
+    running.vrrp.upload(NEW)
+    running.engine.fail_at = {"reload": [ProofFailed("first"), ProofFailed("second")]}
+    with pytest.raises(VrrpActionFailed, match="was started again"):
+        running.vrrp.reload()
+    assert running.state() is ServiceState.RUNNING
+
+
+def test_a_failed_first_start_keeps_the_upload_and_stops(rig):
+    rig.vrrp.upload(OLD)
+    rig.engine.fail_at = {"start": [ProofFailed("no state")]}
+    with pytest.raises(VrrpActionFailed, match=r"(?s)no state.*is stopped.*none was ever proven"):
+        rig.vrrp.start()
+    assert rig.state() is ServiceState.STOPPED
+    assert rig.vrrp.configuration() == OLD
+    assert not rig.layout.running.exists()
+
+
+def test_a_default_that_was_proven_comes_back_as_the_default(rig):
+    rig.vrrp.set_default(OLD)
+    rig.vrrp.start()
+    rig.vrrp.upload(NEW)
+    rig.engine.fail_at = {"reload": [ProofFailed("no")]}
+    with pytest.raises(VrrpActionFailed):
+        rig.vrrp.reload()
+    assert rig.vrrp.configuration() == OLD
+    assert not rig.layout.stored.exists()
+
+
+def test_a_failed_restore_is_told_and_tried_again_later(running):
+    running.vrrp.upload(NEW)
+    running.engine.fail_at = {
+        "reload": [ProofFailed("first")],
+        "restore_files": [OperationFailed("disk full")],
+    }
+    with pytest.raises(VrrpActionFailed, match=r"(?s)first.*Additionally.*disk full"):
+        running.vrrp.reload()
+    assert running.layout.under_way.exists()
+    running.vrrp.recover()
+    assert not running.layout.under_way.exists()
+    assert running.layout.running.read_bytes() == running.layout.proven.read_bytes() == NEW
+
+
+@pytest.mark.parametrize("step", ["swap", "reload"])
+def test_an_interrupted_reload_is_finished_at_the_next_start(running, step):
+    running.vrrp.upload(NEW)
+    running.engine.fail_at = {step: [KeyboardInterrupt()]}
+    with pytest.raises(KeyboardInterrupt):
+        running.vrrp.reload()
+    running.vrrp.recover()
+    assert running.layout.proven.read_bytes() == NEW
+    assert not running.layout.under_way.exists()
+
+
+def test_an_interrupted_start_that_does_not_run_stays_stopped(rig):
+    rig.vrrp.upload(OLD)
+    rig.engine.fail_at = {"swap": [KeyboardInterrupt()]}
+    with pytest.raises(KeyboardInterrupt):
+        rig.vrrp.start()
+    rig.vrrp.recover()
+    assert rig.state() in (ServiceState.ABSENT, ServiceState.STOPPED)
+    assert rig.names() == ["agent.conf", "octavia-keepalived.conf"]
+
+
+def test_a_stop_that_fails_says_why(running):
+    running.processes.fail_next("stop", ServiceError("process 5 survived"))
+    with pytest.raises(VrrpActionFailed, match="process 5 survived") as failure:
+        running.vrrp.stop()
+    assert failure.value.action == "stop"
+    assert running.vrrp.stop().startswith("keepalived stopped")
