@@ -43,9 +43,13 @@ class MethodNotAllowed(Exception):
 class MissingObject(Exception):
     """A resource that only one API version knows under this name is missing; worded by that version."""
 
-    def __init__(self, message: str, details: str) -> None:
+    def __init__(self, message: str, details: str = "") -> None:
         super().__init__(details)
         self.message = message
+
+
+class BadAddress(Exception):
+    """What should be an IP address in the path is none."""
 
 
 Message = str | Callable[[Any], str]
@@ -58,9 +62,10 @@ _TABLE: tuple[tuple[type[Exception], int, Message, bool], ...] = (
     (errors.PrivateKeyEncrypted, 400, "No RSA key found", True),
     (errors.PrivateKeyMissing, 400, "No RSA key found", False),
     (errors.KeyMismatch, 400, "Certificate and key do not match", False),
-    (errors.InvalidVip, 400, "Invalid VIP", True),
+    (errors.InvalidVip, 400, "Invalid VIP", False),
     (errors.InvalidSubnet, 400, "Invalid subnet information", True),
     (errors.InvalidInput, 400, "Invalid request", True),
+    (BadAddress, 400, "Bad IP address version", False),
     (Unauthorized, 401, "Unauthorized", True),
     (PathNotFound, 404, "Not Found", True),
     (MissingObject, 404, lambda error: error.message, True),
@@ -71,10 +76,18 @@ _TABLE: tuple[tuple[type[Exception], int, Message, bool], ...] = (
     (errors.InterfaceConflict, 409, "Interface already exists", True),
     (errors.PlugFailed, 500, lambda error: f"Error plugging {error.what}", True),
     (errors.InstanceActionFailed, 500, lambda error: f"Error {_GERUND[error.action]} haproxy", True),
+    (errors.VrrpActionFailed, 500, lambda error: _vrrp_message(error), True),
     (errors.StorageError, 500, "Storage error", True),
     (errors.OperationFailed, 500, "Operation failed", True),
+    (errors.TopologyTransition, 503, "Topology transition in progress", False),
     (errors.Busy, 503, "Busy", True),
 )
+
+
+def _vrrp_message(error: errors.VrrpActionFailed) -> str:
+    if error.action == "upload":
+        return "Failed to upload keepalived configuration."
+    return f"Failed to {error.action} keepalived service: {error.details}"
 
 
 def statuses() -> frozenset[int]:
@@ -87,7 +100,7 @@ def answer_to(error: Exception) -> Response:
     for kind, status, message, with_details in _TABLE:
         if isinstance(error, kind):
             text = message if isinstance(message, str) else message(error)
-            body = {"message": text} | ({"details": str(error)} if with_details else {})
+            body = {"message": text} | ({"details": str(error)} if with_details and str(error) else {})
             LOG.log(logging.ERROR if status >= 500 else logging.INFO, "answered %d: %s", status, error)
             return _with_headers(json_answer(status, body), error)
     LOG.error("unexpected error", exc_info=error)

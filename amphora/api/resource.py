@@ -28,14 +28,22 @@ class Resource:
         """Return the handler of each HTTP method; empty for a mere branch."""
         return {}
 
+    def admit(self, request: Request) -> None:
+        """Return if a request to this resource or one below it may go on.
+
+        :raises AmphoraError: it may not at this moment.
+        """
+
     @expose()  # type: ignore[untyped-decorator]
     def _route(self, segments: list[str], request: Request) -> tuple[object, list[str]]:
         node = self
+        node.admit(request)
         for segment in _without_trailing_slash(segments):
             found = node.child(segment) if segment else None
             if found is None:
                 raise PathNotFound(f"No resource has the path {request.path_info}")
             node = found
+            node.admit(request)
         return node.dispatch, []
 
     @expose()  # type: ignore[untyped-decorator]

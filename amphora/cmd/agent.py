@@ -58,9 +58,9 @@ class Agent:
 
     def __init__(self, arguments: Sequence[str], conf: cfg.ConfigOpts) -> None:
         self._arguments = arguments
-        self._conf = conf
+        self._conf = self._started_with = conf
         _set_up_logging(conf)
-        self._composition: Composition = compose(conf)
+        self._composition: Composition = compose(conf, self._try_out_certificate, self._take_up_certificate)
         self._gateway: Gateway = make_app(self._composition.core, conf.amphora_agent.allowed_client_names)
         self._reloading = threading.Lock()
         self._server = AgentServer(
@@ -98,6 +98,12 @@ class Agent:
         notify_stopping()
         self._server.stop()
 
+    def _try_out_certificate(self, path: Path) -> None:
+        _tls_context(self._conf, path)
+
+    def _take_up_certificate(self) -> None:
+        self._server.replace_tls_context(_tls_context(self._conf))
+
     def _start_reload(self) -> None:
         # Reading files may block, and this is called in the thread that serves every connection.
         threading.Thread(target=self._reload, name="reload").start()
@@ -113,8 +119,10 @@ class Agent:
             else:
                 _set_up_logging(conf)
                 self._gateway.allowed_client_names = frozenset(conf.amphora_agent.allowed_client_names)
-                for name in configuration.changes_needing_restart(self._conf, conf):
+                self._composition.core.agent_certificate.path = Path(conf.amphora_agent.agent_server_cert)
+                for name in configuration.changes_needing_restart(self._started_with, conf):
                     LOG.warning("%s has changed; this takes effect when the agent is restarted", name)
+                self._conf = conf
                 LOG.info("configuration and TLS material were read again")
             notify_ready()
 
@@ -143,10 +151,10 @@ def _server_settings(conf: cfg.ConfigOpts) -> ServerSettings:
     )
 
 
-def _tls_context(conf: cfg.ConfigOpts) -> ssl.SSLContext:
+def _tls_context(conf: cfg.ConfigOpts, certificate: Path | None = None) -> ssl.SSLContext:
     oldest = conf.amphora_agent.agent_tls_protocol
     return build_context(
-        Path(conf.amphora_agent.agent_server_cert),
+        certificate or Path(conf.amphora_agent.agent_server_cert),
         Path(conf.amphora_agent.agent_server_ca),
         ssl.TLSVersion.TLSv1_3 if oldest == "TLSv1.3" else ssl.TLSVersion.TLSv1_2,
     )

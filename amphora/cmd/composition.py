@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from oslo_config import cfg
 
+from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.apply import Applier
 from amphora.core.certificates import Certificates
 from amphora.core.engine import EngineSettings, HaproxyEngine
@@ -18,23 +20,33 @@ from amphora.core.instances import Instances
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
 from amphora.core.node import Node
+from amphora.core.pair import Pair
+from amphora.core.plug import Plug
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
+from amphora.core.topology import TopologyKind, TopologyManager
+from amphora.core.vrrp import Vrrp
+from amphora.core.vrrp_engine import VrrpEngine, VrrpSettings
+from amphora.core.vrrp_layout import VrrpLayout
 from amphora.drivers import loader
 from amphora.drivers.base import Driver, DriverContext
 from amphora.drivers.cert_store.base import CertStore
 from amphora.drivers.network.base import NetworkDriver
+from amphora.drivers.network.unavailable import UnavailableNetwork
 from amphora.drivers.package_manager.base import PackageManager
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.errors import DriverUnavailable, OperationFailed
+from amphora.errors import AmphoraError, DriverUnavailable
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram
+from amphora.keepalived.program import KeepalivedProgram
 from amphora.system import host
+from amphora.system.advertisements import advertise
 from amphora.system.command import CommandRunner
 
 LOG = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Driver)
+S = TypeVar("S")
 
 _INTERFACES = "/etc/octavia/interfaces"
 _HAPROXY_USERS = ("haproxy", "nobody")
@@ -53,35 +65,35 @@ _PACKAGE_MANAGER = loader.Family[PackageManager](
     PackageManager,  # type: ignore[type-abstract]
     preferred=("dpkg",),
 )
-_NETWORK = loader.Family[NetworkDriver]("network", NetworkDriver)  # type: ignore[type-abstract]
+_NETWORK = loader.Family[NetworkDriver](
+    # pyroute2 starts no process and takes its time in milliseconds.
+    "network",
+    NetworkDriver,  # type: ignore[type-abstract]
+    preferred=("pyroute2",),
+    last_resort=("ifupdown",),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """The driver in use of each family; network and packages may have none to choose from."""
+    """The driver in use of each family; there may be none for a machine's packages."""
 
     process_manager: ProcessManager
     cert_store: CertStore
     package_manager: PackageManager | None
-    network: NetworkDriver | None
+    network: NetworkDriver
 
 
 class Composition:
     """Everything below the API, built and wired."""
 
     def __init__(
-        self,
-        core: CoreServices,
-        drivers: Drivers,
-        directory: InstanceDirectory,
-        haproxy: HaproxyProgram,
-        sampler: Sampler,
+        self, core: CoreServices, drivers: Drivers, directory: InstanceDirectory, foundation: Foundation
     ) -> None:
         self.core = core
         self._drivers = drivers
         self._directory = directory
-        self._haproxy = haproxy
-        self._sampler = sampler
+        self._foundation = foundation
 
     def recover(self) -> None:
         """Put in order what the last agent left, and take up what runs. Called once, before serving.
@@ -90,44 +102,121 @@ class Composition:
         """
         self._directory.prepare()
         self._drivers.cert_store.recover()
-        try:
-            self._haproxy.refresh()
-        except OperationFailed as error:
-            LOG.error("haproxy cannot be run, so every upload will fail: %s", error)
-        try:
-            self._drivers.process_manager.supervise()
-        except OperationFailed as error:
-            LOG.error("not every service could be taken up: %s", error)
+        _go_on("not every interface could be restored", self._drivers.network.restore)
+        _go_on("haproxy cannot be run, so every upload will fail", self._foundation.haproxy.refresh)
+        _go_on("not every service could be taken up", self._drivers.process_manager.supervise)
+        _go_on("keepalived could not be taken up", self.core.vrrp.recover)
+        _go_on("the topology could not be settled", self.core.topology.recover)
         self.core.instances.recover()
-        self._sampler.start()
+        self._foundation.sampler.start()
 
     def close(self) -> None:
         """Let go of what runs; it goes on."""
-        self._sampler.close()
+        self._foundation.sampler.close()
+        self.core.topology.close()
+        self.core.vrrp.close()
         self._drivers.process_manager.close()
 
 
-def compose(conf: cfg.ConfigOpts) -> Composition:
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What several parts of the core stand on."""
+
+    runner: CommandRunner
+    locks: InstanceLocks
+    haproxy: HaproxyProgram
+    sampler: Sampler
+
+
+def compose(
+    conf: cfg.ConfigOpts, try_out_certificate: Callable[[Path], None], take_up_certificate: Callable[[], None]
+) -> Composition:
     """Load the configured drivers and build the core on them. Nothing is changed on the machine.
 
+    :param try_out_certificate: raises where the server could not use the material in a file.
+    :param take_up_certificate: makes the server use its certificate file for new connections.
     :raises StartupError: a driver cannot be loaded or used.
     """
     directory = InstanceDirectory(Path(conf.haproxy_amphora.base_path))
     directory.check_path()
     runner = CommandRunner()
+    foundation = Foundation(
+        runner,
+        InstanceLocks(),
+        HaproxyProgram(Path(conf.haproxy_amphora.haproxy_cmd), runner),
+        Sampler(lambda: take_sample(conf.network.namespace)),
+    )
     drivers = _load_drivers(conf, runner)
-    haproxy = HaproxyProgram(Path(conf.haproxy_amphora.haproxy_cmd), runner)
-    engine = HaproxyEngine(haproxy, drivers.process_manager, runner, _engine_settings(conf))
-    locks = InstanceLocks()
-    sampler = Sampler(lambda: take_sample(conf.network.namespace))
+    certificate = AgentCertificate(
+        Path(conf.amphora_agent.agent_server_cert), try_out_certificate, take_up_certificate
+    )
+    return Composition(
+        _core(conf, drivers, directory, foundation, certificate), drivers, directory, foundation
+    )
+
+
+def _core(
+    conf: cfg.ConfigOpts,
+    drivers: Drivers,
+    directory: InstanceDirectory,
+    foundation: Foundation,
+    certificate: AgentCertificate,
+) -> CoreServices:
+    locks = foundation.locks
+    engine = HaproxyEngine(
+        foundation.haproxy, drivers.process_manager, foundation.runner, _engine_settings(conf)
+    )
     instances = Instances(directory, engine, Applier(engine), drivers.cert_store, locks)
-    core = CoreServices(
+    vrrp = _vrrp(conf, drivers, foundation)
+    plug = Plug(
+        drivers.network,
+        locks,
+        vip_is_ours=lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
+        advertise=lambda address, interface, mac: advertise(address, interface, mac, conf.network.namespace),
+    )
+    topology = _topology(conf, vrrp, plug)
+    return CoreServices(
         instances=instances,
         status=StatusReader(directory, engine),
         certificates=Certificates(drivers.cert_store, instances, locks),
-        node=Node(conf.amphora_agent.amphora_id or "", haproxy, directory, sampler, drivers.package_manager),
+        node=Node(
+            conf.amphora_agent.amphora_id or "",
+            foundation.haproxy,
+            directory,
+            foundation.sampler,
+            drivers.package_manager,
+        ),
+        topology=topology,
+        vrrp=vrrp,
+        plug=plug,
+        agent_certificate=certificate,
     )
-    return Composition(core, drivers, directory, haproxy, sampler)
+
+
+def _vrrp(conf: cfg.ConfigOpts, drivers: Drivers, foundation: Foundation) -> Vrrp:
+    layout = VrrpLayout(Path(conf.haproxy_amphora.base_path))
+    program = KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), foundation.runner)
+    settings = VrrpSettings(conf.network.namespace, conf.haproxy_amphora.apply_timeout)
+    return Vrrp(layout, VrrpEngine(layout, program, drivers.process_manager, settings), foundation.locks)
+
+
+def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug) -> TopologyManager:
+    group = conf.keepalived_vrrp
+    pair = Pair(vrrp, conf.network.namespace, group.vrrp_advert_int, plug.hand_over_vip)
+    return TopologyManager(
+        Path(conf.haproxy_amphora.base_path) / "topology.json",
+        TopologyKind(conf.controller_worker.loadbalancer_topology.replace("_", "-")),
+        pair,
+        group.topology_change_timeout,
+    )
+
+
+def _go_on(sentence: str, step: Callable[[], object]) -> None:
+    """Take a step of the recovery; one that fails is logged, as the agent must be there all the same."""
+    try:
+        step()
+    except AmphoraError as error:
+        LOG.error("%s: %s", sentence, error)
 
 
 def _load_drivers(conf: cfg.ConfigOpts, runner: CommandRunner) -> Drivers:
@@ -141,13 +230,20 @@ def _load_drivers(conf: cfg.ConfigOpts, runner: CommandRunner) -> Drivers:
     return Drivers(
         loader.load(_PROCESS_MANAGER, conf.drivers.process_manager, context).driver,
         loader.load(_CERT_STORE, conf.drivers.cert_store, context).driver,
-        _load_if_any(_PACKAGE_MANAGER, conf.drivers.package_manager, context),
-        _load_if_any(_NETWORK, conf.drivers.network, context),
+        _load_or_else(_PACKAGE_MANAGER, conf.drivers.package_manager, context, lambda _reason: None),
+        _load_or_else(
+            _NETWORK,
+            conf.drivers.network,
+            context,
+            lambda reason: UnavailableNetwork(context.namespace, reason),
+        ),
     )
 
 
-def _load_if_any(family: loader.Family[D], name: str, context: DriverContext) -> D | None:
-    """Load a driver; with ``auto``, a machine for which there is none does without.
+def _load_or_else(
+    family: loader.Family[D], name: str, context: DriverContext, substitute: Callable[[str], S]
+) -> D | S:
+    """Load a driver; where ``auto`` finds none that can work here, use a substitute.
 
     :raises StartupError: the driver was chosen by name and cannot be used.
     """
@@ -157,7 +253,7 @@ def _load_if_any(family: loader.Family[D], name: str, context: DriverContext) ->
         if name != loader.AUTO:
             raise
         LOG.info("%s", error)
-        return None
+        return substitute(error.details)
 
 
 def _engine_settings(conf: cfg.ConfigOpts) -> EngineSettings:

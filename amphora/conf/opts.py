@@ -11,11 +11,21 @@ from amphora.conf import (
     drivers,
     haproxy_amphora,
     health_manager,
+    keepalived_vrrp,
     network,
     server,
 )
 
-_GROUPS = (haproxy_amphora, amphora_agent, health_manager, controller_worker, drivers, network, server)
+_GROUPS = (
+    haproxy_amphora,
+    amphora_agent,
+    health_manager,
+    controller_worker,
+    keepalived_vrrp,
+    drivers,
+    network,
+    server,
+)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:

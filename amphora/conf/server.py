@@ -26,7 +26,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         "max_unauthenticated_per_source",
-        default=128,
+        default=256,
         min=1,
         help="The same for one source address.",
     ),

@@ -18,13 +18,14 @@ LOG = logging.getLogger(__name__)
 class AgentCertificate:
     """Replaces the agent's certificate in the file and in the live server together.
 
-    :param path: one PEM file with certificate, key and chain.
+    :ivar path: one PEM file with certificate, key and chain; another one after the configuration
+        was read again.
     :param try_out: raises where the TLS library cannot use the material in a file.
     :param take_up: makes the server use the file for new connections.
     """
 
     def __init__(self, path: Path, try_out: Callable[[Path], None], take_up: Callable[[], None]) -> None:
-        self._path = path
+        self.path = path
         self._try_out = try_out
         self._take_up = take_up
         self._lock = threading.Lock()
@@ -40,18 +41,18 @@ class AgentCertificate:
         pem.check_certificate_and_key(data)
         with self._lock:
             self._refuse_unusable(data)
-            former = files.read_if_present(self._path)
-            files.write_atomically(self._path, data)
+            former = files.read_if_present(self.path)
+            files.write_atomically(self.path, data)
             try:
                 self._take_up()
             except Exception as error:
                 if former is not None:
-                    files.write_atomically(self._path, former)
+                    files.write_atomically(self.path, former)
                 raise OperationFailed(f"the server goes on with its former certificate: {error}") from error
         LOG.info("the agent's certificate was replaced")
 
     def _refuse_unusable(self, data: bytes) -> None:
-        trial = self._path.with_name(f"{self._path.name}.new")
+        trial = self.path.with_name(f"{self.path.name}.new")
         files.write_atomically(trial, data)
         try:
             self._try_out(trial)

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.certificates import Certificates
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
 from amphora.core.node import Node
+from amphora.core.plug import Plug
+from amphora.core.topology import TopologyManager
+from amphora.core.vrrp import Vrrp
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +23,7 @@ class CoreServices:
     status: StatusReader
     certificates: Certificates
     node: Node
+    topology: TopologyManager
+    vrrp: Vrrp
+    plug: Plug
+    agent_certificate: AgentCertificate

@@ -117,6 +117,12 @@ def test_content_types_that_clients_send_by_default(client, content_type):
     assert client.do("PUT", UPLOAD, CONFIGURATION, Content_Type=content_type).status_int == 201
 
 
+@pytest.mark.parametrize("body", [b"[" * 5000, b"\xff", b"{"])
+def test_a_hostile_json_body_is_no_500(client, body):
+    for path in (UPLOAD, f"{ONE}/start", "/info"):
+        assert client.do("PUT", path, body, Content_Type="application/json").status_int in (400, 404, 405)
+
+
 def test_an_encoded_body_is_refused(client):
     answer = client.do("PUT", UPLOAD, CONFIGURATION, Content_Encoding="gzip")
     assert (answer.status_int, "gzip" in answer.json["details"]) == (400, True)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.apply import Applier
 from amphora.core.certificates import Certificates
 from amphora.core.engine import EngineSettings, HaproxyEngine
@@ -14,16 +16,20 @@ from amphora.core.instances import Instances
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
 from amphora.core.node import Node
+from amphora.core.plug import Plug
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
+from amphora.core.topology import TopologyKind, TopologyManager
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.drivers.package_manager.dpkg import DpkgPackageManager
 from amphora.errors import InvalidConfiguration
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram, HaproxyVersion
 from amphora.haproxy.proof import Evidence
+from amphora.models import Role
 from amphora.system import files
 from amphora.system.command import CommandRunner
+from amphora.testing.fake_network import FakeNetwork
 from amphora.testing.fake_process_manager import FakeProcessManager
 
 AMPHORA_ID = "6e2bc8a0-2548-4fb7-a5f0-fb1ef4a696ce"
@@ -104,6 +110,48 @@ class FakeEngine(HaproxyEngine):
         return Evidence(self.status(layout).pid, 2, 1, (), 0.01)
 
 
+class FakeVrrp:
+    """Notes what is asked of keepalived; may be told to fail or to wait."""
+
+    def __init__(self):
+        self.calls = []
+        self.errors = []
+        self.actual_role = Role.UNKNOWN
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    def _called(self, name, *arguments):
+        self.calls.append((name, *arguments))
+        self.may_go_on.wait(10)
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def upload(self, data):
+        self._called("upload", data)
+        return ""
+
+    def start(self):
+        self._called("start")
+        return "keepalived started (pid 1)"
+
+    def stop(self):
+        self._called("stop")
+        return "keepalived stopped (pid 1)"
+
+    def reload(self):
+        self._called("reload")
+        return "keepalived reloaded (pid 1)"
+
+    def form_pair(self, topology):
+        self._called("form_pair", topology)
+
+    def leave_pair(self):
+        self._called("leave_pair")
+
+    def role(self):
+        return self.actual_role
+
+
 class CoreRig:
     """A core on a directory in memory, and the fakes below it."""
 
@@ -111,19 +159,24 @@ class CoreRig:
         self.processes = FakeProcessManager()
         self.cert_store = TmpfsCertStore(base_path / "certs")
         self.engine = FakeEngine(self.processes)
+        self.vrrp = FakeVrrp()
+        self.network = FakeNetwork()
+        self.agent_certificate = base_path / "agent.pem"
         self.directory = InstanceDirectory(base_path)
         files.ensure_directory(base_path)
         locks = InstanceLocks(patience=10.0)
+        sampler = Sampler(lambda: take_sample(""))
         self.instances = Instances(self.directory, self.engine, Applier(self.engine), self.cert_store, locks)
+        self.topology = TopologyManager(
+            base_path / "topology.json", TopologyKind.SINGLE, self.vrrp, time_limit=10.0
+        )
         self.services = CoreServices(
             instances=self.instances,
             status=StatusReader(self.directory, self.engine),
             certificates=Certificates(self.cert_store, self.instances, locks),
-            node=Node(
-                AMPHORA_ID,
-                FakeProgram(),
-                self.directory,
-                Sampler(lambda: take_sample("")),
-                DpkgPackageManager(),
-            ),
+            node=Node(AMPHORA_ID, FakeProgram(), self.directory, sampler, DpkgPackageManager()),
+            topology=self.topology,
+            vrrp=self.vrrp,
+            plug=Plug(self.network, locks, vip_is_ours=lambda: True, advertise=lambda *_: None),
+            agent_certificate=AgentCertificate(self.agent_certificate, lambda _path: None, lambda: None),
         )

@@ -11,6 +11,7 @@ from amphora.api.answers import json_answer
 from amphora.api.resource import Handler, Resource
 from amphora.core.node import Node, NodeInfo
 from amphora.core.sampler import Rates
+from amphora.core.topology import TopologyManager
 
 API_VERSION = "0.1"
 
@@ -44,8 +45,9 @@ class InfoController(Resource):
 class DetailsController(Resource):
     """``/details`` (section "Get amphora details")."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, topology: TopologyManager) -> None:
         self._node = node
+        self._topology = topology
 
     def handlers(self) -> dict[str, Handler]:
         """GET only."""
@@ -69,6 +71,9 @@ class DetailsController(Resource):
                 "memory": _memory(details.memory),
                 "disk": {"used": details.disk.used, "available": details.disk.available},
                 "load": list(details.load),
+                "active": self._topology.is_active(),
+                "topology": self._topology.current().kind.value,
+                "topology_status": "TOPOLOGY-CHANGE" if self._topology.is_changing() else "OK",
                 "listeners": list(details.listeners),
                 "packages": [{name: version} for name, version in details.packages.items()],
             },

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+from webob import Request
+
 from amphora.api.resource import Resource
+from amphora.api.v0_1.agent_certificate import AgentCertificateController
 from amphora.api.v0_1.listeners import ListenersController
+from amphora.api.v0_1.network import InterfacesController, PlugController
 from amphora.api.v0_1.node import DetailsController, InfoController
+from amphora.api.v0_1.topology import TopologyController
+from amphora.api.v0_1.vrrp import VrrpController
 from amphora.core.services import CoreServices
 
 
@@ -17,11 +23,25 @@ class VersionController(Resource):
     """
 
     def __init__(self, core: CoreServices, *, certificates_need_configuration: bool) -> None:
+        self._topology = core.topology
         self._children: dict[str, Resource] = {
             "info": InfoController(core.node),
-            "details": DetailsController(core.node),
+            "details": DetailsController(core.node, core.topology),
+            "topology": TopologyController(core.topology, core.node),
+            "plug": PlugController(core.plug),
+            "interface": InterfacesController(core.plug),
+            "vrrp": VrrpController(core.vrrp),
+            "certificate": AgentCertificateController(core.agent_certificate),
             "listeners": ListenersController(core, certificates_need_configuration),
         }
+
+    def admit(self, request: Request) -> None:
+        """Refuse every change while the topology is changing.
+
+        :raises TopologyTransition: it is.
+        """
+        if request.method != "GET":
+            self._topology.refuse_during_change()
 
     def child(self, segment: str) -> Resource | None:
         """Return the resource of this name."""
