@@ -22,6 +22,7 @@ from amphora.core.locks import InstanceLocks
 from amphora.core.node import Node
 from amphora.core.pair import Pair
 from amphora.core.plug import Plug
+from amphora.core.recovery import Recovery
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
 from amphora.core.topology import TopologyKind, TopologyManager
@@ -35,7 +36,7 @@ from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.network.unavailable import UnavailableNetwork
 from amphora.drivers.package_manager.base import PackageManager
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.errors import AmphoraError, DriverUnavailable
+from amphora.errors import DriverUnavailable
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram
 from amphora.keepalived.program import KeepalivedProgram
@@ -102,12 +103,14 @@ class Composition:
         """
         self._directory.prepare()
         self._drivers.cert_store.recover()
-        _go_on("not every interface could be restored", self._drivers.network.restore)
-        _go_on("haproxy cannot be run, so every upload will fail", self._foundation.haproxy.refresh)
-        _go_on("not every service could be taken up", self._drivers.process_manager.supervise)
-        _go_on("keepalived could not be taken up", self.core.vrrp.recover)
-        _go_on("the topology could not be settled", self.core.topology.recover)
-        self.core.instances.recover()
+        core, take = self.core, self._foundation.recovery.take
+        # Services need the namespace and its interfaces; keepalived's own state needs its service.
+        take("interfaces", core.plug.recover)
+        take("haproxy", self._foundation.haproxy.refresh)
+        take("services", self._drivers.process_manager.supervise)
+        take("keepalived", core.vrrp.recover)
+        take("topology", core.topology.recover)
+        take("instances", core.instances.recover)
         self._foundation.sampler.start()
 
     def close(self) -> None:
@@ -126,6 +129,7 @@ class Foundation:
     locks: InstanceLocks
     haproxy: HaproxyProgram
     sampler: Sampler
+    recovery: Recovery
 
 
 def compose(
@@ -145,6 +149,7 @@ def compose(
         InstanceLocks(),
         HaproxyProgram(Path(conf.haproxy_amphora.haproxy_cmd), runner),
         Sampler(lambda: take_sample(conf.network.namespace)),
+        Recovery(),
     )
     drivers = _load_drivers(conf, runner)
     certificate = AgentCertificate(
@@ -185,6 +190,7 @@ def _core(
             directory,
             foundation.sampler,
             drivers.package_manager,
+            foundation.recovery,
         ),
         topology=topology,
         vrrp=vrrp,
@@ -209,14 +215,6 @@ def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug) -> TopologyManager:
         pair,
         group.topology_change_timeout,
     )
-
-
-def _go_on(sentence: str, step: Callable[[], object]) -> None:
-    """Take a step of the recovery; one that fails is logged, as the agent must be there all the same."""
-    try:
-        step()
-    except AmphoraError as error:
-        LOG.error("%s: %s", sentence, error)
 
 
 def _load_drivers(conf: cfg.ConfigOpts, runner: CommandRunner) -> Drivers:

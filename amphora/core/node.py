@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.core.layout import InstanceDirectory, InstanceLayout
+from amphora.core.recovery import Recovery, RecoveryStep
 from amphora.core.sampler import Rates, Sampler
 from amphora.drivers.package_manager.base import PackageManager
 from amphora.errors import AmphoraError
@@ -45,6 +46,7 @@ class NodeDetails:
     :ivar load: of one, five and fifteen minutes.
     :ivar listeners: names of all frontends' instances, by id.
     :ivar packages: name to version.
+    :ivar recovery: what the agent did at its last start to bring back what ran.
     """
 
     info: NodeInfo
@@ -55,6 +57,7 @@ class NodeDetails:
     load: tuple[float, float, float]
     listeners: tuple[str, ...]
     packages: Mapping[str, str]
+    recovery: tuple[RecoveryStep, ...]
 
 
 class Node:
@@ -67,12 +70,14 @@ class Node:
         directory: InstanceDirectory,
         sampler: Sampler,
         packages: PackageManager | None,
+        recovery: Recovery,
     ) -> None:
         self._amphora_id = amphora_id
         self._haproxy = haproxy
         self._directory = directory
         self._sampler = sampler
         self._packages = packages
+        self._recovery = recovery
 
     def info(self) -> NodeInfo:
         """Return the basic facts."""
@@ -90,6 +95,7 @@ class Node:
             load=statistics.load_averages(),
             listeners=tuple(layout.instance_id for layout in layouts),
             packages=self._installed(),
+            recovery=self._recovery.steps,
         )
 
     def _installed(self) -> Mapping[str, str]:

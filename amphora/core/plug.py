@@ -113,6 +113,21 @@ class Plug:
             name, known = self._place(request.mac_address, InterfaceRole.MEMBER)
             return self._take_into_use(member_interface(name, request), known)
 
+    def recover(self) -> None:
+        """Bring back every port that was plugged, as after a boot, and tell neighbours where the VIPs are.
+
+        Called once, at start; safe to repeat.
+
+        :raises OperationFailed: names every port that could not be brought back; the others are.
+        """
+        with self._locks.hold(INTERFACES):
+            try:
+                self._network.restore()
+            finally:
+                if self._vip_is_ours():
+                    for config in self._network.stored():
+                        self._advertise_all((vip.ip for vip in config.floating), self._plugged(config))
+
     def hand_over_vip(self, to_keepalived: bool) -> None:
         """Let keepalived hold the virtual addresses from now on, or the interfaces themselves again.
 

@@ -17,6 +17,7 @@ from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
 from amphora.core.node import Node
 from amphora.core.plug import Plug
+from amphora.core.recovery import Recovery
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
 from amphora.core.topology import TopologyKind, TopologyManager
@@ -174,7 +175,7 @@ class CoreRig:
             instances=self.instances,
             status=StatusReader(self.directory, self.engine),
             certificates=Certificates(self.cert_store, self.instances, locks),
-            node=Node(AMPHORA_ID, FakeProgram(), self.directory, sampler, DpkgPackageManager()),
+            node=Node(AMPHORA_ID, FakeProgram(), self.directory, sampler, DpkgPackageManager(), Recovery()),
             topology=self.topology,
             vrrp=self.vrrp,
             plug=Plug(self.network, locks, vip_is_ours=lambda: True, advertise=lambda *_: None),

@@ -76,6 +76,10 @@ class DetailsController(Resource):
                 "topology_status": "TOPOLOGY-CHANGE" if self._topology.is_changing() else "OK",
                 "listeners": list(details.listeners),
                 "packages": [{name: version} for name, version in details.packages.items()],
+                "recovery": [
+                    {"step": step.name, "seconds": step.seconds, "problem": step.problem}
+                    for step in details.recovery
+                ],
             },
         )
 

@@ -110,8 +110,7 @@ def change(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> None:
     """
     for step in _link_steps(kernel, now.link, wanted.link):
         step()
-    # Setting a link up or down makes the kernel add and drop addresses and routes by itself.
-    for step in _content_steps(kernel, read_state(kernel, now.link.index), wanted):
+    for step in _content_steps(kernel, now, read_state(kernel, now.link.index), wanted):
         step()
 
 
@@ -119,7 +118,7 @@ def change_as_far_as_possible(kernel: Kernel, now: InterfaceState, wanted: Inter
     """Like :func:`change`, but go on past a refused step; return what was refused."""
     complaints = _try_all(_link_steps(kernel, now.link, wanted.link))
     between = read_state(kernel, now.link.index)
-    return complaints + _try_all(_content_steps(kernel, between, wanted))
+    return complaints + _try_all(_content_steps(kernel, now, between, wanted))
 
 
 def _try_all(steps: list[Callable[[], None]]) -> list[str]:
@@ -132,17 +131,29 @@ def _try_all(steps: list[Callable[[], None]]) -> list[str]:
     return complaints
 
 
-def _content_steps(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> list[Callable[[], None]]:
+def _content_steps(
+    kernel: Kernel, planned: InterfaceState, now: InterfaceState, wanted: InterfaceState
+) -> list[Callable[[], None]]:
+    """Return the steps that are left once the link itself is as wanted.
+
+    Only what was there when the change was planned is taken away: since then the kernel may have given
+    the link an address, and another interface, changed side by side, its rules to the namespace.
+    """
     index = now.link.index
     held = {address.interface: address for address in now.addresses}
     asked = {address.interface: address for address in wanted.addresses}
+    known = {address.interface for address in planned.addresses}
     old_routes, new_routes = _made_by_programs(now.routes), _made_by_programs(wanted.routes)
-    steps = [_step(kernel.delete_rule, rule) for rule in _only_in(now.rules, wanted.rules)]
-    steps += [_link_step(kernel.delete_route, index, route) for route in _only_in(old_routes, new_routes)]
-    steps += [_link_step(kernel.delete_address, index, held[key]) for key in _only_in(held, asked)]
+    stale_rules = [rule for rule in _only_in(now.rules, wanted.rules) if rule in planned.rules]
+    stale_routes = [route for route in _only_in(old_routes, new_routes) if route in planned.routes]
+    stale_addresses = [held[key] for key in _only_in(held, asked) if key in known]
+    steps = [_step(kernel.delete_rule, rule) for rule in stale_rules]
+    steps += [_link_step(kernel.delete_route, index, route) for route in stale_routes]
+    steps += [_link_step(kernel.delete_address, index, address) for address in stale_addresses]
     steps += [_link_step(kernel.add_address, index, asked[key]) for key in _only_in(asked, held)]
     steps += [_link_step(kernel.add_route, index, route) for route in _only_in(new_routes, old_routes)]
-    steps += [_step(kernel.add_rule, rule) for rule in _only_in(wanted.rules, now.rules)]
+    new_rules = [rule for rule in _only_in(wanted.rules, now.rules) if rule not in planned.rules]
+    steps += [_step(kernel.add_rule, rule) for rule in new_rules]
     if now.link.up and not wanted.link.up:
         steps.append(lambda: kernel.set_up(index, False))
     return steps

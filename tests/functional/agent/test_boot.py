@@ -169,6 +169,9 @@ def test_an_amphora_comes_back_from_a_reboot_by_itself(agent, hypervisor, family
         eventually(lambda: answered(hypervisor, vips), "clients are served again", 10)
         print(f"{family}: served again {time.monotonic() - began:.2f} s after the agent was started")
         wait_for_equality(hypervisor.routing, before)
+        steps = agent.call("GET", "/v0.1/details").json["recovery"]
+        assert [step["problem"] for step in steps] == [""] * len(steps)
+        assert steps[0]["step"] == "interfaces"
     finally:
         member.close()
 
