@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -218,8 +218,9 @@ def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug) -> TopologyManager:
 
 
 def _load_drivers(conf: cfg.ConfigOpts, runner: CommandRunner) -> Drivers:
+    base_path = Path(conf.haproxy_amphora.base_path)
     context = DriverContext(
-        state_directory=Path(conf.haproxy_amphora.base_path) / "services",
+        state_directory=base_path / "services",
         certificate_directory=Path(conf.haproxy_amphora.base_cert_dir),
         interface_directory=Path(conf.amphora_agent.agent_server_network_dir or _INTERFACES),
         namespace=conf.network.namespace,
@@ -232,7 +233,7 @@ def _load_drivers(conf: cfg.ConfigOpts, runner: CommandRunner) -> Drivers:
         _load_or_else(
             _NETWORK,
             conf.drivers.network,
-            context,
+            replace(context, state_directory=base_path / "network"),
             lambda reason: UnavailableNetwork(context.namespace, reason),
         ),
     )

@@ -8,14 +8,11 @@ are done here, over rtnetlink, as the pyroute2 driver does them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from amphora.drivers.base import DriverContext
-from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.network.config_files import ConfigFiles
-from amphora.drivers.network.dhcp import DhcpClient
 from amphora.drivers.network.interface_state import (
     InterfaceState,
     bare_state,
@@ -26,19 +23,17 @@ from amphora.drivers.network.interface_state import (
 )
 from amphora.drivers.network.interfaces_file import parse_interfaces, render_interfaces
 from amphora.drivers.network.kernel import Kernel, KernelAccess
-from amphora.drivers.network.placement import Placement
-from amphora.drivers.network.pyroute2 import LINK_PATIENCE
+from amphora.drivers.network.netlink import LINK_PATIENCE, NetlinkNetwork, Surroundings
 from amphora.drivers.network.sysctls import set_sysctls
 from amphora.errors import DriverUnavailable, OperationFailed
-from amphora.models import Interface, InterfaceConfig
-from amphora.system import files, host, namespaces
+from amphora.models import InterfaceConfig
+from amphora.system import files
 from amphora.system.command import SEARCH_PATH, CommandRunner
-from amphora.system.interfaces import interfaces
 
 _TIMEOUT = 20.0
 
 
-class IfupdownNetwork(NetworkDriver):
+class IfupdownNetwork(NetlinkNetwork):
     """Keeps a file for each interface in the form of interfaces(5) and lets ``ifup`` carry it out.
 
     :param directory: of the files; ``source <directory>/*.cfg`` uses them.
@@ -60,13 +55,10 @@ class IfupdownNetwork(NetworkDriver):
         patience: float = LINK_PATIENCE,
         root: str = "",
     ) -> None:
-        self._files = ConfigFiles(directory, ".cfg", render_interfaces, parse_interfaces)
+        stored = ConfigFiles(directory, ".cfg", render_interfaces, parse_interfaces)
+        super().__init__(stored, namespace, runner, Surroundings(access or KernelAccess(), patience, root))
         self._active = ConfigFiles(state_directory, ".cfg", render_interfaces, parse_interfaces)
         self._state_directory = state_directory
-        self._namespace = namespace
-        self._runner = runner
-        self._dhcp = DhcpClient(runner, namespace)
-        self._placement = Placement(access or KernelAccess(), namespace, patience, root)
 
     @classmethod
     def create(cls, context: DriverContext) -> Self:
@@ -78,50 +70,27 @@ class IfupdownNetwork(NetworkDriver):
         """Return if ifup is installed and this process may change interfaces."""
         if shutil.which("ifup", path=SEARCH_PATH) is None:
             raise DriverUnavailable("ifup is not installed")
-        if not host.is_root():
-            raise DriverUnavailable("interfaces can only be changed as root")
-
-    def persist(self, config: InterfaceConfig) -> None:
-        """Write the interface's file."""
-        self._files.write(config)
-
-    def forget(self, name: str) -> None:
-        """Remove the interface's file."""
-        self._files.remove(name)
-
-    def stored(self) -> Sequence[InterfaceConfig]:
-        """Read the first line of each file."""
-        return self._files.read_all()
-
-    def activate(self, config: InterfaceConfig) -> None:
-        """Move the link, run ``ifup`` in the data namespace, and see that all is there."""
-        namespaces.ensure(self._namespace, namespaces.DATA_SYSCTLS, self._runner)
-
-        def configure(kernel: Kernel, now: InterfaceState, _wanted: InterfaceState) -> None:
-            # The link stays up: else the kernel would drop IPv6 addresses that are not ours to drop.
-            change(kernel, now, bare_state(now, config.floating))
-            set_sysctls(kernel, config)
-            self._ifup(config)
-            after = read_state(kernel, now.link.index)
-            if missing := lacks(after, wanted_state(config, after)):
-                raise OperationFailed(f"ifup reported success, but {config.name} lacks {missing}")
-
-        self._placement.place(config, configure)
-        self._dhcp.follow(config)
+        super().check_available()
 
     def deactivate(self, name: str) -> None:
         """Run ``ifdown``, take off what it leaves, and give the link back."""
-        self._dhcp.stop(name)
         path = self._active.path(name)
         if path.exists():
             # Its answer does not matter: what it leaves behind is taken off next.
             self._run("ifdown", path, name)
-        self._placement.give_back(name)
+        super().deactivate(name)
         files.remove(path)
 
-    def interfaces(self) -> Sequence[Interface]:
-        """Ask the kernel through the C library."""
-        return interfaces(self._namespace)
+    def _configure(
+        self, kernel: Kernel, config: InterfaceConfig, now: InterfaceState, wanted: InterfaceState
+    ) -> None:
+        # The link stays up: else the kernel would drop IPv6 addresses that are not ours to drop.
+        change(kernel, now, bare_state(now, config.floating))
+        set_sysctls(kernel, config)
+        self._ifup(config)
+        after = read_state(kernel, now.link.index)
+        if missing := lacks(after, wanted_state(config, after)):
+            raise OperationFailed(f"ifup reported success, but {config.name} lacks {missing}")
 
     def _ifup(self, config: InterfaceConfig) -> None:
         self._active.write(config)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the drivers here have in common: files of their own form, and links placed over rtnetlink(7)."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amphora.drivers.network.base import NetworkDriver
+from amphora.drivers.network.config_files import ConfigFiles
+from amphora.drivers.network.dhcp import DhcpClient
+from amphora.drivers.network.interface_state import InterfaceState
+from amphora.drivers.network.kernel import Kernel, KernelAccess
+from amphora.drivers.network.placement import Placement
+from amphora.errors import DriverUnavailable
+from amphora.models import Interface, InterfaceConfig
+from amphora.system import host, namespaces
+from amphora.system.command import CommandRunner
+from amphora.system.interfaces import interfaces
+
+#: Seconds to wait for a link that the hypervisor is still plugging.
+LINK_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What differs between an amphora and a test.
+
+    :ivar access: how the kernel is reached; tests give one that fails on purpose.
+    :ivar patience: seconds to wait for a link.
+    :ivar root: the namespace that links are plugged into; empty, the agent's own, but in tests.
+    """
+
+    access: KernelAccess
+    patience: float = LINK_PATIENCE
+    root: str = ""
+
+
+class NetlinkNetwork(NetworkDriver):
+    """Keeps a file for each interface, moves links itself, and has them configured by a subclass.
+
+    :param files: where and in what form configurations are kept.
+    :param namespace: the data namespace; empty means the agent's own.
+    """
+
+    def __init__(
+        self, files: ConfigFiles, namespace: str, runner: CommandRunner, surroundings: Surroundings
+    ) -> None:
+        self._files = files
+        self._namespace = namespace
+        self._runner = runner
+        self._dhcp = DhcpClient(runner, namespace)
+        self._placement = Placement(surroundings.access, namespace, surroundings.patience, surroundings.root)
+
+    def check_available(self) -> None:
+        """Return if this process may change interfaces."""
+        if not host.is_root():
+            raise DriverUnavailable("interfaces can only be changed as root")
+
+    def persist(self, config: InterfaceConfig) -> None:
+        """Write the interface's file."""
+        self._files.write(config)
+
+    def forget(self, name: str) -> None:
+        """Remove the interface's file."""
+        self._files.remove(name)
+
+    def stored(self) -> Sequence[InterfaceConfig]:
+        """Read the files."""
+        return self._files.read_all()
+
+    def activate(self, config: InterfaceConfig) -> None:
+        """Move the link and have it configured; whatever fails is undone."""
+        namespaces.ensure(self._namespace, namespaces.DATA_SYSCTLS, self._runner)
+        self._placement.place(
+            config, lambda kernel, now, wanted: self._configure(kernel, config, now, wanted)
+        )
+        self._dhcp.follow(config)
+
+    def deactivate(self, name: str) -> None:
+        """Take all off the link and give it back."""
+        self._dhcp.stop(name)
+        self._placement.give_back(name)
+
+    def interfaces(self) -> Sequence[Interface]:
+        """Ask the kernel through the C library."""
+        return interfaces(self._namespace)
+
+    @abc.abstractmethod
+    def _configure(
+        self, kernel: Kernel, config: InterfaceConfig, now: InterfaceState, wanted: InterfaceState
+    ) -> None:
+        """Bring a link that is in place from one state to the other.
+
+        :raises OperationFailed: it could not be done; the caller undoes it.
+        """
