@@ -176,6 +176,40 @@ def test_an_amphora_comes_back_from_a_reboot_by_itself(agent, hypervisor, family
         member.close()
 
 
+@pytest.mark.parametrize("family", ["v4", "v6"])
+def test_a_node_of_a_pair_comes_back_with_its_topology(agent, hypervisor, family):
+    vips = FAMILIES[family]
+    ((vip, subnet, gateway),) = vips
+    own = {"v4": "198.51.100.11", "v6": "2001:db8::11"}[family]
+    hypervisor.attach("vip", client_addresses(vips))
+    body = {"subnet_cidr": subnet, "gateway": gateway, "mac_address": MAC["vip"], "vrrp_ip": own}
+    assert agent.post(f"/v0.1/plug/vip/{vip}", body).status == 202
+    member = call_inside(hypervisor.data, Member)
+    pair = {"topology": "ACTIVE-STANDBY", "role": "ACTIVE", "ha_ip": vip, "secret": "b20e06cf1abcf29c"}
+    try:
+        bind = f"{vip}:80" if family == "v4" else f"[{vip}]:80"
+        assert agent.upload(ONE, configuration(ONE, [bind], member.port)).status == 201
+        assert agent.act(ONE, "start").status == 202
+        assert agent.post("/v0.1/topology", pair).status == 202
+        eventually(lambda: agent.call("GET", "/v0.1/topology").json["role"] == "ACTIVE", "it is active", 20)
+    finally:
+        member.close()
+    hypervisor.lose_power(agent)
+    hypervisor.attach("vip", client_addresses(vips))
+    agent.start()
+    told = agent.call("GET", "/v0.1/topology").json
+    assert (told["topology"], told["ha_ip"]) == ("ACTIVE-STANDBY", vip)
+    eventually(lambda: agent.call("GET", "/v0.1/topology").json["role"] == "ACTIVE", "it is active again", 20)
+    assert agent.call("GET", f"/v0.1/interface/{vip}").json["interface"] == "eth1"
+    # Its member is gone, but the listener on the shared address answers for it.
+    eventually(
+        lambda: call_inside(hypervisor.client, lambda: request_once(80, vip)) == "status 503",
+        "it answers",
+        10,
+    )
+    assert agent.call("PUT", "/v0.1/vrrp/stop").status == 202
+
+
 def wait_for_equality(question, wanted, seconds=5):
     deadline = time.monotonic() + seconds
     while (found := question()) != wanted:
