@@ -84,6 +84,11 @@ class ServiceState(Enum):
     #: It should run and does not.
     FAILED = "failed"
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it does not run and nobody asked for it to run."""
+        return self in (ServiceState.ABSENT, ServiceState.STOPPED)
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:

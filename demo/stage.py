@@ -7,44 +7,17 @@ import contextlib
 import shutil
 import signal
 import tempfile
-import threading
 import urllib.request
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
 from amphora.testing.agent import AMPHORA_ID, AgentDied, AgentProcess, free_port
+from amphora.testing.member import Member
 
 LISTENER = "7e9f91eb-b3e6-4e3b-a1a7-d6f7fdc1de7c"
 _POOL = "399bbf4b-5f6c-4370-a61e-ed2ff2fc9387"
+_MEMBERS = ("73f6d278-ae1c-4248-ad02-0bfd50d69aab", "2edca57c-5890-4bcb-ae67-4ef75776cc67")
 _TIMEOUT = 60
-
-
-@dataclass
-class Member:
-    """A small HTTP server that answers with its name."""
-
-    name: str
-    id: str
-    port: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        body = self.name.encode()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
 
 class Stage:
@@ -54,10 +27,7 @@ class Stage:
         # Keys in memory only, and a path short enough for haproxy's sockets.
         self.directory = Path(tempfile.mkdtemp(prefix="amphora-demo-", dir="/dev/shm"))
         self.agent = AgentProcess(self.directory)
-        self.members = [
-            Member("member-1", "73f6d278-ae1c-4248-ad02-0bfd50d69aab"),
-            Member("member-2", "2edca57c-5890-4bcb-ae67-4ef75776cc67"),
-        ]
+        self.members = [Member("member-1"), Member("member-2")]
         self.listener_port = free_port()
         return self
 
@@ -67,6 +37,8 @@ class Stage:
             # The agent's end alone would leave haproxy serving.
             with contextlib.suppress(OSError):
                 self.agent.clean_up()
+        for member in self.members:
+            member.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start_agent(self) -> float:
@@ -97,7 +69,8 @@ class Stage:
 
     def _configuration(self) -> bytes:
         servers = "\n".join(
-            f"    server {member.id} 127.0.0.1:{member.port} check inter 1s" for member in self.members
+            f"    server {member_id} 127.0.0.1:{member.port} check inter 1s"
+            for member_id, member in zip(_MEMBERS, self.members, strict=True)
         )
         return f"""\
 # Configuration for listener {LISTENER}

@@ -53,7 +53,7 @@ class Applier:
         """
         if not layout.under_way.exists():
             return
-        if self._engine.status(layout).state in (ServiceState.ABSENT, ServiceState.STOPPED):
+        if self._engine.status(layout).state.is_at_rest:
             self._undo_start(layout)
             files.remove(layout.under_way)
             LOG.warning("undid the interrupted start of %s", layout.instance_id)

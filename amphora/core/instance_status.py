@@ -66,8 +66,7 @@ class StatusReader:
             serves = configuration.expected_frontends() <= open_frontends(rows)
             condition = InstanceState.RUNNING if serves else InstanceState.ERROR
             return InstanceStatus(layout.instance_id, condition, kind, pool_health(rows, configuration))
-        stopped = state in (ServiceState.ABSENT, ServiceState.STOPPED)
-        condition = InstanceState.STOPPED if stopped else InstanceState.ERROR
+        condition = InstanceState.STOPPED if state.is_at_rest else InstanceState.ERROR
         return InstanceStatus(layout.instance_id, condition, kind, pool_health_when_stopped(configuration))
 
 

@@ -123,7 +123,7 @@ class Instances:
         with self._locks.hold(instance_id):
             self.require(instance_id)
             status = self._engine.status(layout)
-            if status.state in (ServiceState.ABSENT, ServiceState.STOPPED):
+            if status.state.is_at_rest:
                 return f"haproxy daemon for {instance_id} is already stopped; nothing was changed"
             self._stop(layout, status)
             return f"haproxy daemon for {instance_id} stopped"

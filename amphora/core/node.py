@@ -44,7 +44,7 @@ class NodeDetails:
     :ivar haproxy_count: instances whose haproxy is alive.
     :ivar memory: as in ``/proc/meminfo``, kilobytes.
     :ivar load: of one, five and fifteen minutes.
-    :ivar listeners: names of all frontends' instances, by id.
+    :ivar listeners: ids of the instances with a stored configuration.
     :ivar packages: name to version.
     :ivar recovery: what the agent did at its last start to bring back what ran.
     """

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from amphora.core.locks import KEEPALIVED, InstanceLocks
-from amphora.core.vrrp_engine import VrrpEngine, is_stopped
+from amphora.core.vrrp_engine import VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
 from amphora.errors import AmphoraError, OperationFailed, VrrpActionFailed, VrrpNotConfigured
 from amphora.keepalived.configuration import KeepalivedConfiguration, parse
@@ -98,7 +98,7 @@ class Vrrp:
         """
         with self._locks.hold(KEEPALIVED):
             status = self._engine.status()
-            if is_stopped(status):
+            if status.state.is_at_rest:
                 return "keepalived is already stopped; nothing was changed"
             pid = status.pid or processes.read_pid_file(self._layout.pid_file)
             try:
@@ -131,7 +131,7 @@ class Vrrp:
             self._engine.unstage()
             # A service that starts by itself would be refused because of them.
             self._engine.remove_stale_pid_files()
-            if not is_stopped(self._engine.status()):
+            if not self._engine.status().state.is_at_rest:
                 known = (files.read_if_present(path) for path in (layout.running, layout.proven))
                 self._engine.follow(*(parse(data) for data in known if data is not None))
                 self._engine.remove_orphans()
@@ -219,7 +219,7 @@ class Vrrp:
         """Finish or undo what was under way when the agent was killed. Safe to repeat."""
         if not self._layout.under_way.exists():
             return
-        if is_stopped(self._engine.status()):
+        if self._engine.status().state.is_at_rest:
             self._undo_start()
             files.remove(self._layout.under_way)
             LOG.warning("undid the interrupted start of keepalived")

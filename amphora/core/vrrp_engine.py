@@ -18,7 +18,7 @@ from amphora.keepalived.program import KeepalivedProgram
 from amphora.keepalived.proof import KeepalivedEvidence, KeepalivedProof, new_generation
 from amphora.keepalived.state import VrrpStates
 from amphora.keepalived.watchdog import Watchdog
-from amphora.models import RestartPolicy, Role, ServiceSpec, ServiceState, ServiceStatus
+from amphora.models import RestartPolicy, Role, ServiceSpec, ServiceStatus
 from amphora.system import files
 from amphora.system.addresses import addresses_in
 
@@ -222,8 +222,3 @@ class VrrpEngine:
 
     def _deadline(self) -> float:
         return time.monotonic() + self._settings.apply_timeout
-
-
-def is_stopped(status: ServiceStatus) -> bool:
-    """Whether a service does not run and nobody asked for it to run."""
-    return status.state in (ServiceState.ABSENT, ServiceState.STOPPED)

@@ -43,17 +43,6 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         raise StorageError(f"{path} could not be written: {error.strerror}") from error
 
 
-def copy_atomically(source: Path, target: Path, mode: int = 0o600) -> None:
-    """Replace ``target`` by the content of ``source``, as :func:`write_atomically` does.
-
-    :raises StorageError: the source cannot be read or the target not written; nothing was changed.
-    """
-    data = read_if_present(source)
-    if data is None:
-        raise StorageError(f"{source} is missing, so {target.name} was not replaced")
-    write_atomically(target, data, mode)
-
-
 def rename(source: Path, target: Path) -> None:
     """Rename within one file system and make it durable.
 

@@ -17,8 +17,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from amphora.testing.agent import AgentProcess, free_port
+from amphora.testing.member import Member
 from tests.support.listeners import configuration, listener_id
-from tests.support.traffic import Member
 
 ONE = listener_id(1)
 

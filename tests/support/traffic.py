@@ -1,41 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real members and real load on loopback, counted request by request."""
+"""Real load, counted request by request."""
 
 from __future__ import annotations
 
 import http.client
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-
-class Member:
-    """An HTTP server that answers every request with its name."""
-
-    def __init__(self, name="member", address="127.0.0.1"):
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(name)))
-                self.end_headers()
-                self.wfile.write(name.encode())
-
-            def log_message(self, *_args):
-                pass
-
-        class Server(ThreadingHTTPServer):
-            request_queue_size = 512
-            daemon_threads = True
-
-        self._server = Server((address, 0), Handler)
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def close(self):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class Load:

@@ -4,7 +4,7 @@
 import pytest
 
 from amphora.testing.agent import AgentProcess
-from tests.support.traffic import Member
+from amphora.testing.member import Member
 
 
 @pytest.fixture

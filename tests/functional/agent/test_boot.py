@@ -13,8 +13,9 @@ import pytest
 
 from amphora.system.namespaces import call_inside
 from amphora.testing.agent import AgentProcess
+from amphora.testing.member import Member
 from tests.support.listeners import configuration, listener_id
-from tests.support.traffic import Member, request_once
+from tests.support.traffic import request_once
 from tests.support.vrrp_pair import eventually
 
 ONE = listener_id(1)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from amphora.testing.agent import free_port
+from amphora.testing.member import Member
 from tests.support.listeners import MEMBER, POOL, configuration, listener_id
-from tests.support.traffic import Load, Member, request_once
+from tests.support.traffic import Load, request_once
 
 ONE = listener_id(1)
 COMMAND = str(Path(sys.executable).with_name("amphora-agent"))

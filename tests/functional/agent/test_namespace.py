@@ -8,8 +8,9 @@ import pytest
 
 from amphora.system.namespaces import call_inside
 from amphora.testing.agent import AgentProcess
+from amphora.testing.member import Member
 from tests.support.listeners import configuration, listener_id
-from tests.support.traffic import Member, request_once
+from tests.support.traffic import request_once
 
 ONE = listener_id(1)
 VIPS = {"v4": "198.51.100.100", "v6": "2001:db8::100"}

@@ -10,8 +10,9 @@ import pytest
 
 from amphora.system.namespaces import call_inside
 from amphora.testing.agent import AgentProcess
+from amphora.testing.member import Member
 from tests.support import listeners
-from tests.support.traffic import Member, request_once
+from tests.support.traffic import request_once
 from tests.support.vrrp_pair import FAMILIES, Network, Sampler, configuration, eventually, without_prefix
 
 ONE = listeners.listener_id(1)
