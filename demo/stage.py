@@ -11,7 +11,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
-from amphora.testing.agent import AMPHORA_ID, AgentDied, AgentProcess, free_port
+from amphora.testing.agent import AgentDied, AgentProcess, free_port
+from amphora.testing.agent_client import AMPHORA_ID
 from amphora.testing.member import Member
 
 LISTENER = "7e9f91eb-b3e6-4e3b-a1a7-d6f7fdc1de7c"

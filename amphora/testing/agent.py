@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import os
 import shutil
 import signal
@@ -14,40 +12,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
-from typing import Any
 
+from amphora.testing.agent_client import AMPHORA_ID, AgentClient
 from amphora.testing.pki import Pki
 
-AMPHORA_ID = "6e2bc8a0-2548-4fb7-a5f0-fb1ef4a696ce"
-
 Options = Mapping[str, Mapping[str, object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the agent answered.
-
-    :ivar headers: by name in any case.
-    """
-
-    status: int
-    headers: Message
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON."""
-        return json.loads(self.body)
 
 
 class AgentDied(RuntimeError):
     """The agent ended when it should have become ready; the message holds the end of its log."""
 
 
-class AgentProcess:
+class AgentProcess(AgentClient):
     """One agent over one directory; it may be killed and started again over the same.
 
     :param directory: holds the PKI, the configuration, the log and all state. Its path must be short,
@@ -62,12 +39,11 @@ class AgentProcess:
         self.directory = directory
         self.pki = Pki(directory)
         self.client = self.pki.client("controller")
-        self.port = free_port()
+        super().__init__("127.0.0.1", free_port(), self.pki.client_context(self.client))
         self.base_path = directory / "lb"
         self.log_path = directory / "agent.log"
         self.config_path = directory / "amphora-agent.conf"
         self._server_certificate = self.pki.server("127.0.0.1").path
-        self._context = self.pki.client_context(self.client)
         self._command = list(command) or [str(Path(sys.executable).with_name("amphora-agent"))]
         self._process: subprocess.Popen[bytes] | None = None
         self.configure(options or {})
@@ -150,32 +126,6 @@ class AgentProcess:
     def is_running(self) -> bool:
         """Whether the agent was started and has not ended."""
         return self._process is not None and self._process.poll() is None
-
-    def call(
-        self, method: str, path: str, body: bytes | None = None, timeout: float = 60.0, **headers: str
-    ) -> Answer:
-        """Make one request over a fresh mutual-TLS connection."""
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.port, context=self._context, timeout=timeout
-        )
-        with contextlib.closing(connection):
-            connection.request(
-                method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
-            )
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
-
-    def post(self, path: str, parameters: Mapping[str, object]) -> Answer:
-        """Make one request with parameters as JSON."""
-        return self.call("POST", path, json.dumps(parameters).encode(), Content_Type="application/json")
-
-    def upload(self, listener_id: str, configuration: bytes) -> Answer:
-        """Upload a listener's configuration by API v0.1."""
-        return self.call("PUT", f"/v0.1/listeners/{AMPHORA_ID}/{listener_id}/haproxy", configuration)
-
-    def act(self, listener_id: str, action: str) -> Answer:
-        """Start, stop or reload a listener by API v0.1."""
-        return self.call("PUT", f"/v0.1/listeners/{listener_id}/{action}")
 
     def clean_up(self) -> None:
         """Delete every listener, so that no haproxy is left, and end the agent."""

@@ -10,10 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Member:
     """Answers every request with its name, from the moment it is made until it is closed.
 
-    :ivar port: that it listens on, chosen by the kernel.
+    :param port: that it listens on; 0 lets the kernel choose.
+    :ivar port: that it listens on.
     """
 
-    def __init__(self, name: str = "member", address: str = "127.0.0.1") -> None:
+    def __init__(self, name: str = "member", address: str = "127.0.0.1", port: int = 0) -> None:
         self.name = name
         body = name.encode()
 
@@ -31,7 +32,7 @@ class Member:
             request_queue_size = 512
             daemon_threads = True
 
-        self._server = Server((address, 0), Handler)
+        self._server = Server((address, port), Handler)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()

@@ -9,9 +9,13 @@ import time
 
 
 class Load:
-    """Clients that each make one request after the other, a new connection for each."""
+    """Clients that each make one request after the other, a new connection for each.
 
-    def __init__(self, *ports, clients=4):
+    :param enter: called first in each client's thread, as to enter another network namespace.
+    """
+
+    def __init__(self, *ports, clients=4, enter=None):
+        self._enter = enter or (lambda: None)
         self._ends = threading.Event()
         self.good = 0
         self.failures = []
@@ -39,6 +43,7 @@ class Load:
             time.sleep(0.01)
 
     def _run(self, port):
+        self._enter()
         while not self._ends.is_set():
             error = request_once(port)
             with self._lock:

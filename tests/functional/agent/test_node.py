@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from amphora.testing.agent import AMPHORA_ID, AgentProcess, free_port
+from amphora.testing.agent import AgentProcess, free_port
+from amphora.testing.agent_client import AMPHORA_ID
 from tests.support.listeners import configuration, listener_id
 
 SCRIPT = Path(__file__).parents[2] / "support" / "forks_counted.py"
