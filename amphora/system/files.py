@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
 
 from amphora.errors import StorageError
@@ -43,6 +44,23 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         raise StorageError(f"{path} could not be written: {error.strerror}") from error
 
 
+def append_durably(path: Path, data: bytes) -> None:
+    """Add to the end of a file that is there. A crash may leave the data torn, never what was before it.
+
+    :raises StorageError: some or none of the data was added.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise StorageError(f"{path} could not be written: no space left on device")
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"{path} could not be written: {error.strerror}") from error
+
+
 def rename(source: Path, target: Path) -> None:
     """Rename within one file system and make it durable.
 
@@ -62,6 +80,19 @@ def read_if_present(path: Path) -> bytes | None:
     """
     try:
         return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(f"{path} could not be read: {error.strerror}") from error
+
+
+def mode_of(path: Path) -> int | None:
+    """Return the permission bits of a file, or None when there is none.
+
+    :raises StorageError: they cannot be read.
+    """
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -170,6 +201,19 @@ def subdirectories(directory: Path) -> list[str]:
 def file_names(directory: Path) -> list[str]:
     """Return the names of the regular files directly in a directory, sorted; none if it is missing."""
     return sorted(entry.name for entry in _entries(directory) if entry.is_file(follow_symlinks=False))
+
+
+def make_durable(directory: Path) -> None:
+    """Make what somebody else did to the names in a directory survive a power cut; a missing one is fine.
+
+    :raises StorageError: it is not known to be durable.
+    """
+    try:
+        _sync_directory(directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"{directory} could not be made durable: {error.strerror}") from error
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Machines booted with systemd for tests: nspawn containers over one shared base tree.
+"""Booted machines for tests: nspawn containers over one shared base tree for each init system.
 
-Needs root and the packages debootstrap and systemd-container. The base tree takes most of a minute
-to build, so it is kept for later runs in ``$LAB/base`` (``/tmp/lab/base`` unless LAB is set).
+Needs root and the packages debootstrap and systemd-container. A base tree takes most of a minute to
+build, so it is kept for later runs in ``$LAB`` (``/tmp/lab`` unless LAB is set).
 """
 
 from __future__ import annotations
@@ -18,26 +18,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from amphora.system.command import SEARCH_PATH
 from amphora.system.processes import children_of
+from tests.support.inits import Init, built_tree, command, init_named
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SUITE = "bookworm"
-_PACKAGES = (
-    "systemd,systemd-sysv,dbus,haproxy,keepalived,iproute2,python3,ifupdown,procps,iputils-ping,"
-    "socat,curl,nftables,openssl"
-)
-_DISABLED = ("haproxy", "keepalived", "systemd-networkd", "e2scrub_reap")
-# Otherwise the first boot waits two minutes for a network that nobody brings up.
-_MASKED = (
-    "systemd-networkd-wait-online.service",
-    "apt-daily.timer",
-    "apt-daily-upgrade.timer",
-    "dpkg-db-backup.timer",
-    "e2scrub_all.timer",
-    "fstrim.timer",
-)
+#: Exit status of nspawn when the machine asks for a restart.
+_REBOOT_WANTED = 133
 # Moves itself into the control groups before it becomes nspawn: two containers started from one group
 # would take each other's services for their own.
 _ENTER_GROUPS = 'for group in $GROUPS_TO_ENTER; do echo $$ > "$group/cgroup.procs"; done; exec "$@"'
@@ -48,36 +36,26 @@ def lab_directory() -> Path:
     return Path(os.environ.get("LAB", "/tmp/lab"))
 
 
-def base_tree(lab: Path) -> Path:
-    """Return the tree that all machines share, built first if it is missing."""
+def base_tree(lab: Path, init: Init) -> Path:
+    """Return the tree that all machines of an init system share, built first if it is missing."""
     lab.mkdir(parents=True, exist_ok=True)
-    base = lab / "base"
-    with (lab / "base.lock").open("w") as lock:
+    base = lab / init.tree
+    with (lab / f"{init.tree}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not base.is_dir():
-            unfinished = lab / "base.unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            _build(unfinished)
-            unfinished.rename(base)
+            built_tree(init, base)
     return base
 
 
-def _build(tree: Path) -> None:
-    _run("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(tree), seconds=900)
-    _run("systemctl", f"--root={tree}", "disable", *_DISABLED, seconds=60)
-    _run("systemctl", f"--root={tree}", "mask", *_MASKED, seconds=60)
-    (tree / "var/lib/dbus/machine-id").unlink(missing_ok=True)
-    (tree / "etc/machine-id").write_text("", encoding="ascii")
-    shutil.rmtree(tree / "var/cache/apt/archives", ignore_errors=True)
-
-
 @contextlib.contextmanager
-def booted_machine(name: str, extra_binds: Sequence[Path] = ()) -> Iterator[Machine]:
+def booted_machine(name: str, extra_binds: Sequence[Path] = (), init: str = "systemd") -> Iterator[Machine]:
     """Boot a machine that sees this repository and this Python, read-only, at their own paths.
 
     :param name: made unique by the process id.
+    :param init: ``systemd``, ``sysvinit``, ``upstart`` (emulated) or ``none``.
     """
-    machine = Machine(base_tree(lab_directory()), f"{name}-{os.getpid()}")
+    kind = init_named(init)
+    machine = Machine(base_tree(lab_directory(), kind), f"{name}-{os.getpid()}", kind)
     binds = dict.fromkeys(Path(path) for path in (sys.base_prefix, sys.prefix, REPOSITORY, *extra_binds))
     try:
         machine.boot([path for path in binds if not path.is_relative_to("/usr")])
@@ -89,9 +67,10 @@ def booted_machine(name: str, extra_binds: Sequence[Path] = ()) -> Iterator[Mach
 class Machine:
     """One container: an overlay over the base tree, its own network, process ids and control groups."""
 
-    def __init__(self, base: Path, name: str) -> None:
+    def __init__(self, base: Path, name: str, init: Init) -> None:
         self.name = name
         self.leader = 0
+        self._init = init
         self._base = base
         self._directory = lab_directory() / name
         self._root = self._directory / "root"
@@ -100,31 +79,44 @@ class Machine:
         self._nspawn: subprocess.Popen[bytes] | None = None
 
     def boot(self, binds: Sequence[Path]) -> None:
-        """Start the machine and wait until systemd says that it is up."""
+        """Start the machine and wait until its init says that it is up."""
         self._binds = binds
         if not self._root.is_mount():
             self._mount()
         for group in self._groups:
             group.mkdir(exist_ok=True)
         options = ["--private-network", "--register=no", "--keep-unit", "--console=pipe"]
+        options += [f"--setenv=PYTHONPATH={REPOSITORY}", *self._init.nspawn_options]
         shares = [f"--bind-ro={path}" for path in binds]
-        nspawn = ["systemd-nspawn", "-q", "-D", str(self._root), "--boot", *options, f"--machine={self.name}"]
+        nspawn = ["systemd-nspawn", "-q", "-D", str(self._root), *options, f"--machine={self.name}"]
         with self.console.open("wb") as console:
             self._nspawn = subprocess.Popen(
-                ["sh", "-c", _ENTER_GROUPS, "sh", *nspawn, *shares],
+                ["sh", "-c", _ENTER_GROUPS, "sh", *nspawn, *shares, *self._init.program],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                env={"PATH": _PATH, "GROUPS_TO_ENTER": " ".join(str(group) for group in self._groups)},
+                env={"PATH": SEARCH_PATH, "GROUPS_TO_ENTER": " ".join(str(group) for group in self._groups)},
                 start_new_session=True,
             )
-        self._wait_for_systemd(self._nspawn)
+        self._wait_for_init(self._nspawn)
 
     def reboot(self) -> None:
         """Restart the machine in good order: ``/run`` is new, ``/etc`` and ``/var`` stay."""
-        self.run("systemctl", "reboot")
+        self.run(*self._init.reboot_command)
         if self._nspawn is not None:
-            self._nspawn.wait(timeout=30)
+            ended = self._nspawn.wait(timeout=60)
+            if ended != _REBOOT_WANTED:
+                raise RuntimeError(f"{self.name} ended with {ended} instead of rebooting")
+        self._boot_again()
+
+    def power_cut(self) -> None:
+        """End everything inside at once, as a failing host does, and boot again."""
+        os.kill(self.leader, signal.SIGKILL)
+        if self._nspawn is not None:
+            self._nspawn.wait(timeout=60)
+        self._boot_again()
+
+    def _boot_again(self) -> None:
         self.leader = 0
         self.boot(self._binds)
 
@@ -135,7 +127,7 @@ class Machine:
 
     def run(self, *argv: str, seconds: float = 60.0, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside, output and errors together in ``stdout``."""
-        clean = ["env", "-i", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C.UTF-8"]
+        clean = ["env", "-i", f"PATH={SEARCH_PATH}", "HOME=/root", "LC_ALL=C.UTF-8"]
         clean += [f"{name}={value}" for name, value in environment.items()]
         return subprocess.run(
             ["nsenter", "-t", str(self.leader), "-a", *clean, *argv],
@@ -152,7 +144,7 @@ class Machine:
         if self._nspawn is not None:
             self._shut_down(self._nspawn)
         if self._root.is_mount():
-            _run("umount", str(self._root), seconds=30)
+            command("umount", str(self._root), seconds=30)
         for group in self._groups:
             _remove_group(group)
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -163,18 +155,21 @@ class Machine:
         for directory in (upper, work, self._root):
             directory.mkdir(parents=True)
         options = f"lowerdir={self._base},upperdir={upper},workdir={work}"
-        _run("mount", "-t", "overlay", self.name, "-o", options, str(self._root), seconds=30)
+        command("mount", "-t", "overlay", self.name, "-o", options, str(self._root), seconds=30)
 
-    def _wait_for_systemd(self, nspawn: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + 30
-        while not Path(f"/proc/{self.leader}/root/run/systemd/private").exists():
-            if nspawn.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} did not boot:\n{self.console.read_text(errors='replace')}")
+    def _wait_for_init(self, nspawn: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + 60
+        while not (_is_inside(self.leader) and self._init.listens(self.leader)):
+            self._give_up_if(nspawn.poll() is not None or time.monotonic() > deadline)
             self.leader = next(iter(children_of(nspawn.pid)), 0)
             time.sleep(0.05)
-        state = self.run("systemctl", "is-system-running", "--wait").stdout.strip()
-        if state not in ("running", "degraded"):
-            raise RuntimeError(f"{self.name} is {state}")
+        while not self._init.is_up(self.run(*self._init.state_command).stdout.strip()):
+            self._give_up_if(nspawn.poll() is not None or time.monotonic() > deadline)
+            time.sleep(0.05)
+
+    def _give_up_if(self, hopeless: bool) -> None:
+        if hopeless:
+            raise RuntimeError(f"{self.name} did not boot:\n{self.console.read_text(errors='replace')}")
 
     def _shut_down(self, nspawn: subprocess.Popen[bytes]) -> None:
         # nspawn turns it into an orderly shutdown; killing the leader ends everything inside at once.
@@ -186,6 +181,14 @@ class Machine:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             nspawn.wait(timeout=10)
+
+
+def _is_inside(leader: int) -> bool:
+    """Whether this is the machine's init, and not what nspawn forks on the way to it."""
+    try:
+        return os.readlink(f"/proc/{leader}/ns/pid") != os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return False
 
 
 def _group_roots() -> list[Path]:
@@ -201,17 +204,3 @@ def _remove_group(group: Path) -> None:
                 os.rmdir(directory)
         if group.is_dir():
             time.sleep(0.05)
-
-
-def _run(*argv: str, seconds: float) -> None:
-    done = subprocess.run(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(argv)} failed with {done.returncode}:\n{done.stdout[-4000:]}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One service as the standalone process manager holds it in memory."""
+"""One service as a supervising process manager holds it in memory."""
 
 from __future__ import annotations
 

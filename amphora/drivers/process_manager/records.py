@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the standalone process manager must know again after its agent has ended."""
+"""What a supervising process manager must know again after its agent has ended."""
 
 from __future__ import annotations
 
+import abc
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from amphora.drivers.process_manager.specs import from_document, to_document
 from amphora.errors import ServiceError, StorageError
 from amphora.models import ServiceSpec
 from amphora.system import files
-from amphora.system.processes import ProcessIdentity
+from amphora.system.processes import PROC, ProcessIdentity
 
 _SUFFIX = ".json"
 
@@ -31,7 +32,49 @@ class ServiceRecord:
     process: ProcessIdentity | None = None
 
 
-class RecordStore:
+class ServiceStore(abc.ABC):
+    """Where a supervising process manager keeps its records, durably.
+
+    Calls for different services may come from several threads at once.
+    """
+
+    @abc.abstractmethod
+    def sweep(self) -> None:
+        """Remove what interrupted writes left. Called while nothing is written.
+
+        :raises ServiceError: something cannot be removed.
+        """
+
+    @abc.abstractmethod
+    def names(self) -> list[str]:
+        """Return the names of all services with a record, sorted.
+
+        :raises ServiceError: they cannot be found out.
+        """
+
+    @abc.abstractmethod
+    def load(self, name: str) -> ServiceRecord | None:
+        """Return the record of a service, or None when there is none.
+
+        :raises ServiceError: it is there but cannot be read.
+        """
+
+    @abc.abstractmethod
+    def save(self, record: ServiceRecord) -> None:
+        """Store a record in place of the former one.
+
+        :raises ServiceError: the former one is still there.
+        """
+
+    @abc.abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove the record of a service; safe to repeat.
+
+        :raises ServiceError: it is still there.
+        """
+
+
+class RecordStore(ServiceStore):
     """One JSON document per service in a directory of mode 0700.
 
     A process id and its start time, counted from boot, identify a process within one boot only:
@@ -46,20 +89,14 @@ class RecordStore:
         self._boot_id = boot_id
 
     def sweep(self) -> None:
-        """Remove what interrupted writes left. Called while nothing is written.
-
-        :raises ServiceError: something cannot be removed.
-        """
+        """See the base class."""
         try:
             files.sweep_temporaries(self._directory)
         except StorageError as error:
             raise ServiceError(error.details) from error
 
     def names(self) -> list[str]:
-        """Return the names of all services with a record, sorted.
-
-        :raises ServiceError: the directory cannot be read.
-        """
+        """See the base class."""
         try:
             found = files.file_names(self._directory)
         except StorageError as error:
@@ -67,10 +104,7 @@ class RecordStore:
         return [name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)]
 
     def load(self, name: str) -> ServiceRecord | None:
-        """Return the record of a service, or None when there is none.
-
-        :raises ServiceError: it is there but cannot be read.
-        """
+        """See the base class."""
         try:
             data = files.read_if_present(self._path(name))
             return None if data is None else self._decode(json.loads(data))
@@ -80,10 +114,7 @@ class RecordStore:
             raise ServiceError(f"the state of service {name} in {self._path(name)} is damaged") from error
 
     def save(self, record: ServiceRecord) -> None:
-        """Store a record durably in place of the former one.
-
-        :raises ServiceError: the former one is still there.
-        """
+        """See the base class."""
         document = {
             "spec": to_document(record.spec),
             "wanted": record.wanted,
@@ -97,10 +128,7 @@ class RecordStore:
             raise ServiceError(error.details) from error
 
     def delete(self, name: str) -> None:
-        """Remove the record of a service; safe to repeat.
-
-        :raises ServiceError: it is still there.
-        """
+        """See the base class."""
         try:
             files.remove(self._path(name))
         except StorageError as error:
@@ -117,3 +145,8 @@ class RecordStore:
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}{_SUFFIX}"
+
+
+def current_boot_id() -> str:
+    """Return what tells this boot of the machine from all others (random(4))."""
+    return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 import pytest
 
-from tests.support.nspawn import REPOSITORY, booted_machine
+from tests.support.inside import run_script, run_tests
+from tests.support.nspawn import booted_machine
 
 pytestmark = [
     pytest.mark.real_commands,
@@ -24,26 +24,12 @@ def machine():
         yield machine
 
 
-def run_inside(machine, path, *options):
-    """Run a test file inside; it passes with all of its tests and skips none."""
-    done = machine.run(
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options),
-        *("--rootdir", str(REPOSITORY), "-c", str(REPOSITORY / "pyproject.toml"), str(REPOSITORY / path)),
-        seconds=300,
-        PYTHONDONTWRITEBYTECODE="1",
-    )
-    summary = done.stdout.strip().rpartition("\n")[2]
-    assert done.returncode == 0, done.stdout
-    assert "passed" in summary, done.stdout
-    assert "skipped" not in summary, done.stdout
-
-
 def test_keeps_the_contract(machine):
-    run_inside(machine, f"{HERE}/systemd_inside.py")
+    run_tests(machine, f"{HERE}/systemd_inside.py")
 
 
 def test_does_what_only_systemd_can(machine):
-    run_inside(machine, f"{HERE}/systemd_specifics_inside.py")
+    run_tests(machine, f"{HERE}/systemd_specifics_inside.py")
 
 
 START = """
@@ -65,12 +51,6 @@ from amphora.system.command import CommandRunner
 manager = SystemdProcessManager(CommandRunner())
 print(*(manager.status(name).state.value for name in ("rebooted", "stopped", "tenant")))
 """
-
-
-def run_script(machine, script):
-    done = machine.run(sys.executable, "-c", script, PYTHONPATH=str(REPOSITORY), PYTHONDONTWRITEBYTECODE="1")
-    assert done.returncode == 0, done.stdout
-    return done.stdout.strip()
 
 
 def test_started_services_come_back_after_a_reboot(machine):

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rendered init scripts, against golden files and against a reading of the shell's quoting rules."""
+
+import shlex
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amphora.drivers.process_manager.init_scripts import HEADER, ScriptPaths, read_spec, render_script
+from amphora.errors import ServiceError
+from amphora.models import Readiness, RestartPolicy, ServiceSpec
+
+GOLDEN = Path(__file__).with_name("golden")
+
+PLAIN = ServiceSpec("plain", "A plain service", ("/usr/sbin/plain", "-f"))
+
+HAPROXY = ServiceSpec(
+    name="haproxy-8a1b",
+    description="Load balancer 8a1b",
+    argv=("/usr/sbin/haproxy", "-Ws", "-f", "/var/lib/octavia/8a1b/haproxy.cfg", "-p", "/run/8a1b.pid"),
+    check_argv=("/usr/sbin/haproxy", "-c", "-q", "-f", "/var/lib/octavia/8a1b/haproxy.cfg"),
+    reload_signal=signal.SIGUSR2,
+    pid_file=Path("/run/8a1b.pid"),
+    namespace="amphora-haproxy",
+    readiness=Readiness.NOTIFY,
+    start_timeout=20.5,
+)
+
+AWKWARD = ServiceSpec(
+    name="awkward",
+    description="100% of\nall $things \\\n### END INIT INFO",
+    argv=(
+        "/opt/my=program/run",
+        "two words",
+        "$HOME",
+        "it's",
+        'a "quote"',
+        "back\\slash",
+        "",
+        "line\nbreak",
+        ";",
+    ),
+    environment={"GREETING": "hello 'world'", "B": "grüße\n# Spec: {}"},
+    pid_file=Path("/run/my pid"),
+    restart=RestartPolicy(on_crash=False, delay=0),
+    readiness=Readiness.FORKING,
+    stop_timeout=0.2,
+)
+
+SPECS = pytest.mark.parametrize("spec", [PLAIN, HAPROXY, AWKWARD], ids=lambda spec: spec.name)
+
+
+def paths_of(name):
+    return ScriptPaths(
+        Path("/etc/init.d", name),
+        Path(f"/run/amphora-service.{name}.pid"),
+        Path(f"/run/amphora-service.{name}.lock"),
+        Path(f"/var/lib/octavia/services/{name}.log"),
+    )
+
+
+def rendered(spec):
+    return render_script(spec, paths_of(spec.name))
+
+
+@SPECS
+def test_renders_as_the_golden_file_says(spec):
+    # After a change on purpose write the new text there and read the difference.
+    assert rendered(spec) == (GOLDEN / f"{spec.name}.init").read_text(encoding="utf-8")
+
+
+@SPECS
+def test_script_gives_its_spec_back(spec):
+    assert read_spec(rendered(spec)) == spec
+
+
+def test_script_of_somebody_else_has_no_spec():
+    assert read_spec("#!/bin/sh\n### BEGIN INIT INFO\n") is None
+
+
+@pytest.mark.parametrize("tail", ["", "\n# Spec: {", "\n# Spec: {}\n"])
+def test_damaged_script_is_reported(tail):
+    with pytest.raises(ServiceError, match="damaged"):
+        read_spec(HEADER + tail)
+
+
+def lsb_header(script):
+    """Return the header as insserv(8) reads it: from its first line to the first that ends it."""
+    lines = script.splitlines()
+    begin = lines.index("### BEGIN INIT INFO")
+    end = lines.index("### END INIT INFO")
+    fields = (line.removeprefix("# ").partition(":") for line in lines[begin + 1 : end])
+    return {name: value.strip() for name, _, value in fields}
+
+
+def test_header_orders_the_service():
+    assert lsb_header(rendered(HAPROXY)) == {
+        "Provides": "haproxy-8a1b",
+        "Required-Start": "$local_fs $network",
+        "Required-Stop": "$local_fs $network",
+        "Should-Start": "amphora-netns",
+        "Should-Stop": "amphora-netns",
+        "X-Start-Before": "amphora-agent",
+        "X-Stop-After": "amphora-agent",
+        "Default-Start": "2 3 4 5",
+        "Default-Stop": "0 1 6",
+        "Short-Description": "Load balancer 8a1b",
+    }
+    assert "amphora-netns" not in rendered(PLAIN)
+
+
+words = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
+variables = st.dictionaries(st.from_regex(r"[A-Z]+", fullmatch=True), words)
+
+
+@given(words, st.lists(words), variables)
+def test_every_value_stays_within_its_quotes(description, argv, environment):
+    spec = replace(PLAIN, description=description, argv=("/bin/x", *argv), environment=environment)
+    script = rendered(spec)
+    assert read_spec(script) == spec
+    assert lsb_header(script).keys() == lsb_header(rendered(PLAIN)).keys()
+    read = shlex.split(script.partition("\nexport PATH=")[2].partition("\nsay() {")[0], comments=True)
+    service = read.index("run_service()")
+    assert read[service + 2 : service + 4] == ["enter", "/bin/x"]
+    assert read[service + 4 : service + 4 + len(argv)] == argv
+    own = {"HOME", "LANG", "LC_ALL", "PATH"}
+    assert {f"{name}={value}" for name, value in environment.items() if name not in own} <= set(read)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lock that agent and init script share."""
+
+import contextlib
+import fcntl
+import threading
+
+import pytest
+
+from amphora.drivers.process_manager.launcher import StartCancelled
+from amphora.drivers.process_manager.script_lock import held
+from amphora.errors import ServiceError
+
+
+@contextlib.contextmanager
+def locked_by_another(path):
+    """Hold the lock by another open file, as another process does."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield stream
+
+
+def test_is_held_while_the_context_lasts(tmp_path):
+    path = tmp_path / "lock"
+    with held(path, 0, lambda: False), path.open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_another_holder_is_waited_for_so_long_only(tmp_path):
+    path = tmp_path / "lock"
+    with (
+        locked_by_another(path),
+        pytest.raises(ServiceError, match="held by another process for 0.1 s"),
+        held(path, 0.1, lambda: False),
+    ):
+        pass
+
+
+def test_waiting_can_be_cancelled(tmp_path):
+    path = tmp_path / "lock"
+    with locked_by_another(path), pytest.raises(StartCancelled), held(path, 60, lambda: True):
+        pass
+
+
+def test_lock_is_taken_once_it_is_free(tmp_path):
+    path, asked = tmp_path / "lock", threading.Event()
+    with locked_by_another(path) as other:
+
+        def let_go():
+            asked.wait(10)
+            fcntl.flock(other, fcntl.LOCK_UN)
+
+        releaser = threading.Thread(target=let_go)
+        releaser.start()
+        with held(path, 10, lambda: bool(asked.set())):
+            assert asked.is_set()
+        releaser.join()
+
+
+def test_place_that_cannot_hold_a_lock_is_named(tmp_path):
+    with (
+        pytest.raises(ServiceError, match="missing/lock cannot be made"),
+        held(tmp_path / "missing/lock", 0, lambda: False),
+    ):
+        pass
