@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ask upstart to start and stop jobs (initctl(8))."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from amphora.errors import OperationFailed, ServiceError
+from amphora.system.command import CommandResult, CommandRunner
+
+#: Seconds that a command may take which waits for no job.
+_MARGIN = 10.0
+
+_STATUS = re.compile(r"(\S+) (?:\(\S*\) )?(start|stop|respawn)/([a-z-]+)(?:, process (\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """Where a job is: ``start/running``, ``stop/waiting`` and the steps between (init(5)).
+
+    :ivar pid: the process of the step, or the main one; None when there is none.
+    """
+
+    goal: str
+    state: str
+    pid: int | None = None
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing of it runs: it was stopped, or it has failed. Upstart does not tell them apart."""
+        return (self.goal, self.state) == ("stop", "waiting")
+
+
+def parse_status(output: str, name: str) -> JobStatus | None:
+    """Return the last status line of a job without instances in some output, or None if there is none."""
+    status = None
+    for line in output.splitlines():
+        match = _STATUS.fullmatch(line.strip())
+        if match and match[1] == name:
+            status = JobStatus(match[2], match[3], int(match[4]) if match[4] else None)
+    return status
+
+
+class Initctl:
+    """Runs initctl with a time limit each.
+
+    :param command: the program.
+    """
+
+    def __init__(self, runner: CommandRunner, command: Path) -> None:
+        self._runner = runner
+        self._command = command
+
+    def version(self) -> str:
+        """Return what it says about its version, ``init (upstart 1.13.2)``; other programs say other things.
+
+        :raises ServiceError: it could not be executed or did not answer within a second.
+        """
+        return self._run("version", limit=1.0).output.strip()
+
+    def status(self, name: str) -> JobStatus | None:
+        """Return where a job is; None when upstart does not know it.
+
+        :raises ServiceError: it said neither.
+        """
+        result = self._run("status", name)
+        status = parse_status(result.output, name)
+        if status is None and "Unknown job" not in result.output:
+            raise ServiceError(f"initctl status {name} failed: {result.output.strip()}")
+        return status
+
+    def start(self, name: str, limit: float) -> JobStatus:
+        """Start a job and return where it is once its main process was spawned; it may have ended since.
+
+        :param limit: seconds that its pre-start may take.
+        :raises ServiceError: pre-start refused it, it cannot be executed, it runs already, or the time is up.
+        """
+        result = self._run("start", name, limit=limit + _MARGIN)
+        status = parse_status(result.output, name)
+        if status is None or not result.succeeded:
+            raise ServiceError(f"initctl start {name} failed: {result.output.strip()}")
+        return status
+
+    def stop(self, name: str, limit: float) -> None:
+        """Stop a job; one that does not run or is not known is fine.
+
+        What initctl says is not the proof: for a job whose file was changed or removed it can fail
+        although the job has ended. So the job is looked at afterwards.
+
+        :param limit: seconds it may take.
+        :raises ServiceError: it still runs.
+        """
+        result = self._run("stop", name, limit=limit + _MARGIN)
+        status = parse_status(result.output, name) if result.succeeded else self.status(name)
+        if status is not None and not status.is_at_rest:
+            raise ServiceError(
+                f"initctl stop {name} left it in {status.goal}/{status.state}: {result.output.strip()}"
+            )
+
+    def begin_to_stop(self, name: str) -> None:
+        """Have a job stopped without waiting for its end; one that does not run is fine.
+
+        :raises ServiceError: initctl could not be executed.
+        """
+        self._run("stop", "--no-wait", name)
+
+    def reload_configuration(self) -> None:
+        """Read all job files again, for certain; upstart watches them, but may not have looked yet.
+
+        :raises ServiceError: it failed.
+        """
+        result = self._run("reload-configuration")
+        if not result.succeeded:
+            raise ServiceError(f"initctl reload-configuration failed: {result.output.strip()}")
+
+    def _run(self, *words: str, limit: float = _MARGIN) -> CommandResult:
+        try:
+            return self._runner.run((str(self._command), *words), timeout=limit)
+        except OperationFailed as error:
+            raise ServiceError(error.details) from error

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One thread that watches upstart's jobs: who is ready, who has ended and why, and whom upstart gave up."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import threading
+import time
+from pathlib import Path
+
+from amphora.drivers.process_manager.init_log import describe_end, read_log
+from amphora.drivers.process_manager.initctl import Initctl
+from amphora.drivers.process_manager.job_store import JobStore
+from amphora.drivers.process_manager.job_watch import WatchedJob
+from amphora.errors import ServiceError
+from amphora.models import ServiceSpec
+from amphora.system.processes import ProcessIdentity
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks while something that should run does not, and while all is well.
+_BUSY_INTERVAL = 0.05
+_IDLE_INTERVAL = 60.0
+
+#: Seconds for upstart to say how a process ended.
+_END_TIMEOUT = 1.0
+
+#: Seconds to leave a job alone that upstart is at work on.
+_PATIENCE = 0.5
+
+
+class JobSupervisor:
+    """Watches jobs by name. Upstart restarts what crashes; only what it has given up is started here.
+
+    :param stable_after: seconds a service must have run for a crash to count as the first in a row.
+    """
+
+    def __init__(self, store: JobStore, initctl: Initctl, kernel_log: Path, stable_after: float) -> None:
+        self._store = store
+        self._initctl = initctl
+        self._kernel_log = kernel_log
+        self._stable_after = stable_after
+        self._lock = threading.Lock()
+        self._jobs: dict[str, WatchedJob] = {}
+        self._discarded: list[WatchedJob] = []
+        self._retries: set[threading.Thread] = set()
+        self._closing = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._run, name="job-supervisor", daemon=True)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether ends are taken note of."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to watch, what was added before included; safe to repeat."""
+        with self._lock:
+            if self._thread.ident is None and not self._closing:
+                self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and let go of all jobs; they go on. Safe to repeat."""
+        if self._wake < 0:
+            return
+        self._closing = True
+        self.look_soon()
+        if self._thread.ident is not None:
+            self._thread.join()
+        for thread in list(self._retries):
+            thread.join(timeout=_END_TIMEOUT)
+        for job in (*self._discarded, *self._jobs.values()):
+            job.close()
+        os.close(self._wake)
+        self._wake = -1
+
+    def add(self, spec: ServiceSpec) -> WatchedJob:
+        """Watch a job, or follow its changed spec; return what is known of it.
+
+        A process found alive at the first look counts as ready: whoever started it has waited for that.
+
+        :raises ServiceError: its notify socket cannot be made.
+        """
+        with self._lock:
+            job = self._jobs.get(spec.name)
+            if job is not None:
+                job.take_spec(spec)
+                return job
+            job = WatchedJob(spec, self._store.paths(spec.name).notify, self._stable_after)
+            job.see(self._store.recorded(spec.name))
+            job.ready_process = job.process
+            job.put_off(_PATIENCE)
+            self._jobs[spec.name] = job
+        self.look_soon()
+        return job
+
+    def get(self, name: str) -> WatchedJob | None:
+        """Return what is known of a job."""
+        with self._lock:
+            return self._jobs.get(name)
+
+    def forget(self, name: str) -> None:
+        """Watch a job no longer; safe to repeat."""
+        with self._lock:
+            job = self._jobs.pop(name, None)
+            if job is not None:
+                self._discarded.append(job)
+        self.look_soon()
+
+    def look_soon(self) -> None:
+        """Make the thread look at all jobs now."""
+        os.eventfd_write(self._wake, 1)
+
+    def how_it_ended(self, name: str, pid: int | None) -> str:
+        """Return how a main process, or the last one, ended; empty when upstart does not tell in a second."""
+        deadline = time.monotonic() + _END_TIMEOUT
+        while True:
+            how = describe_end(read_log(self._kernel_log), name, pid)
+            if how or time.monotonic() >= deadline:
+                return how
+            time.sleep(_BUSY_INTERVAL)
+
+    def _run(self) -> None:
+        while not self._closing:
+            with self._lock:
+                discarded, self._discarded = self._discarded, []
+                jobs = list(self._jobs.values())
+            # Closed by this thread only: a descriptor closed while it polls could come to mean another file.
+            for job in discarded:
+                job.close()
+            is_busy = False
+            for job in jobs:
+                is_busy |= self._guarded_look(job)
+            self._wait(jobs, _BUSY_INTERVAL if is_busy else _IDLE_INTERVAL)
+
+    def _wait(self, jobs: list[WatchedJob], seconds: float) -> None:
+        poller = select.poll()
+        poller.register(self._wake, select.POLLIN)
+        for job in jobs:
+            # The descriptor of a process that has ended stays readable: it would wake the thread at once.
+            for source in (job.socket, job.handle if job.ended_at is None else None):
+                if source is not None:
+                    poller.register(source.fileno(), select.POLLIN)
+        poller.poll(seconds * 1000)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+
+    def _guarded_look(self, job: WatchedJob) -> bool:
+        try:
+            return self._look(job)
+        except Exception:
+            # All services would go unsupervised if this thread ended.
+            LOG.exception("Supervision of service %s met an unexpected error", job.spec.name)
+            return True
+
+    def _look(self, job: WatchedJob) -> bool:
+        """Take note of what has changed; return whether to look again soon."""
+        recorded = self._store.recorded(job.spec.name)
+        if recorded != job.process:
+            if job.process is not None and not job.end_noted:
+                self._note_end(job, job.process, has_successor=True)
+            job.see(recorded)
+        self._hear(job)
+        if job.process is not None and job.process.is_alive():
+            if job.is_ready(job.process):
+                # It stays so when the spec changes by which it became ready.
+                job.ready_process = job.process
+            self._end_if_never_ready(job, job.process)
+            return not job.is_ready(job.process)
+        if job.ended_at is None:
+            job.ended_at = time.monotonic()
+        if job.is_starting or not self._store.is_wanted(job.spec.name):
+            return job.is_starting
+        if job.process is not None and not job.end_noted:
+            self._note_end(job, job.process, has_successor=False)
+        if job.spec.restart.on_crash and not job.is_retried and time.monotonic() >= job.retry_at:
+            self._in_background(job)
+        return job.spec.restart.on_crash or not job.end_noted
+
+    def _hear(self, job: WatchedJob) -> None:
+        if job.socket is None:
+            return
+        senders = job.socket.ready_senders()
+        if job.process is not None and any(_is_of(sender, job.process) for sender in senders):
+            job.ready_process = job.process
+
+    def _note_end(self, job: WatchedJob, process: ProcessIdentity, *, has_successor: bool) -> None:
+        name = job.spec.name
+        if job.is_starting or not self._store.is_wanted(name):
+            return
+        how = describe_end(read_log(self._kernel_log), name, process.pid)
+        waited = time.monotonic() - (job.ended_at or time.monotonic())
+        if not how and not has_successor and waited < _END_TIMEOUT:
+            return
+        job.note_end(f"process {process.pid} {how or 'ended; upstart has not said how'}")
+        LOG.warning("Service %s: %s", name, job.last_error)
+
+    def _end_if_never_ready(self, job: WatchedJob, process: ProcessIdentity) -> None:
+        """Kill a process that upstart started again and that has not become ready in time."""
+        late = time.monotonic() - job.seen_at > job.spec.start_timeout
+        if job.is_ready(process) or job.is_starting or not late or job.handle is None:
+            return
+        LOG.warning("Service %s is not ready %g s after its start", job.spec.name, job.spec.start_timeout)
+        job.handle.send(signal.SIGKILL)
+
+    def _in_background(self, job: WatchedJob) -> None:
+        def run() -> None:
+            try:
+                self._retry(job)
+            except Exception:
+                LOG.exception("Service %s could not be started again", job.spec.name)
+            finally:
+                job.is_retried = False
+                self._retries.discard(thread)
+
+        job.is_retried = True
+        thread = threading.Thread(target=run, name="job-retry", daemon=True)
+        self._retries.add(thread)
+        thread.start()
+
+    def _retry(self, job: WatchedJob) -> None:
+        """Start a job that upstart has given up: it respawned too often, or its pre-start failed."""
+        name = job.spec.name
+        try:
+            status = self._initctl.status(name)
+            if status is None:
+                raise ServiceError(f"upstart does not know the job {name}")
+            if not status.is_at_rest:
+                job.put_off(_PATIENCE)
+                return
+            if self._closing or job.is_starting or not self._store.is_wanted(name):
+                return
+            LOG.warning("Service %s should run and upstart has given it up: starting it", name)
+            self._initctl.start(name, job.spec.start_timeout)
+            job.put_off(_PATIENCE)
+        except ServiceError as error:
+            job.note_end(error.details)
+            LOG.warning("Service %s could not be started again: %s", name, error.details)
+
+
+def _is_of(sender: int, process: ProcessIdentity) -> bool:
+    """Whether a report comes from a process or from one in its session."""
+    if sender == process.pid:
+        return True
+    try:
+        return os.getsid(sender) == os.getsid(process.pid)
+    except OSError:
+        return False
