@@ -20,6 +20,8 @@ class DpkgPackageManager(PackageManager):
     The parsed versions are kept until the file is replaced, so a call costs one ``stat``.
     """
 
+    condition = "dpkg's database lists packages"
+
     def __init__(self, status_file: Path = _STATUS_FILE) -> None:
         self._status_file = status_file
         self._cache: tuple[tuple[int, int, int], Mapping[str, str]] | None = None
@@ -30,12 +32,22 @@ class DpkgPackageManager(PackageManager):
         return cls()
 
     def check_available(self) -> None:
-        """Return if this machine has a dpkg database.
+        """Return if this machine's packages are dpkg's.
 
-        :raises DriverUnavailable: there is none.
+        Fedora and others offer ``dpkg`` as a tool; there it knows of no package.
+
+        :raises DriverUnavailable: there is no database, or none that can be read and lists a package.
         """
         if not self._status_file.is_file():
             raise DriverUnavailable(f"{self._status_file} is missing: this is no dpkg-based distribution")
+        try:
+            versions = self._versions()
+        except OperationFailed as error:
+            raise DriverUnavailable(error.details) from error
+        if not versions:
+            raise DriverUnavailable(
+                f"{self._status_file} lists no installed package: dpkg is a mere tool on this machine"
+            )
 
     def installed_versions(self, names: Collection[str]) -> Mapping[str, str]:
         """Return the version of each named package that is installed; others are left out.

@@ -80,3 +80,10 @@ def test_what_dpkg_writes_is_read_back(packages):
         for name, version in packages.items()
     )
     assert dict(parse_status(text)) == packages
+
+
+def test_dpkg_as_a_mere_tool_is_not_selected(tmp_path):
+    status = tmp_path / "status"
+    status.touch()
+    with pytest.raises(DriverUnavailable, match="no installed package"):
+        DpkgPackageManager(status).check_available()
