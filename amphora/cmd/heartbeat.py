@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the heartbeat from configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from oslo_config import cfg
+
+from amphora.core.layout import InstanceDirectory
+from amphora.core.vrrp_layout import VrrpLayout
+from amphora.health.counter_store import CounterStore
+from amphora.health.haproxy_source import HaproxySource
+from amphora.health.heartbeat import Heartbeat
+from amphora.health.keepalived_gate import keepalived_is_missing
+from amphora.health.settings import HeartbeatSettings
+
+
+def heartbeat_settings(conf: cfg.ConfigOpts) -> HeartbeatSettings:
+    """Return what a configuration says of the heartbeat."""
+    group = conf.health_manager
+    return HeartbeatSettings(
+        tuple(group.controller_ip_port_list),
+        float(group.heartbeat_interval),
+        group.heartbeat_key or "",
+        conf.amphora_agent.amphora_id or "",
+    )
+
+
+def make_heartbeat(conf: cfg.ConfigOpts, directory: InstanceDirectory) -> Heartbeat:
+    """Return the heartbeat of everything below the base path; it has not begun yet."""
+    base_path = Path(conf.haproxy_amphora.base_path)
+    layout = VrrpLayout(base_path)
+    return Heartbeat(
+        heartbeat_settings(conf),
+        (HaproxySource(directory),),
+        CounterStore(base_path / "stats_counters.json"),
+        lambda: keepalived_is_missing(layout),
+    )

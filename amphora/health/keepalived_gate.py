@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether keepalived should run and does not: the amphora must then look dead, so that it is replaced."""
+
+from __future__ import annotations
+
+from amphora.core.vrrp_layout import VrrpLayout
+from amphora.system.processes import command_line, identify, read_pid_file
+
+
+def keepalived_is_missing(layout: VrrpLayout) -> bool:
+    """Whether a configuration is stored and no process runs it. Never forks."""
+    if not any(path.exists() for path in (layout.stored, layout.rendered)):
+        return False
+    pid = read_pid_file(layout.pid_file)
+    if pid is None or identify(pid) is None:
+        return True
+    # A pid file outlives a kill and a reboot, and its number then comes to mean somebody else. Another
+    # agent's keepalived has other arguments, but all read their configuration from this directory.
+    return not any(f"{layout.directory}/" in argument for argument in command_line(pid))
