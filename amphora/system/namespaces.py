@@ -67,7 +67,7 @@ def call_inside(name: str, function: Callable[[], _T]) -> _T:
 
     def target() -> None:
         try:
-            _enter(NAMESPACE_DIRECTORY / name)
+            enter(name)
             outcome.append(function())
         except BaseException as error:  # handed to the caller's thread below
             failure.append(error)
@@ -91,7 +91,12 @@ def _alone() -> Iterator[None]:
         os.close(descriptor)
 
 
-def _enter(path: Path) -> None:
+def enter(name: str) -> None:
+    """Move the calling thread into a namespace for good: for threads made for that only.
+
+    :raises OperationFailed: the namespace cannot be entered.
+    """
+    path = NAMESPACE_DIRECTORY / name
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
