@@ -18,6 +18,8 @@ from tests.support.vrrp_pair import FAMILIES, Network, Sampler, configuration, e
 ONE = listeners.listener_id(1)
 ROUNDS = 50
 
+pytestmark = pytest.mark.alone
+
 
 class PairedAgent(AgentProcess):
     """An agent whose tenant traffic is in one of the bridge's places."""

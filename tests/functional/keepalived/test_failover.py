@@ -3,12 +3,16 @@
 
 import time
 
+import pytest
+
 from amphora.models import Role
 from tests.support.vrrp_pair import ADVERT_INTERVAL, Sampler, eventually
 
 #: VRRP's own time with a margin for what is beside it.
 LONGEST_GAP = 4 * ADVERT_INTERVAL + 1.0
 ROUNDS = 50
+
+pytestmark = pytest.mark.alone
 
 
 def test_traffic_and_roles_follow_a_kill(pair):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.real_commands
+pytestmark = [pytest.mark.real_commands, pytest.mark.alone]
 
 STRANGERS = 500
 ALLOWED_GROWTH = 20.0  # MB
