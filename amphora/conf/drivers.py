@@ -7,18 +7,23 @@ from oslo_config import cfg
 
 GROUP = "drivers"
 
-_AUTO = "auto asks each installed driver and takes the first that can work on this machine"
+_AUTO = (
+    "auto asks each installed driver in this order, takes the first that can work on this machine, and logs "
+    "why; 'amphora-agent drivers' shows them all. Name one to have that or none"
+)
 
 OPTIONS = [
     cfg.StrOpt(
         "process_manager",
         default="auto",
-        help=f"Runs haproxy as a service: systemd, standalone, or a third party's. {_AUTO}, standalone last.",
+        help="Runs haproxy and keepalived as services: systemd, upstart, sysvinit, a third party's, or "
+        f"standalone, which needs no init system. {_AUTO}.",
     ),
     cfg.StrOpt(
         "network",
         default="auto",
-        help=f"Configures interfaces. {_AUTO}.",
+        help="Configures interfaces: pyroute2, a third party's, or ifupdown. "
+        f"{_AUTO}. Where auto finds none, the agent runs and refuses to plug ports.",
     ),
     cfg.StrOpt(
         "cert_store",
@@ -28,6 +33,7 @@ OPTIONS = [
     cfg.StrOpt(
         "package_manager",
         default="auto",
-        help=f"Answers which packages are installed: dpkg, or a third party's. {_AUTO}.",
+        help="Answers which packages are installed: dpkg, rpm, or a third party's. "
+        f"{_AUTO}. Where auto finds none, versions of packages are left out of what the agent tells.",
     ),
 ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from amphora.system.command import CommandRunner
 
@@ -31,7 +31,12 @@ class DriverContext:
 
 
 class Driver(abc.ABC):
-    """A driver is given what it needs and never reads configuration itself."""
+    """A driver is given what it needs and never reads configuration itself.
+
+    :cvar condition: what :meth:`check_available` has found when it returns, as a clause for the log.
+    """
+
+    condition: ClassVar[str] = "it can work on this machine"
 
     @classmethod
     @abc.abstractmethod

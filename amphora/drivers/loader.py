@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 from stevedore import NamedExtensionManager
 
 from amphora.drivers.base import Driver, DriverContext
-from amphora.errors import DriverLoadError, DriverUnavailable
+from amphora.errors import DriverLoadError, DriverUnavailable, StartupError
 
 LOG = logging.getLogger(__name__)
 
@@ -33,12 +33,14 @@ class Family(Generic[D]):
     :ivar contract: what every driver of the family must be a subclass of.
     :ivar preferred: the names that ``auto`` asks first, in this order; others follow by name.
     :ivar last_resort: the names that ``auto`` asks after all others.
+    :ivar optional: the agent runs without a driver where ``auto`` finds none.
     """
 
     name: str
     contract: type[D]
     preferred: Sequence[str] = ()
     last_resort: Sequence[str] = ()
+    optional: bool = False
 
     @property
     def namespace(self) -> str:
@@ -47,11 +49,29 @@ class Family(Generic[D]):
 
 
 @dataclass(frozen=True)
+class Candidate(Generic[D]):
+    """A driver that was tried.
+
+    :ivar sources: the distributions that offer it, ``acme 1.0``; none when there is no such driver.
+    :ivar driver: built and able to work here, or None.
+    :ivar reason: why there is none, as a clause.
+    :ivar error: the same as one sentence that names family and driver.
+    """
+
+    name: str
+    sources: tuple[str, ...] = ()
+    driver: D | None = None
+    reason: str = ""
+    error: StartupError | None = None
+
+
+@dataclass(frozen=True)
 class Selected(Generic[D]):
-    """A driver in use and the name it was found by."""
+    """A driver in use, the name it was found by, and why it was taken."""
 
     name: str
     driver: D
+    reason: str = ""
 
 
 def registered_names(family: Family[D]) -> list[str]:
@@ -63,71 +83,128 @@ def registered_names(family: Family[D]) -> list[str]:
 def load(family: Family[D], name: str, context: DriverContext) -> Selected[D]:
     """Find, import, build and ask the driver that configuration names. Called once per family.
 
+    Logs which one it is, where it comes from, and why it was taken.
+
     :param name: a registered name, or ``auto``.
     :param context: what the driver is built from.
     :raises DriverLoadError: no such driver, two distributions offer it, it cannot be imported or
         built, or it does not keep the family's contract. Names family, name, what is there, cause.
     :raises DriverUnavailable: it cannot work on this machine; for ``auto``: no registered one can.
     """
-    if name != AUTO:
-        return _load_one(family, name, context)
-    reasons = []
-    for candidate in registered_names(family):
-        try:
-            selected = _load_one(family, candidate, context)
-        except (DriverUnavailable, DriverLoadError) as error:
-            reasons.append(error.details)
-        else:
-            LOG.info("%s driver: %s, selected by auto", family.name, candidate)
-            return selected
-    raise DriverUnavailable(
-        f"no {family.name} driver can work on this machine: {'; '.join(reasons) or 'none is installed'}"
-    )
+    names = registered_names(family) if name == AUTO else [name]
+    selected = select(family, name, (examine(family, candidate, context) for candidate in names))
+    source = " and ".join(_sources(family, selected.name))
+    LOG.info("%s driver: %s (%s), selected by %s", family.name, selected.name, source, selected.reason)
+    return selected
 
 
-def _load_one(family: Family[D], name: str, context: DriverContext) -> Selected[D]:
-    driver_class = _import(family, name)
-    if not (isinstance(driver_class, type) and issubclass(driver_class, family.contract)):
-        _fail(family, name, f"{driver_class!r} is no subclass of {family.contract.__qualname__}")
+def select(family: Family[D], name: str, candidates: Iterable[Candidate[D]]) -> Selected[D]:
+    """Take the driver that configuration names from candidates in the order that ``auto`` asks them.
+
+    :param candidates: asked one by one, up to the one that is taken.
+    :raises StartupError: see :func:`load`.
+    """
+    passed_over: list[str] = []
+    for candidate in candidates:
+        if name not in (AUTO, candidate.name):
+            continue
+        if candidate.driver is not None:
+            reason = _reason(candidate.driver, passed_over) if name == AUTO else "configuration"
+            return Selected(candidate.name, candidate.driver, reason)
+        if name != AUTO and candidate.error is not None:
+            raise candidate.error
+        passed_over.append(f"{candidate.name}: {candidate.reason}")
+    reasons = "; ".join(passed_over) or "none is installed"
+    raise DriverUnavailable(f"no {family.name} driver can work on this machine: {reasons}")
+
+
+def examine(family: Family[D], name: str, context: DriverContext) -> Candidate[D]:
+    """Try one driver: find, import, build and ask it. Never raises, whatever the driver does."""
+    sources = tuple(_sources(family, name))
+    try:
+        driver_class = _import(family, name)
+        driver = _build(driver_class, context)
+    except _Refused as refusal:
+        error = refusal.kind(f"{family.name} driver {name!r} {refusal.verdict}: {refusal.reason}")
+        error.__cause__ = refusal.__cause__
+        return Candidate(name, sources, None, refusal.reason, error)
+    return Candidate(name, sources, driver)
+
+
+class _Refused(Exception):
+    """A driver cannot be used: the error to raise, what cannot be done with it, and why."""
+
+    def __init__(self, kind: type[StartupError], verdict: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.verdict = verdict
+        # What a driver raises may have many lines; all that is said of it here has one.
+        self.reason = " ".join(reason.split())
+
+
+class _Manager(NamedExtensionManager[Any]):
+    """stevedore's manager without its list on disk, which can be minutes behind a re-install.
+
+    The list is found by the times of the files it was made from, rounded to about two minutes.
+    """
+
+    def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
+        """Return what is installed now."""
+        return list(importlib.metadata.entry_points(group=self.namespace))
+
+
+def _reason(driver: Driver, passed_over: Sequence[str]) -> str:
+    return f"{AUTO}, since {'; '.join(passed_over)}" if passed_over else f"{AUTO}: {driver.condition}"
+
+
+def _build(driver_class: type[D], context: DriverContext) -> D:
     try:
         driver = driver_class.create(context)
         driver.check_available()
     except DriverUnavailable as error:
-        raise DriverUnavailable(
-            f"{family.name} driver {name!r} cannot work on this machine: {error.details}"
-        ) from error
+        raise _Refused(DriverUnavailable, "cannot work on this machine", error.details) from error
     except Exception as error:
-        raise DriverLoadError(
-            f"{family.name} driver {name!r} could not be set up: {type(error).__name__}: {error}"
-        ) from error
-    return Selected(name, driver)
+        verdict, reason = "could not be set up", f"{type(error).__name__}: {error}"
+        raise _Refused(DriverLoadError, verdict, reason) from error
+    return driver
 
 
-def _import(family: Family[D], name: str) -> Any:
+def _import(family: Family[D], name: str) -> type[D]:
     offers = [point for point in _manager(family, ()).list_entry_points() if point.name == name]
     if not offers:
         available = ", ".join(registered_names(family)) or "none"
-        _fail(family, name, f"no such driver is installed; available: {available}")
+        _refuse(f"no such driver is installed; available: {available}")
     if len(offers) > 1:
-        sources = " and ".join(_sources(family, name)) or ", ".join(point.value for point in offers)
-        _fail(family, name, f"it is offered more than once, by {sources}; remove all but one")
-    return _manager(family, (name,)).extensions[0].plugin
+        sources = " and ".join(_sources(family, name))
+        _refuse(f"it is offered more than once, by {sources}; remove all but one")
+    try:
+        found = _manager(family, (name,)).extensions[0].plugin
+    except (AssertionError, SystemExit) as error:  # the two that stevedore lets through
+        _failed_import(None, offers[0], error)
+    if not (isinstance(found, type) and issubclass(found, family.contract)):
+        _refuse(f"{found!r} is no subclass of {family.contract.__qualname__}")
+    return found
 
 
-def _manager(family: Family[D], names: Sequence[str]) -> NamedExtensionManager[Any]:
+def _manager(family: Family[D], names: Sequence[str]) -> _Manager:
     # Only the named entry point is imported: a broken driver that nobody chose disturbs nothing.
-    def failed(_manager: object, point: importlib.metadata.EntryPoint, error: BaseException) -> NoReturn:
-        _fail(family, point.name, f"{point.value} failed on import: {type(error).__name__}: {error}")
+    return _Manager(family.namespace, names, on_load_failure_callback=_failed_import)
 
-    return NamedExtensionManager(family.namespace, names, on_load_failure_callback=failed)
+
+def _failed_import(_manager: object, point: importlib.metadata.EntryPoint, error: BaseException) -> NoReturn:
+    refusal = _Refused(
+        DriverLoadError,
+        "cannot be loaded",
+        f"{point.value} failed on import: {type(error).__name__}: {error}",
+    )
+    raise refusal from error
 
 
 def _sources(family: Family[D], name: str) -> list[str]:
     return sorted(
-        f"{distribution.metadata['Name']} {distribution.version}"
-        for distribution in importlib.metadata.distributions()
-        for point in distribution.entry_points
-        if point.group == family.namespace and point.name == name
+        f"{point.dist.metadata['Name']} {point.dist.version}" if point.dist else point.value
+        for point in _manager(family, ()).list_entry_points()
+        if point.name == name
     )
 
 
@@ -137,5 +214,5 @@ def _rank(family: Family[D], name: str) -> tuple[int, int, str]:
     return (2, family.last_resort.index(name), name) if name in family.last_resort else (1, 0, name)
 
 
-def _fail(family: Family[D], name: str, reason: str) -> NoReturn:
-    raise DriverLoadError(f"{family.name} driver {name!r} cannot be loaded: {reason}")
+def _refuse(reason: str) -> NoReturn:
+    raise _Refused(DriverLoadError, "cannot be loaded", reason)

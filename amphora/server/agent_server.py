@@ -12,10 +12,12 @@ from types import MappingProxyType
 from typing import Any
 from wsgiref.types import WSGIApplication
 
+from amphora.errors import OperationFailed
 from amphora.server.application import Application
 from amphora.server.connections import Connections
 from amphora.server.limited_log import LimitedLog
 from amphora.server.listener import Acceptor, open_listener
+from amphora.server.liveness import Liveness
 from amphora.server.lobby import Address, Lobby
 from amphora.server.settings import ServerSettings
 
@@ -48,6 +50,7 @@ class AgentServer:
         self._lock = threading.Lock()
         self._stop_wanted = False
         self._wake: Callable[[], object] | None = None
+        self._liveness: Liveness | None = None
 
     def run(self) -> int:
         """Serve until :meth:`stop`, then finish running requests within the grace. Runs once.
@@ -72,6 +75,19 @@ class AgentServer:
         """
         self._tls_context = context
 
+    def check_alive(self, timeout: float) -> None:
+        """Return if the server would serve a new client now; from any thread but the loop's.
+
+        Takes a few milliseconds, and leaves no thread, no connection and no line in the log.
+
+        :param timeout: seconds for all of it.
+        :raises OperationFailed: it would not, or does not run.
+        """
+        liveness = self._liveness
+        if liveness is None:
+            raise OperationFailed("the server does not run")
+        liveness.check(timeout)
+
     async def _serve(self) -> int:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_report)
@@ -84,9 +100,11 @@ class AgentServer:
         self._install_signal_handlers(loop)
         try:
             acceptor.start()
+            self._liveness = Liveness(loop, listener, lobby, application.have_work_done)
             self._on_ready(listener.getsockname()[:2])
             await self._stopped(loop)
         finally:
+            self._liveness = None
             acceptor.stop()
             lobby.close()
             cut_off = await connections.finish()

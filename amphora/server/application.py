@@ -58,6 +58,10 @@ class Application:
             await _discard_rest(receive)
             await send({"type": "http.response.body"})
 
+    async def have_work_done(self) -> None:
+        """Return once a thread that answers reading requests was free for a moment."""
+        await asyncio.get_running_loop().run_in_executor(self._reads, _nothing)
+
     def close(self) -> None:
         """Take no more work; threads that are busy finish what they do."""
         self._reads.shutdown(wait=False, cancel_futures=True)
@@ -65,6 +69,10 @@ class Application:
 
     def _answer(self, scope: Message, body: RequestBody) -> Answer:
         return wsgi.call(self._app, wsgi.build_environ(scope, body))
+
+
+def _nothing() -> None:
+    pass
 
 
 async def read_body(

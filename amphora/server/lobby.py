@@ -9,10 +9,11 @@ we look at it without taking it out. Only then does it get TLS buffers, and only
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeAlias
 
@@ -94,6 +95,7 @@ class Lobby:
         self._ready: dict[_Arrival, None] = {}
         self._turn: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._expected: set[Address] = set()
 
     def enter(self, sock: socket.socket, address: Address) -> None:
         """Take over an accepted, non-blocking socket."""
@@ -108,6 +110,18 @@ class Lobby:
         # From the kernel's side "readable" now means: as many bytes as we want, or the end.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, arrival.wanted)
         self._loop.add_reader(sock, self._peek, arrival)
+
+    @contextlib.contextmanager
+    def expecting(self, address: Address) -> Iterator[None]:
+        """Let the handshake with this address fail without a word: it is the agent's own check.
+
+        From any thread.
+        """
+        self._expected.add(address)
+        try:
+            yield
+        finally:
+            self._expected.discard(address)
 
     def make_room(self) -> bool:
         """Drop one connection to free its descriptor; False when there is none."""
@@ -224,9 +238,10 @@ class Lobby:
         if error is not None:
             # The traceback's frames hold the connection's buffers until the next full collection.
             error.__traceback__ = None
-            self._log.write(
-                logging.INFO, f"TLS handshake with {arrival.address[0]} failed: {handshake_fault(error)}"
-            )
+            if arrival.address not in self._expected:
+                self._log.write(
+                    logging.INFO, f"TLS handshake with {arrival.address[0]} failed: {handshake_fault(error)}"
+                )
 
 
 def handshake_fault(error: BaseException) -> str:

@@ -8,13 +8,16 @@ name :func:`sweep_temporaries` recognises.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
 import stat
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from amphora.errors import StorageError
+from amphora.errors import Busy, StorageError
 
 _TEMPORARY_PREFIX = ".amphora-tmp-"
 
@@ -165,6 +168,41 @@ def open_fifo(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         raise StorageError(f"{path} cannot be used as a fifo: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def alone(path: Path, patience: float) -> Iterator[None]:
+    """Keep other processes that ask for the same from what is done in a ``with`` block (flock(2)).
+
+    It ends with the process, however that ends, and excludes other threads too.
+
+    :param path: of a file that is made for that; it stays.
+    :param patience: seconds to wait for another process.
+    :raises Busy: it did not end in time.
+    :raises StorageError: the file cannot be made.
+    """
+    ensure_directory(path.parent)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StorageError(f"{path} could not be made: {error.strerror}") from error
+    try:
+        _lock(descriptor, path, time.monotonic() + patience)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise Busy(f"another process has held {path} for too long; try again later") from None
+            time.sleep(0.05)
+        else:
+            return
 
 
 def sweep_temporaries(directory: Path) -> list[str]:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def hostname() -> str:
@@ -29,3 +31,38 @@ def first_existing_user(names: Iterable[str]) -> tuple[str, str] | None:
         except KeyError:
             continue
     return None
+
+
+def group_exists(name: str) -> bool:
+    """Whether there is a group of this name."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def cpu_count() -> int:
+    """Return the number of the machine's CPUs, whatever this process may use of them."""
+    return os.cpu_count() or 1
+
+
+def tuned_profiles(path: Path = Path("/etc/tuned/active_profile")) -> str:
+    """Return what tuned says of its active profiles, at most 1024 characters; empty where it does not run."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")[:1024].strip()
+    except OSError:
+        return ""
+
+
+def rescan_pci_bus(path: Path = Path("/sys/bus/pci/rescan")) -> None:
+    """Make the kernel look for devices that were attached without its noticing; safe to repeat.
+
+    A machine without such a bus, or that does not allow it, has nothing to look for.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, b"1")
+        finally:
+            os.close(descriptor)

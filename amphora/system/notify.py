@@ -23,6 +23,22 @@ def notify_stopping() -> None:
     _send("STOPPING=1")
 
 
+def notify_alive() -> None:
+    """Say that this process still does its work; to be repeated within :func:`watchdog_interval`."""
+    _send("WATCHDOG=1")
+
+
+def watchdog_interval() -> float | None:
+    """Return after how many seconds without a sign of life the manager gives this process up.
+
+    :return: None when it does not watch this process (sd_watchdog_enabled(3)).
+    """
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    return int(microseconds) / 1e6 if microseconds.isascii() and microseconds.isdigit() else None
+
+
 def _send(message: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:

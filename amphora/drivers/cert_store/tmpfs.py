@@ -23,6 +23,8 @@ class TmpfsCertStore(CertStore):
     checked at start and again before each write, as a mount may go away under a running agent.
     """
 
+    condition = "the certificate directory lies in memory"
+
     def __init__(self, base_directory: Path) -> None:
         self._base = base_directory
 

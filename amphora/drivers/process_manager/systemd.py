@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -40,9 +41,11 @@ class SystemdProcessManager(ProcessManager):
 
     Changes go through systemctl(1), states come over D-Bus. Only units that carry our first line are
     ever touched or reported: ``ssh`` is an unknown name here. A unit holds its own spec, so nothing
-    else is stored. systemd restarts a crashed service after ``RestartPolicy.delay`` each time: units
-    that all supported versions understand cannot let the delay grow.
+    else is stored, and a unit of an older release of the agent is written anew from it. From systemd 254
+    on the delay between restarts grows; older ones wait for ``RestartPolicy.delay`` each time.
     """
+
+    condition = "this machine was booted with systemd"
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class SystemdProcessManager(ProcessManager):
         """See the contract."""
         check_spec(spec)
         path = self._path(spec.name)
-        unit = render_unit(spec).encode()
+        unit = render_unit(spec, self._bus.release()).encode()
         former = self._read(path)
         if former is not None and not former.startswith(HEADER.encode()):
             raise ServiceError(f"{path} exists and was not written by amphora-agent")
@@ -167,11 +170,19 @@ class SystemdProcessManager(ProcessManager):
 
     def supervise(self) -> None:
         """See the contract. systemd supervises; only what it was kept from starting is started."""
-        for name in self._names():
+        names = self._names()
+        self._render_again(names)
+        for name in names:
             state = self._bus.unit(name + _SUFFIX)
-            if state.is_enabled and state.active_state in ("inactive", "failed"):
+            if not state.is_enabled:
+                continue
+            if state.active_state in ("inactive", "failed"):
                 LOG.warning("Service %s should run and does not: starting it", name)
                 self._systemctl("start", "--no-block", name + _SUFFIX)
+            elif state.sub_state.startswith("auto-restart"):
+                # After a boot it has waited for the namespace, which the agent has made by now.
+                LOG.info("Service %s waits for its next restart: starting it now", name)
+                self._systemctl("restart", "--no-block", name + _SUFFIX)
 
     def close(self) -> None:
         """See the contract."""
@@ -238,6 +249,20 @@ class SystemdProcessManager(ProcessManager):
     def _reload_if_stale(self, name: str) -> None:
         """Make up for an agent that ended between writing a unit and telling systemd."""
         if self._bus.unit(name + _SUFFIX).needs_reload:
+            self._systemctl("daemon-reload")
+
+    def _render_again(self, names: Sequence[str]) -> None:
+        """Write units anew that another release of the agent wrote otherwise. What runs is not touched."""
+        release = self._bus.release()
+        changed = False
+        for name in names:
+            path, unit = self._path(name), render_unit(self._required(name), release).encode()
+            if self._read(path) != unit:
+                LOG.info("Service %s: its unit is written again in the form of this release", name)
+                self._write(path, unit)
+                changed = True
+        # The second question makes up for an agent that ended before it could tell systemd.
+        if changed or any(self._bus.unit(name + _SUFFIX).needs_reload for name in names):
             self._systemctl("daemon-reload")
 
     def _names(self) -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,17 @@ class SystemdBus:
         """
         with self._lock:
             return str(self._property(_MANAGER, "Version"))
+
+    def release(self) -> int:
+        """Return the number of systemd's release, 252.
+
+        :raises ServiceError: it did not answer, or with a version that has no number.
+        """
+        version = self.version()
+        number = re.search(r"\d+", version)
+        if number is None:
+            raise ServiceError(f"systemd tells a version without a number: {version!r}")
+        return int(number[0])
 
     def unit(self, name: str) -> UnitState:
         """Return the state of a unit; one that systemd cannot find is ``inactive``.

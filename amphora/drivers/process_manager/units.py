@@ -25,18 +25,28 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "%"
 
 _TYPES = {Readiness.NOTIFY: "notify", Readiness.EXEC: "exec", Readiness.FORKING: "forking"}
 
+#: What makes the network namespace at boot, in images that have a unit for it; the agent makes it elsewhere.
+NAMESPACE_UNIT = "amphora-netns.service"
 
-def render_unit(spec: ServiceSpec) -> str:
-    """Return the unit file of a checked spec; equal specs give equal text."""
+# The first release with RestartSteps= and RestartMaxDelaySec=; an older one would complain about them.
+_RELEASE_WITH_BACKOFF = 254
+
+
+def render_unit(spec: ServiceSpec, release: int) -> str:
+    """Return the unit file of a checked spec; equal specs give equal text.
+
+    :param release: of the systemd that is to read it: it gets no setting that it does not know.
+    """
     sections = (
         HEADER,
         "[Unit]",
         f"Description={_line(spec.description)}",
+        *_dependencies(spec),
         # A crash loop must not end in a unit that nobody starts again.
         "StartLimitIntervalSec=0",
         "",
         "[Service]",
-        *_service_section(spec),
+        *_service_section(spec, release),
         "",
         "[Install]",
         "WantedBy=multi-user.target",
@@ -80,7 +90,14 @@ def _quote_character(character: str) -> str:
     return character
 
 
-def _service_section(spec: ServiceSpec) -> Iterator[str]:
+def _dependencies(spec: ServiceSpec) -> Iterator[str]:
+    if spec.namespace:
+        # Both are without effect where there is no such unit; Requires= would then refuse every start.
+        yield f"Wants={NAMESPACE_UNIT}"
+        yield f"After={NAMESPACE_UNIT}"
+
+
+def _service_section(spec: ServiceSpec, release: int) -> Iterator[str]:
     yield f"Type={_TYPES[spec.readiness]}"
     if spec.pid_file is not None and spec.readiness is Readiness.FORKING:
         yield f"PIDFile={str(spec.pid_file).replace('%', '%%')}"
@@ -99,14 +116,28 @@ def _service_section(spec: ServiceSpec) -> Iterator[str]:
     signal_name = spec.reload_signal.name.removeprefix("SIG")
     yield f"ExecReload={_command(('/bin/sh', '-c', f'kill -s {signal_name} $MAINPID'))}"
     yield "KillMode=mixed"
-    yield f"Restart={'always' if spec.restart.on_crash else 'no'}"
-    yield f"RestartSec={_milliseconds(spec.restart.delay)}"
+    yield from _restart(spec, release)
     yield f"TimeoutStartSec={_milliseconds(spec.start_timeout)}"
     yield "TimeoutStartFailureMode=kill"
     yield f"TimeoutStopSec={_milliseconds(spec.stop_timeout)}"
     # haproxy's master ends so after SIGTERM.
     yield "SuccessExitStatus=143"
     yield "LimitNOFILE=1048576"
+
+
+def _restart(spec: ServiceSpec, release: int) -> Iterator[str]:
+    delay, longest = max(spec.restart.delay, 0.001), spec.restart.max_delay
+    yield f"Restart={'always' if spec.restart.on_crash else 'no'}"
+    yield f"RestartSec={_milliseconds(delay)}"
+    if release < _RELEASE_WITH_BACKOFF or not spec.restart.on_crash or longest <= delay:
+        return
+    # Doubles with each restart.
+    yield f"RestartSteps={math.ceil(math.log2(longest / delay))}"
+    yield f"RestartMaxDelaySec={_milliseconds(longest)}"
+    if spec.readiness is not Readiness.EXEC:
+        # systemd counts restarts for as long as the machine runs, so one crash a month would end in the
+        # longest delay. A service that has become ready begins anew.
+        yield f"ExecStartPost=-:systemctl --quiet reset-failed {spec.name}.service"
 
 
 def _command(argv: tuple[str, ...]) -> str:

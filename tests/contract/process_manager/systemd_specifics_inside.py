@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,6 +22,13 @@ from amphora.system.command import CommandRunner
 from amphora.testing.service_bench import ServiceBench, wait_until
 
 pytestmark = pytest.mark.real_commands
+
+
+@pytest.fixture(scope="module")
+def release():
+    """Release of the systemd that runs this machine."""
+    with contextlib.closing(SystemdBus()) as bus:
+        return bus.release()
 
 
 @pytest.fixture
@@ -68,7 +76,7 @@ def test_removed_service_leaves_no_trace(bench):
 
 def test_crash_loop_is_never_given_up(bench):
     flag = bench.file("broken")
-    policy = RestartPolicy(delay=0.05)
+    policy = RestartPolicy(delay=0.05, max_delay=0.05)
     check = ("/bin/sh", "-c", f"test ! -e {flag}")
     name = bench.started(bench.notifying(check_argv=check, restart=policy))
     former = bench.running_pid(name)
@@ -79,6 +87,16 @@ def test_crash_loop_is_never_given_up(bench):
     assert bench.manager.status(name).state is ServiceState.STARTING
     flag.unlink()
     bench.wait_for_new_pid(name, former)
+
+
+def test_crash_long_after_the_last_is_not_punished_for_it(bench, release):
+    name = bench.started(bench.notifying(restart=RestartPolicy(delay=0.05)))
+    for _ in range(3):
+        former = bench.running_pid(name)
+        os.kill(former, signal.SIGKILL)
+        bench.wait_for_new_pid(name, former)
+    # systemd takes the delay from this number; before release 254 the delay does not grow anyway.
+    assert property_of(name, "NRestarts") == ("0" if release >= 254 else "3")
 
 
 def test_service_that_systemd_gave_up_is_started_by_the_next_agent(bench):
@@ -105,14 +123,14 @@ def test_units_of_others_are_left_alone(bench):
         path.unlink()
 
 
-def test_interrupted_install_is_made_good(bench):
+def test_interrupted_install_is_made_good(bench, release):
     spec = bench.notifying()
     name = bench.install(spec)
     changed = replace(spec, description="Changed")
     # As an agent leaves it that ends between writing the unit and telling systemd; a second later,
     # because systemd compares times.
     path = UNIT_DIRECTORY / f"{name}.service"
-    path.write_text(render_unit(changed))
+    path.write_text(render_unit(changed, release))
     os.utime(path, (time.time() + 5, time.time() + 5))
     bench.manager.install(changed)
     assert property_of(name, "Description") == "Changed"
@@ -165,12 +183,63 @@ def test_says_why_it_is_unavailable(tmp_path):
         manager.check_available()
 
 
-def test_rendered_units_satisfy_systemd(tmp_path):
-    runner = CommandRunner()
-    spec = ServiceBench(lambda _: SystemdProcessManager(runner), tmp_path).notifying(
-        "--", "100%", "$HOME", "a b", namespace="some-namespace", check_argv=("/bin/true", "x;y")
+def verify(path):
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("namespace", ["", "some-namespace"])
+@pytest.mark.parametrize("policy", [RestartPolicy(), RestartPolicy(on_crash=False)])
+def test_rendered_units_satisfy_systemd(bench, tmp_path, release, namespace, policy):
+    check = ("/bin/true", "x;y")
+    spec = bench.notifying(
+        "--", "100%", "$HOME", "a b", namespace=namespace, check_argv=check, restart=policy
     )
     unit = Path(tmp_path, f"{spec.name}.service")
-    unit.write_text(render_unit(spec))
-    result = runner.run(("systemd-analyze", "verify", "--man=no", str(unit)), timeout=30)
-    assert (result.status, result.output) == (0, "")
+    unit.write_text(render_unit(spec, release))
+    assert verify(unit) == (0, "")
+
+
+def test_setting_that_systemd_does_not_know_would_be_noticed(bench, tmp_path, release):
+    unit = Path(tmp_path, "odd.service")
+    unit.write_text(render_unit(bench.notifying(), release).replace("KillMode=", "KillMood="))
+    assert "KillMood" in verify(unit)[1]
+
+
+def test_changed_template_reaches_a_unit_of_an_older_release(bench, release):
+    spec = bench.notifying()
+    name = bench.started(spec)
+    pid = bench.running_pid(name)
+    path = UNIT_DIRECTORY / f"{name}.service"
+    path.write_text(path.read_text().replace("LimitNOFILE=1048576", "LimitNOFILE=4096"))
+    assert systemctl("daemon-reload").returncode == 0
+    assert property_of(name, "LimitNOFILE") == "4096"
+    bench.restart_agent()
+    assert path.read_text() == render_unit(spec, release)
+    assert property_of(name, "LimitNOFILE") == "1048576"
+    assert property_of(name, "NeedDaemonReload") == "no"
+    assert bench.running_pid(name) == pid
+
+
+def test_service_that_waited_for_its_namespace_starts_with_the_next_agent(bench):
+    namespace = f"late-{os.getpid()}"
+    policy = RestartPolicy(delay=600, max_delay=600)
+    subprocess.run(["ip", "netns", "add", namespace], check=True, timeout=30)
+    try:
+        name = bench.started(bench.notifying(namespace=namespace, restart=policy))
+        subprocess.run(["ip", "netns", "delete", namespace], check=True, timeout=30)
+        os.kill(bench.running_pid(name), signal.SIGKILL)
+        bench.wait_for_state(name, ServiceState.STARTING)
+        subprocess.run(["ip", "netns", "add", namespace], check=True, timeout=30)
+        bench.restart_agent()
+        bench.wait_for_state(name, ServiceState.RUNNING)
+        bench.manager.remove(name)
+    finally:
+        subprocess.run(["ip", "netns", "delete", namespace], check=True, timeout=30)

@@ -9,14 +9,13 @@ import pytest
 
 from amphora.drivers.process_manager.standalone import StandaloneProcessManager
 from amphora.system.command import CommandRunner
-from amphora.testing.process_manager import ProcessManagerContract
-from amphora.testing.process_manager_processes import ProcessManagerProcessContract
+from amphora.testing.suites import ProcessManagerSuite
 from tests.support.haproxy_service import HaproxyChecks
 
 pytestmark = pytest.mark.real_commands
 
 
-class TestStandaloneProcessManager(ProcessManagerContract, ProcessManagerProcessContract):
+class TestStandaloneProcessManager(ProcessManagerSuite):
     def build(self, directory: Path) -> StandaloneProcessManager:
         return StandaloneProcessManager(directory / "state", CommandRunner())
 

@@ -38,5 +38,5 @@ def test_keeps_the_contract_as_nobody():
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "1 skipped" in done.stdout, done.stdout
+    assert "2 skipped" in done.stdout, done.stdout
     assert "needs root" in done.stdout, done.stdout

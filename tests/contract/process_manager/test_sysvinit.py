@@ -66,7 +66,7 @@ SUPERVISE = """
 import time
 manager.supervise()
 deadline = time.monotonic() + 20
-while manager.status("tenant").pid is None and time.monotonic() < deadline:
+while manager.status("tenant").state.value != "running" and time.monotonic() < deadline:
     time.sleep(0.05)
 manager.close()
 """

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from amphora.drivers.process_manager.upstart import UpstartProcessManager
-from amphora.testing.process_manager import ProcessManagerContract
-from amphora.testing.process_manager_processes import ProcessManagerProcessContract
+from amphora.testing.suites import ProcessManagerSuite
 from tests.support.haproxy_service import HaproxyChecks
 from tests.support.upstart.rig import Upstart, upstart_driver
 
@@ -33,7 +32,7 @@ class _OverUpstart:
         return upstart_driver(self.machine, directory / "state")
 
 
-class TestUpstartProcessManager(_OverUpstart, ProcessManagerContract, ProcessManagerProcessContract):
+class TestUpstartProcessManager(_OverUpstart, ProcessManagerSuite):
     pass
 
 

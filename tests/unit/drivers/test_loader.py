@@ -9,8 +9,10 @@ import pytest
 
 from amphora.drivers import loader
 from amphora.drivers.base import Driver, DriverContext
+from amphora.drivers.families import FAMILIES
 from amphora.errors import DriverLoadError, DriverUnavailable
 from amphora.system.command import CommandRunner
+from tests.support.distributions import install_distribution
 
 CONTEXT = DriverContext(Path("/s"), Path("/c"), Path("/i"), "", CommandRunner())
 
@@ -36,7 +38,10 @@ class Unavailable(Good):
 class Exploding(Good):
     @classmethod
     def create(cls, context):
-        raise RuntimeError("boom")
+        raise RuntimeError("boom\\nand more")
+
+class Particular(Good):
+    condition = "the moon is full"
 
 class Stranger:
     pass
@@ -52,18 +57,11 @@ class Site:
         self.directory = directory
         self.module = f"sample_drivers_{next(_numbers)}"
         (directory / f"{self.module}.py").write_text(MODULE)
-        # stevedore remembers what it found for a namespace, so each test has one of its own.
         self.family = loader.Family(f"sample_{next(_numbers)}", Driver, preferred, last_resort)
 
     def install(self, distribution, version="1.0", **entry_points):
-        info = self.directory / f"{distribution.replace('-', '_')}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-        lines = [f"[{self.family.namespace}]"]
-        lines += [
-            f"{name} = {target.replace('MODULE', self.module)}" for name, target in entry_points.items()
-        ]
-        (info / "entry_points.txt").write_text("\n".join(lines))
+        targets = {name: target.replace("MODULE", self.module) for name, target in entry_points.items()}
+        install_distribution(self.directory, distribution, version, self.family.namespace, targets)
 
     def load(self, name):
         return loader.load(self.family, name, CONTEXT)
@@ -71,9 +69,6 @@ class Site:
 
 @pytest.fixture
 def make_site(tmp_path, monkeypatch):
-    # Keeps stevedore's cache out of the home directory.
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
     def make(**order):
         directory = tmp_path / f"site-{next(_numbers)}"
         directory.mkdir()
@@ -135,7 +130,7 @@ def test_a_class_without_the_contract_is_refused(make_site):
 def test_a_driver_that_cannot_be_built_is_named(make_site):
     site = make_site()
     site.install("acme", exploding="MODULE:Exploding")
-    with pytest.raises(DriverLoadError, match="'exploding' could not be set up: RuntimeError: boom"):
+    with pytest.raises(DriverLoadError, match="could not be set up: RuntimeError: boom and more$"):
         site.load("exploding")
 
 
@@ -172,8 +167,79 @@ def test_auto_without_any_driver_says_so(make_site):
 
 
 def test_the_projects_own_drivers_keep_their_contracts():
-    from amphora.cmd import composition
-
-    for family in (composition._PROCESS_MANAGER, composition._CERT_STORE, composition._PACKAGE_MANAGER):
+    for family in FAMILIES:
         for name in loader.registered_names(family):
             assert issubclass(loader._import(family, name), family.contract)
+
+
+def test_a_name_offered_twice_for_the_same_object_names_both(make_site):
+    # As a fork under another name does; stevedore's own list holds it once.
+    site = make_site()
+    site.install("acme", good="MODULE:Good")
+    site.install("acme-fork", good="MODULE:Good")
+    with pytest.raises(DriverLoadError, match="more than once, by acme 1.0 and acme-fork 1.0"):
+        site.load("good")
+
+
+@pytest.mark.parametrize("failure", ["assert not 'here'", "raise SystemExit(3)", "import nowhere_at_all"])
+def test_a_module_that_fails_in_any_way_is_named(make_site, failure):
+    site = make_site()
+    (site.directory / f"{site.module}_broken.py").write_text(failure)
+    site.install("acme", broken=f"{site.module}_broken:Driver")
+    with pytest.raises(DriverLoadError, match="'broken' cannot be loaded: .* failed on import"):
+        site.load("broken")
+
+
+def log_of(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == loader.__name__]
+
+
+def test_the_log_tells_once_what_auto_took_and_why(make_site, caplog):
+    caplog.set_level("INFO")
+    site = make_site()
+    site.install("acme", "2.0", moon="MODULE:Particular")
+    site.load("auto")
+    assert log_of(caplog) == [
+        f"{site.family.name} driver: moon (acme 2.0), selected by auto: the moon is full"
+    ]
+
+
+def test_the_log_tells_why_others_were_passed_over(make_site, caplog):
+    caplog.set_level("INFO")
+    site = make_site(last_resort=("good",))
+    site.install("acme", good="MODULE:Good", upstart="MODULE:Unavailable", broken="MODULE:Missing")
+    site.load("auto")
+    (line,) = log_of(caplog)
+    assert line.startswith(f"{site.family.name} driver: good (acme 1.0), selected by auto, since broken: ")
+    assert line.endswith("; upstart: no such init system")
+
+
+def test_the_log_tells_what_configuration_chose(make_site, caplog):
+    caplog.set_level("INFO")
+    site = make_site()
+    site.install("acme", good="MODULE:Good")
+    site.load("good")
+    assert log_of(caplog) == [f"{site.family.name} driver: good (acme 1.0), selected by configuration"]
+
+
+def test_a_driver_is_examined_without_raising(make_site):
+    site = make_site()
+    site.install("acme", good="MODULE:Good", exploding="MODULE:Exploding")
+    good, exploding, missing = (
+        loader.examine(site.family, name, CONTEXT) for name in ("good", "exploding", "missing")
+    )
+    assert (good.sources, good.reason, good.error) == (("acme 1.0",), "", None)
+    assert exploding.driver is None
+    assert exploding.reason == "RuntimeError: boom and more"
+    assert missing.sources == ()
+    assert "no such driver is installed" in str(missing.error)
+
+
+def test_documented_orders_hold():
+    orders = {family.name: loader.registered_names(family) for family in FAMILIES}
+    assert orders == {
+        "process_manager": ["systemd", "upstart", "sysvinit", "standalone"],
+        "cert_store": ["tmpfs"],
+        "package_manager": ["dpkg", "rpm"],
+        "network": ["pyroute2", "ifupdown"],
+    }

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -42,3 +43,26 @@ def test_without_a_manager_nothing_happens(monkeypatch):
 def test_a_manager_that_went_away_does_no_harm(monkeypatch, tmp_path):
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
     notify.notify_ready()
+
+
+def test_a_sign_of_life_is_sent_as_the_manual_says(channel):
+    notify.notify_alive()
+    assert channel.recv(100) == b"WATCHDOG=1"
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "60000000"}, 60.0),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": str(os.getpid())}, 0.5),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_interval_is_read_as_the_manual_says(monkeypatch, environment, seconds):
+    for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert notify.watchdog_interval() == seconds

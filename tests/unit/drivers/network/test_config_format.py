@@ -31,6 +31,7 @@ CONFIGS = st.builds(
         st.builds(Route, NETWORKS, st.none() | IPS.map(str), TABLES, st.none() | IPS.map(str), st.booleans()),
         max_size=3,
     ).map(tuple),
+    shared_addresses=st.lists(INTERFACES, max_size=2).map(tuple),
     rules=st.lists(st.builds(RoutingRule, NETWORKS, TABLES, st.integers(0, 32767)), max_size=2).map(tuple),
 )
 

@@ -42,6 +42,9 @@ class ScriptedBus:
     def unit(self, name):
         return self.state
 
+    def release(self):
+        return 252
+
     def close(self):
         pass
 
@@ -57,7 +60,7 @@ def unit_file(tmp_path):
 def test_install_writes_the_unit_and_tells_systemd(tmp_path):
     runner = ScriptedRunner()
     build(tmp_path, runner).install(SPEC)
-    assert unit_file(tmp_path).read_text() == render_unit(SPEC)
+    assert unit_file(tmp_path).read_text() == render_unit(SPEC, 252)
     assert unit_file(tmp_path).stat().st_mode & 0o777 == 0o644
     assert runner.commands == ["systemctl daemon-reload"]
 
@@ -81,7 +84,7 @@ def test_failed_change_leaves_the_former_unit(tmp_path):
     runner = ScriptedRunner(**{"daemon-reload": CommandTimeout(["systemctl"], 10)})
     with pytest.raises(ServiceError, match="did not finish"):
         build(tmp_path, runner).install(replace(SPEC, description="Changed"))
-    assert unit_file(tmp_path).read_text() == render_unit(SPEC)
+    assert unit_file(tmp_path).read_text() == render_unit(SPEC, 252)
 
 
 def test_failed_start_is_undone_and_explained(tmp_path):
@@ -152,6 +155,42 @@ def test_only_own_units_that_should_run_are_started(tmp_path):
 def test_damaged_unit_of_ours_is_reported(tmp_path):
     manager = build(tmp_path, ScriptedRunner())
     manager.install(SPEC)
-    unit_file(tmp_path).write_text(render_unit(SPEC)[:-20])
+    unit_file(tmp_path).write_text(render_unit(SPEC, 252)[:-20])
     with pytest.raises(ServiceError, match="damaged"):
         manager.status("web")
+
+
+def test_unit_of_an_older_release_is_written_again_at_start(tmp_path):
+    build(tmp_path, ScriptedRunner()).install(SPEC)
+    former = unit_file(tmp_path).read_text().replace("KillMode=mixed\n", "")
+    unit_file(tmp_path).write_text(former)
+    runner = ScriptedRunner()
+    running = replace(OFF, active_state="active", sub_state="running", is_enabled=True)
+    build(tmp_path, runner, running).supervise()
+    assert unit_file(tmp_path).read_text() == render_unit(SPEC, 252)
+    assert runner.commands == ["systemctl daemon-reload"]
+
+
+def test_units_in_the_form_of_this_release_are_left_alone(tmp_path):
+    build(tmp_path, ScriptedRunner()).install(SPEC)
+    before = unit_file(tmp_path).stat()
+    runner = ScriptedRunner()
+    build(tmp_path, runner).supervise()
+    after = unit_file(tmp_path).stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert runner.commands == []
+
+
+def test_agent_that_ended_before_it_told_systemd_is_made_up_for(tmp_path):
+    build(tmp_path, ScriptedRunner()).install(SPEC)
+    runner = ScriptedRunner()
+    build(tmp_path, runner, replace(OFF, needs_reload=True)).supervise()
+    assert runner.commands == ["systemctl daemon-reload"]
+
+
+def test_restart_that_is_due_comes_at_once_when_the_agent_starts(tmp_path):
+    waiting = replace(OFF, active_state="activating", sub_state="auto-restart", is_enabled=True)
+    build(tmp_path, ScriptedRunner()).install(SPEC)
+    runner = ScriptedRunner()
+    build(tmp_path, runner, waiting).supervise()
+    assert runner.commands == ["systemctl restart web.service"]

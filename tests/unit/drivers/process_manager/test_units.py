@@ -51,15 +51,42 @@ AWKWARD = ServiceSpec(
 )
 
 
-@pytest.mark.parametrize("spec", [PLAIN, HAPROXY, AWKWARD], ids=lambda spec: spec.name)
+SPECS = pytest.mark.parametrize("spec", [PLAIN, HAPROXY, AWKWARD], ids=lambda spec: spec.name)
+
+
+@SPECS
 def test_renders_as_the_golden_file_says(spec):
     # After a change on purpose write the new text there and read the difference.
-    assert render_unit(spec) == (GOLDEN / f"{spec.name}.service").read_text(encoding="utf-8")
+    assert render_unit(spec, 253) == (GOLDEN / f"{spec.name}.service").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("spec", [PLAIN, HAPROXY, AWKWARD], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [PLAIN, HAPROXY], ids=lambda spec: spec.name)
+def test_delay_grows_where_systemd_can_do_that(spec):
+    golden = GOLDEN / f"{spec.name}.since-254.service"
+    assert render_unit(spec, 254) == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [RestartPolicy(on_crash=False), RestartPolicy(delay=5, max_delay=5), RestartPolicy(delay=5, max_delay=1)],
+)
+def test_delay_that_cannot_grow_is_fixed(policy):
+    spec = replace(HAPROXY, restart=policy)
+    assert render_unit(spec, 257) == render_unit(spec, 252)
+
+
+@given(st.floats(0, 1e4), st.floats(0, 1e6))
+def test_growing_delay_is_one_that_systemd_accepts(delay, longest):
+    unit = render_unit(replace(PLAIN, restart=RestartPolicy(delay=delay, max_delay=longest)), 257)
+    values = dict(line.split("=", 1) for line in unit.splitlines() if line.startswith("Restart"))
+    if "RestartSteps" in values:
+        assert int(values["RestartSteps"]) > 0
+        assert int(values["RestartMaxDelaySec"][:-2]) >= int(values["RestartSec"][:-2]) > 0
+
+
+@SPECS
 def test_unit_gives_its_spec_back(spec):
-    assert read_spec(render_unit(spec)) == spec
+    assert read_spec(render_unit(spec, 252)) == spec
 
 
 def test_unit_of_somebody_else_has_no_spec():
@@ -114,8 +141,8 @@ def test_quoted_words_are_read_back(argv):
 @given(words, words, st.lists(words), st.dictionaries(st.from_regex(r"[A-Z]+", fullmatch=True), words))
 def test_no_value_escapes_from_its_line(description, name, argv, environment):
     spec = replace(PLAIN, description=description, argv=("/bin/x", *argv), environment=environment)
-    lines = render_unit(spec).split("\n")
-    usual = [line.partition("=")[0] for line in render_unit(PLAIN).split("\n")]
+    lines = render_unit(spec, 252).split("\n")
+    usual = [line.partition("=")[0] for line in render_unit(PLAIN, 252).split("\n")]
     keys = [line.partition("=")[0] for line in lines]
     assert [key for key in keys if key != "Environment"] == [key for key in usual if key != "Environment"]
     assert not any(line.endswith("\\") for line in lines)
@@ -123,6 +150,6 @@ def test_no_value_escapes_from_its_line(description, name, argv, environment):
 
 
 def test_commands_are_not_subject_to_variables():
-    commands = [line for line in render_unit(HAPROXY).splitlines() if line.startswith("Exec")]
+    commands = [line for line in render_unit(HAPROXY, 252).splitlines() if line.startswith("Exec")]
     assert len(commands) == 4
     assert all(line.partition("=")[2].startswith(":/") for line in commands)
