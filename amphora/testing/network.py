@@ -2,19 +2,13 @@
 # ruff: noqa: D102 - the names of the tests say what they promise
 """The contract of network drivers as tests, for authors of drivers.
 
-Inherit both classes in a test module and say how to build the driver; it needs root::
-
-    class TestMyNetwork(NetworkContract, NetworkKernelContract):
-        def build(self, bench, directory, access):
-            return MyNetwork(directory, bench.data, bench.runner, root=bench.root, access=access)
-
-A driver without a kernel takes :class:`NetworkContract` only and gives a fixture ``bench``. One that
-does not use :class:`amphora.drivers.network.kernel.KernelAccess` ignores ``access`` and cannot
-take :class:`NetworkFaultContract`.
+Inherit :class:`amphora.testing.suites.NetworkSuite` and say how to build the driver; it needs root. A
+driver without a kernel takes :class:`NetworkContract` only and gives a fixture ``bench``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import replace
@@ -23,13 +17,14 @@ import pytest
 
 from amphora.errors import NoSuchLink, OperationFailed, StorageError
 from amphora.models import InterfaceConfig
-from amphora.testing.network_bench import NetworkBench, NetworkSuite, new_mac_address, vip_config
+from amphora.testing.conditions import full_disk
+from amphora.testing.network_bench import NetworkBench, NetworkFixtures, new_mac_address, vip_config
 
 #: Seconds that drivers under test are built to wait for a link.
 PATIENCE = 0.5
 
 
-class NetworkContract(NetworkSuite):
+class NetworkContract(NetworkFixtures):
     """What can be seen through the contract alone."""
 
     def test_is_available_here(self, bench: NetworkBench, family: str) -> None:
@@ -43,6 +38,22 @@ class NetworkContract(NetworkSuite):
         changed = replace(config, mtu=None, automatic=True, floating=config.addresses[1:])
         bench.driver.persist(changed)
         assert list(bench.driver.stored()) == [changed]
+
+    def test_stored_configuration_outlives_a_reboot(self, bench: NetworkBench, family: str) -> None:
+        config = vip_config(family, bench.plug())
+        bench.driver.persist(config)
+        bench.reboot()
+        assert list(bench.driver.stored()) == [config], "what persist() stored is gone after a reboot"
+
+    def test_full_disk_leaves_the_former_configuration(self, bench: NetworkBench, family: str) -> None:
+        former = vip_config(family, new_mac_address())
+        bench.driver.persist(former)
+        wanted, changed = former, replace(former, mtu=1300)
+        with contextlib.suppress(StorageError), full_disk():
+            bench.driver.persist(changed)
+            wanted = changed
+        found = list(bench.driver.stored())
+        assert found == [wanted], f"a persist() that failed left {found} of what was stored"
 
     def test_forgotten_configuration_is_gone(self, bench: NetworkBench, family: str) -> None:
         one, other = (vip_config(family, new_mac_address(), name) for name in ("eth1", "eth2"))
@@ -73,7 +84,7 @@ class NetworkContract(NetworkSuite):
 
     def test_activation_stores_nothing(self, bench: NetworkBench, family: str) -> None:
         bench.driver.activate(vip_config(family, bench.plug()))
-        assert list(bench.driver.stored()) == []
+        assert list(bench.driver.stored()) == [], "activate() stored the configuration, as only persist() may"
 
     def test_changed_configuration_replaces_the_former(self, bench: NetworkBench, family: str) -> None:
         config = vip_config(family, bench.plug())
@@ -105,7 +116,7 @@ class NetworkContract(NetworkSuite):
         bench.driver.activate(config)
         for _ in range(2):
             bench.driver.deactivate("eth1")
-            assert bench.interface("eth1") is None
+            assert bench.interface("eth1") is None, "deactivate() left the interface in the data namespace"
         bench.driver.activate(config)
         assert bench.holds(config)
 

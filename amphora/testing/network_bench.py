@@ -70,8 +70,8 @@ def _one_family(family: str, mac_address: str, name: str) -> InterfaceConfig:
     )
 
 
-class NetworkSuite:
-    """What all suites have in common: each test runs for IPv4, for IPv6 and for both."""
+class NetworkFixtures:
+    """What all parts of the suite have in common: each test runs for IPv4, for IPv6 and for both."""
 
     @pytest.fixture(params=FAMILIES)
     def family(self, request: pytest.FixtureRequest) -> str:
@@ -93,7 +93,10 @@ class NetworkBench(abc.ABC):
 
     @abc.abstractmethod
     def reboot(self) -> None:
-        """Play a reboot: the data namespace is gone, its links are back under other names."""
+        """Play a reboot: the data namespace is gone, its links are back under other names.
+
+        The agent is a new one: where the driver under test can be built anew, it is.
+        """
 
     def interface(self, name: str) -> Interface | None:
         """Return an interface of the data namespace, or None."""
@@ -112,9 +115,12 @@ class KernelBench(NetworkBench):
     """Three namespaces: the agent's own, the data namespace, and the wire that peers of links are on.
 
     :ivar prefix: of their names; make it unique on the machine.
+    :ivar build: makes the driver; called again after a reboot, as the agent would. None leaves the one
+        there is.
     """
 
     prefix: str
+    build: Callable[[], NetworkDriver] | None = None
     runner: CommandRunner = field(default_factory=CommandRunner)
 
     def __post_init__(self) -> None:
@@ -159,6 +165,8 @@ class KernelBench(NetworkBench):
                 "-n", self.data, "link", "set", link["ifname"], "netns", self.root, "name", f"boot{number}"
             )
         self.ip("netns", "del", self.data)
+        if self.build:
+            self.driver = self.build()
 
     def links(self, namespace: str) -> list[dict[str, Any]]:
         """Return the links of a namespace but loopback, as ``ip -j`` has them."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +17,9 @@ from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.network.kernel import Kernel, KernelAccess
 from amphora.errors import InterfaceConflict, OperationFailed
 from amphora.models import InterfaceConfig
-from amphora.testing.network_bench import KernelBench, NetworkSuite, vip_config
+from amphora.testing.conditions import descriptors_left, living_in, open_descriptors
+from amphora.testing.network_bench import KernelBench, NetworkFixtures, vip_config, wait_until
+from amphora.testing.scratch import DriverSuite
 
 
 class FaultyAccess(KernelAccess):
@@ -60,29 +63,44 @@ class _FaultyKernel:
         return lambda *arguments: self._around(name, lambda: method(*arguments))
 
 
-class NetworkKernelSuite(NetworkSuite):
-    """Fixtures for tests on real veth pairs in namespaces of their own."""
+class NetworkKernelFixtures(NetworkFixtures, DriverSuite):
+    """Fixtures for tests on real veth pairs in namespaces of their own.
 
-    def build(self, bench: KernelBench, directory: Path, access: KernelAccess) -> NetworkDriver:
-        """Return the driver under test; see :mod:`amphora.testing.network`."""
-        raise NotImplementedError
+    While a test runs, the agent's own network namespace is one made for it, so that a driver needs to
+    know nothing of tests. ``/sys`` alone still shows the machine's. Set before :meth:`build` is called:
+
+    :ivar namespace: name of the data namespace, which the driver must use.
+    :ivar access: a way to the kernel that can fail, for a driver that has a seam for it.
+    """
+
+    namespace: str
+    access: FaultyAccess
+
+    @abc.abstractmethod
+    def build(self, directory: Path) -> NetworkDriver:
+        """Return a driver for :attr:`namespace` that keeps its files in this directory.
+
+        Called again with the same directory to play the agent's restart after a reboot.
+        """
+
+    @pytest.fixture(name="access")
+    def _access(self, bench: KernelBench) -> FaultyAccess:
+        return self.access
 
     @pytest.fixture
-    def access(self) -> FaultyAccess:
-        return FaultyAccess()
-
-    @pytest.fixture
-    def bench(self, tmp_path: Path, access: FaultyAccess) -> Iterator[KernelBench]:
-        bench = KernelBench(f"npc{os.getpid()}")
+    def bench(self, scratch_directory: Path) -> Iterator[KernelBench]:
+        bench = KernelBench(f"npc{os.getpid()}", lambda: self.build(scratch_directory))
+        self.namespace, self.access = bench.data, FaultyAccess()
         try:
             bench.open()
-            bench.driver = self.build(bench, tmp_path, access)
-            yield bench
+            with living_in(bench.root):
+                bench.driver = self.build(scratch_directory)
+                yield bench
         finally:
             bench.close()
 
 
-class NetworkKernelContract(NetworkKernelSuite):
+class NetworkKernelContract(NetworkKernelFixtures):
     """What ``ip`` shows of it."""
 
     def test_routes_and_rules_are_in_their_tables(self, bench: KernelBench, family: str) -> None:
@@ -150,6 +168,32 @@ class NetworkKernelContract(NetworkKernelSuite):
             bench.driver.activate(config)
         assert bench.picture() == before
 
+    def test_other_links_of_the_agent_are_left_alone(self, bench: KernelBench, family: str) -> None:
+        management = bench.plug()
+        name = bench.links(bench.root)[0]["ifname"]
+        bench.ip("-n", bench.root, "addr", "add", "192.0.2.10/24", "dev", name)
+        bench.ip("-n", bench.root, "link", "set", name, "up")
+        bench.ip("-n", bench.root, "route", "add", "default", "via", "192.0.2.1", "onlink", "dev", name)
+        wait_until(lambda: _is_at_rest(bench, name), "the management link is up")
+        before = _everything_of(bench, name)
+        config = vip_config(family, bench.plug())
+        bench.driver.activate(config)
+        assert _everything_of(bench, name) == before, "activate() changed the management interface"
+        bench.driver.deactivate(config.name)
+        assert _everything_of(bench, name) == before, "deactivate() changed the management interface"
+        assert management in before
+
+    def test_no_descriptor_stays_open(self, bench: KernelBench, family: str) -> None:
+        config = vip_config(family, bench.plug())
+        bench.driver.activate(config)
+        bench.driver.deactivate(config.name)
+        before = open_descriptors()
+        for _ in range(2):
+            bench.driver.activate(config)
+            bench.driver.interfaces()
+            bench.driver.deactivate(config.name)
+        assert not descriptors_left(before), descriptors_left(before)
+
     def test_refused_configuration_changes_nothing(self, bench: KernelBench, family: str) -> None:
         config = vip_config(family, bench.plug())
         before = bench.picture()
@@ -158,11 +202,13 @@ class NetworkKernelContract(NetworkKernelSuite):
             unreachable = replace(unreachable, gateway="2001:db8:77::1")
         with pytest.raises(OperationFailed):
             bench.driver.activate(replace(config, routes=(*config.routes[1:], unreachable)))
-        assert bench.picture() == before
+        after = bench.picture()
+        changed = [what for what in before if after.get(what) != before[what]]
+        assert not changed, f"an activate() that was refused changed what ip shows of {'; '.join(changed)}"
 
 
 @pytest.mark.parametrize("done_first", [False, True], ids=["refused", "done"])
-class NetworkFaultContract(NetworkKernelSuite):
+class NetworkFaultContract(NetworkKernelFixtures):
     """A failure at each single call to the kernel leaves both namespaces exactly as before."""
 
     def test_fault_while_plugging(
@@ -215,3 +261,17 @@ def _complaint(driver: NetworkDriver, config: InterfaceConfig) -> str:
 def _route_line(bench: KernelBench, version: int, table: int, destination: str) -> str:
     words = ("-n", bench.data, f"-{version}", "route", "show", "table", str(table), destination)
     return bench.ip(*words)
+
+
+def _everything_of(bench: KernelBench, name: str) -> str:
+    words = (
+        ("addr", "show", "dev", name),
+        ("route", "show", "dev", name),
+        ("-6", "route", "show", "dev", name),
+    )
+    return "\n".join(bench.ip("-n", bench.root, *each) for each in words)
+
+
+def _is_at_rest(bench: KernelBench, name: str) -> bool:
+    shown = bench.ip("-n", bench.root, "addr", "show", "dev", name)
+    return "state UP" in shown and "fe80::" in shown and "tentative" not in shown

@@ -8,10 +8,8 @@ import itertools
 import json
 import os
 import secrets
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,6 +21,7 @@ import pytest
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.models import Readiness, RestartPolicy, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system.processes import identify
+from amphora.testing.scratch import DriverSuite
 
 _PROGRAM = Path(__file__).with_name("service_program.py")
 _POLL_INTERVAL = 0.02
@@ -98,10 +97,20 @@ class ServiceBench:
 
     def running_pid(self, name: str) -> int:
         """Return the main process of a service that must be running now."""
-        status = self.manager.status(name)
-        assert status.state is ServiceState.RUNNING, status
-        assert status.pid is not None
+        status = self.expect(name, ServiceState.RUNNING)
+        assert status.pid is not None, "status() says running and gives no process id"
         return status.pid
+
+    def expect(self, name: str, state: ServiceState) -> ServiceStatus:
+        """Return the status of a service that must be in this state now."""
+        status = self.manager.status(name)
+        assert status.state is state, f"status() says {in_words(status)}, and it must be {state.value}"
+        return status
+
+    def expect_unchanged(self, name: str, before: ServiceStatus) -> None:
+        """Fail unless a service is the very same process in the very same state."""
+        now = self.manager.status(name)
+        assert now == before, f"the service was {in_words(before)} before and is {in_words(now)} now"
 
     def wait_for_new_pid(self, name: str, former: int) -> int:
         """Return the main process once the service runs again as another one."""
@@ -132,6 +141,13 @@ class ServiceBench:
         return manager
 
 
+def in_words(status: ServiceStatus) -> str:
+    """Return a status as a person would say it."""
+    process = f" as process {status.pid}" if status.pid else ""
+    since = f" since {status.started_at:%H:%M:%S.%f}" if status.started_at else ""
+    return f"{status.state.value}{process}{since}" + (f" ({status.last_error})" if status.last_error else "")
+
+
 def read_report(path: Path) -> dict[str, Any]:
     """Return what the test program saw from inside, once it has written it."""
     wait_until(path.exists, f"{path} is written")
@@ -144,8 +160,8 @@ def is_alive(pid: int) -> bool:
     return identify(pid) is not None
 
 
-class ProcessManagerSuite(abc.ABC):
-    """What both parts of the contract suite build on."""
+class ServiceFixtures(DriverSuite):
+    """What all parts of the suite of process managers build on."""
 
     @abc.abstractmethod
     def build(self, directory: Path) -> ProcessManager:
@@ -155,15 +171,10 @@ class ProcessManagerSuite(abc.ABC):
         """
 
     @pytest.fixture
-    def bench(self) -> Iterator[ServiceBench]:
+    def bench(self, scratch_directory: Path) -> Iterator[ServiceBench]:
         """Give a driver, already supervising; services of the test are removed afterwards."""
-        # A short path, as it may come to hold sockets.
-        directory = Path(tempfile.mkdtemp(prefix="amp-", dir="/tmp"))  # noqa: S108
+        bench = ServiceBench(self.build, scratch_directory)
         try:
-            bench = ServiceBench(self.build, directory)
-            try:
-                yield bench
-            finally:
-                bench.close()
+            yield bench
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            bench.close()

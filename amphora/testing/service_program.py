@@ -22,6 +22,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--report", help="write argv, environment and namespace to this file as JSON")
     parser.add_argument("--notify", action="store_true", help="send READY=1")
+    parser.add_argument("--ready", help="make this file just before READY=1 is sent")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds before it is ready")
     parser.add_argument("--exit", type=int, help="print a line and end with this status at once")
     parser.add_argument("--signals", help="append a line to this file for each SIGUSR2")
@@ -113,6 +114,8 @@ def main(arguments: list[str]) -> None:
     if options.report:
         report(options.report, options.rest)
     time.sleep(options.slow)
+    if options.ready:
+        open(options.ready, "x").close()
     if options.notify:
         notify_ready()
     wait_for_ever()

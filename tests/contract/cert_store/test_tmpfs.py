@@ -8,7 +8,8 @@ import pytest
 
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.errors import DriverUnavailable, StorageError
-from amphora.testing.cert_store import ONE, CertStoreContract
+from amphora.testing.cert_store import ONE
+from amphora.testing.suites import CertStoreSuite
 
 
 @pytest.fixture
@@ -23,8 +24,9 @@ def store(base):
     return TmpfsCertStore(base)
 
 
-class TestTmpfs(CertStoreContract):
-    pass
+class TestTmpfs(CertStoreSuite):
+    def build(self, directory):
+        return TmpfsCertStore(directory / "certs")
 
 
 def test_a_disk_is_refused_at_start_and_at_each_write(tmp_path):

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 from amphora.drivers.network.ifupdown import IfupdownNetwork
-from amphora.testing.network import PATIENCE, NetworkContract
-from amphora.testing.network_kernel import NetworkFaultContract, NetworkKernelContract
+from amphora.system.command import CommandRunner
+from amphora.testing.network import PATIENCE
+from amphora.testing.network_kernel import NetworkFaultContract
+from amphora.testing.suites import NetworkSuite
 
 
 class Ifupdown:
-    def build(self, bench, directory, access):
+    def build(self, directory):
         return IfupdownNetwork(
             directory / "interfaces",
             directory / "state",
-            bench.data,
-            bench.runner,
-            access=access,
+            self.namespace,
+            CommandRunner(),
+            access=self.access,
             patience=PATIENCE,
-            root=bench.root,
         )
 
 
-class TestIfupdown(Ifupdown, NetworkKernelContract, NetworkContract):
+class TestIfupdown(Ifupdown, NetworkSuite):
     pass
 
 

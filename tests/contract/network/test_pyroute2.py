@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from amphora.drivers.network.pyroute2 import Pyroute2Network
-from amphora.testing.network import PATIENCE, NetworkContract
-from amphora.testing.network_kernel import NetworkFaultContract, NetworkKernelContract
+from amphora.system.command import CommandRunner
+from amphora.testing.network import PATIENCE
+from amphora.testing.network_kernel import NetworkFaultContract
+from amphora.testing.suites import NetworkSuite
 
 
 class Pyroute2:
-    def build(self, bench, directory, access):
+    def build(self, directory):
         return Pyroute2Network(
-            directory, bench.data, bench.runner, access=access, patience=PATIENCE, root=bench.root
+            directory, self.namespace, CommandRunner(), access=self.access, patience=PATIENCE
         )
 
 
-class TestPyroute2(Pyroute2, NetworkKernelContract, NetworkContract):
+class TestPyroute2(Pyroute2, NetworkSuite):
     pass
 
 
