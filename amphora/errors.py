@@ -10,22 +10,34 @@ Nothing here knows HTTP; ``amphora.api.errors`` holds the one table that turns t
     │   ├── InvalidFilename
     │   ├── InvalidVip
     │   ├── InvalidSubnet
+    │   │   ├── InvalidNetwork
+    │   │   └── InvalidOwnAddress
+    │   ├── InvalidFixedIp
     │   ├── CertificateMissing
     │   ├── PrivateKeyMissing
     │   ├── PrivateKeyEncrypted
     │   └── KeyMismatch
     ├── NotFound
     │   ├── InstanceNotFound
+    │   ├── LvsListenerNotFound
     │   ├── VrrpNotConfigured
     │   ├── CertificateNotFound
+    │   ├── OperationNotFound
     │   └── NoSuchLink
     ├── InterfaceConflict              a port cannot be plugged as asked without taking it from its use
     ├── Busy                           another change holds the object for too long
     │   └── TopologyTransition
     ├── OperationFailed                the system refused or failed to do it; nothing is left half done
+    │   ├── ChangeFailed               a change was undone; says why, and what is the case now
+    │   ├── StepTimeout                a step of a change did not come back in time
     │   ├── InstanceActionFailed
+    │   │   └── InstanceWasGone
+    │   ├── LvsActionFailed
     │   ├── VrrpActionFailed
+    │   │   └── VrrpWasGone
     │   ├── PlugFailed
+    │   ├── RulesFailed
+    │   ├── AgentConfigurationFailed
     │   ├── CommandTimeout
     │   ├── ControlSocketError         haproxy's master or stats socket gave no usable answer
     │   ├── ProofFailed                an action was carried out, but its effect could not be seen
@@ -82,6 +94,18 @@ class InvalidSubnet(InvalidInput):
     """The description of a VIP's port is incomplete, malformed or contradicts itself."""
 
 
+class InvalidNetwork(InvalidSubnet):
+    """The subnet of a virtual address is no network, or not the one that the address is in."""
+
+
+class InvalidOwnAddress(InvalidSubnet):
+    """The own address of a VIP's port is none."""
+
+
+class InvalidFixedIp(InvalidInput):
+    """A fixed address of a member's port, or what belongs to it, is missing or unusable."""
+
+
 class CertificateMissing(InvalidInput):
     """PEM data holds no usable certificate."""
 
@@ -110,6 +134,14 @@ class InstanceNotFound(NotFound):
         self.instance_id = instance_id
 
 
+class LvsListenerNotFound(NotFound):
+    """No LVS listener with this id has a stored configuration."""
+
+    def __init__(self, listener_id: str) -> None:
+        super().__init__(f"No LVS listener with id {listener_id}")
+        self.listener_id = listener_id
+
+
 class VrrpNotConfigured(NotFound):
     """keepalived has no configuration here, neither uploaded nor made from the topology."""
 
@@ -123,6 +155,13 @@ class CertificateNotFound(NotFound):
     def __init__(self, filename: str) -> None:
         super().__init__(f"No certificate with file name: {filename}")
         self.filename = filename
+
+
+class OperationNotFound(NotFound):
+    """No change with this id is remembered."""
+
+    def __init__(self, identity: str) -> None:
+        super().__init__(f"No operation with id {identity} is remembered")
 
 
 class NoSuchLink(NotFound):
@@ -152,6 +191,14 @@ class OperationFailed(AmphoraError):
     """The system could not do what was asked; the former state was kept or restored."""
 
 
+class ChangeFailed(OperationFailed):
+    """A change could not be made; ``details`` says why, and what is the case now."""
+
+
+class StepTimeout(OperationFailed):
+    """A step of a change did not come back within its time limit."""
+
+
 class InstanceActionFailed(OperationFailed):
     """Starting, stopping or reloading an instance failed.
 
@@ -161,6 +208,22 @@ class InstanceActionFailed(OperationFailed):
     def __init__(self, action: str, details: str) -> None:
         super().__init__(details)
         self.action = action
+
+
+class InstanceWasGone(InstanceActionFailed):
+    """An instance that was to be stopped had ended by itself; nothing of it is left to stop."""
+
+
+class LvsActionFailed(OperationFailed):
+    """Starting, stopping, restarting or deleting an LVS listener failed.
+
+    :ivar action: the verb, ``start``, ``stop``, ``restart``, ``delete`` or ``upload``.
+    """
+
+    def __init__(self, action: str, listener_id: str, details: str) -> None:
+        super().__init__(details)
+        self.action = action
+        self.listener_id = listener_id
 
 
 class PlugFailed(OperationFailed):
@@ -174,6 +237,10 @@ class PlugFailed(OperationFailed):
         self.what = what
 
 
+class RulesFailed(OperationFailed):
+    """The rules of an interface could not be put into force; the former ones are."""
+
+
 class VrrpActionFailed(OperationFailed):
     """Starting, stopping or reloading keepalived failed.
 
@@ -183,6 +250,14 @@ class VrrpActionFailed(OperationFailed):
     def __init__(self, action: str, details: str) -> None:
         super().__init__(details)
         self.action = action
+
+
+class VrrpWasGone(VrrpActionFailed):
+    """keepalived was to be stopped and had ended by itself; nothing of it is left to stop."""
+
+
+class AgentConfigurationFailed(OperationFailed):
+    """The agent's own configuration could not be replaced; the former one is in force."""
 
 
 class CommandTimeout(OperationFailed):

@@ -11,6 +11,7 @@ from enum import Enum
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 
 class Readiness(Enum):
@@ -149,6 +150,8 @@ class InterfaceConfig:
     :ivar floating: addresses that another program (keepalived) puts on and takes off; left alone.
     :ivar automatic: ask the network for addresses, by DHCP and by router advertisements.
     :ivar mtu: bytes, or None to leave it.
+    :ivar shared_addresses: those of ``addresses`` that a VIP's port holds for a member network besides.
+    :ivar shared_routes: likewise, of ``routes``.
     """
 
     name: str
@@ -160,6 +163,8 @@ class InterfaceConfig:
     mtu: int | None = None
     routes: tuple[Route, ...] = ()
     rules: tuple[RoutingRule, ...] = ()
+    shared_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    shared_routes: tuple[Route, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,31 @@ class Interface:
     mac_address: str
     up: bool
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+
+
+class Done(Enum):
+    """What an action came to; a reload of what does not run is a start."""
+
+    STARTED = "started"
+    RELOADED = "reloaded"
+    STOPPED = "stopped"
+
+
+class Outcome(str):
+    """What was done, as a sentence for people, and as a value for programs.
+
+    :ivar done: the state that was reached.
+    """
+
+    __slots__ = ("done",)
+
+    def __new__(cls, done: Done, text: str) -> Self:
+        """Make one from its two forms."""
+        outcome = super().__new__(cls, text)
+        outcome.done = done
+        return outcome
+
+    done: Done
 
 
 class InstanceState(Enum):
@@ -208,3 +238,91 @@ class Role(Enum):
     STANDBY = "STANDBY"
     #: No keepalived runs here, or none has said anything yet.
     UNKNOWN = "UNKNOWN"
+
+
+class DriftArea(Enum):
+    """What a difference between what is wanted and what is there is about."""
+
+    CONFIGS = "configs"
+    CERTIFICATES = "certificates"
+    LINKS = "links"
+    ADDRESSES = "addresses"
+    ROUTES = "routes"
+    RULES = "rules"
+    SERVICES = "services"
+    VIP = "vip"
+
+
+class DriftReason(Enum):
+    """Why something counts as a difference. The words are part of the API and never change."""
+
+    #: A stored file is there in another form than the agent left it.
+    STORED_EDITED = "stored-edited"
+    STORED_MISSING = "stored-missing"
+    #: What a service is started from is not what was proven last.
+    RUNNING_EDITED = "running-edited"
+    RUNNING_MISSING = "running-missing"
+    #: Our own second configuration file.
+    OVERLAY_EDITED = "overlay-edited"
+    OVERLAY_MISSING = "overlay-missing"
+    #: The worker began before its configuration was written.
+    WORKER_OUTDATED = "worker-outdated"
+    WORKER_SILENT = "worker-silent"
+    FRONTEND_CLOSED = "frontend-closed"
+    FRONTEND_UNKNOWN = "frontend-unknown"
+    #: Stored by the agent after the last start or reload: waits for the next one.
+    PENDING_RELOAD = "pending-reload"
+    PENDING_START = "pending-start"
+
+    CERTIFICATE_REPLACED = "certificate-replaced"
+    CERTIFICATE_MISSING = "certificate-missing"
+    CERTIFICATE_UNREADABLE = "certificate-unreadable"
+    #: The file is older than the worker, which serves another one all the same.
+    CERTIFICATE_NOT_SERVED = "certificate-not-served"
+
+    LINK_MISSING = "link-missing"
+    #: It is in the agent's own namespace.
+    LINK_ELSEWHERE = "link-elsewhere"
+    LINK_RENAMED = "link-renamed"
+    LINK_DOWN = "link-down"
+    MTU_DIFFERS = "mtu-differs"
+    ADDRESS_MISSING = "address-missing"
+    ADDRESS_UNEXPECTED = "address-unexpected"
+    ROUTE_MISSING = "route-missing"
+    ROUTE_UNEXPECTED = "route-unexpected"
+    RULE_MISSING = "rule-missing"
+    RULE_UNEXPECTED = "rule-unexpected"
+
+    SERVICE_FAILED = "service-failed"
+    #: It has ended by itself and is about to be started again.
+    SERVICE_RESTARTING = "service-restarting"
+    #: A process runs that no process manager knows.
+    SERVICE_UNMANAGED = "service-unmanaged"
+
+    VIP_MISSING = "vip-missing"
+    VIP_ELSEWHERE = "vip-elsewhere"
+    #: keepalived says that the peer is to hold it.
+    VIP_ON_STANDBY = "vip-on-standby"
+    #: No keepalived runs that could give it up.
+    VIP_ORPHANED = "vip-orphaned"
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is no drift, as the next start or reload is to settle it."""
+        return self in (DriftReason.PENDING_RELOAD, DriftReason.PENDING_START)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that is not as it is to be.
+
+    :ivar subject: what it is about, such as an instance's id or an interface's name.
+    :ivar desired: for people; ``absent`` where nothing is to be there.
+    :ivar found: likewise, of what is there.
+    """
+
+    area: DriftArea
+    subject: str
+    reason: DriftReason
+    desired: str
+    found: str

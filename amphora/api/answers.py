@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two forms an answer can have: JSON, and a raw configuration."""
+"""The two forms an answer can have: JSON, and a raw configuration; and the tag that names bytes."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -27,3 +28,9 @@ def text_answer(body: bytes) -> Response:
 def ok(status: int, details: str = "") -> Response:
     """Return the answer to a change that was made."""
     return json_answer(status, {"message": "OK"} | ({"details": details} if details else {}))
+
+
+def tagged(response: Response, content: bytes) -> Response:
+    """Add the ``ETag`` that names stored bytes: their MD5 without quotes, as controllers know it."""
+    response.headers["ETag"] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return response

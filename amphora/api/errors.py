@@ -2,13 +2,15 @@
 """The one table that turns errors into answers.
 
 Controllers take any error status other than 400, 401, 403, 404, 405, 409, 500 and 503 for success,
-so no other status leaves this module; a test holds it to that.
+so no other status leaves this module; a test holds it to that. An API version may word some errors in
+its own way (:class:`Wording`), but their status is always that of the table.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from webob import Response
@@ -52,6 +54,17 @@ class BadAddress(Exception):
     """What should be an IP address in the path is none."""
 
 
+class BadParameters(Exception):
+    """The parameters of a request are refused as a whole; worded by the version that does it.
+
+    :param reason: what is wrong with which of them; for the log.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(reason)
+        self.message = message
+
+
 Message = str | Callable[[Any], str]
 
 #: Exception class, status, message, and whether details belong to the answer; first match wins.
@@ -65,6 +78,7 @@ _TABLE: tuple[tuple[type[Exception], int, Message, bool], ...] = (
     (errors.InvalidVip, 400, "Invalid VIP", False),
     (errors.InvalidSubnet, 400, "Invalid subnet information", True),
     (errors.InvalidInput, 400, "Invalid request", True),
+    (BadParameters, 400, lambda error: error.message, True),
     (BadAddress, 400, "Bad IP address version", False),
     (Unauthorized, 401, "Unauthorized", True),
     (PathNotFound, 404, "Not Found", True),
@@ -76,6 +90,7 @@ _TABLE: tuple[tuple[type[Exception], int, Message, bool], ...] = (
     (errors.InterfaceConflict, 409, "Interface already exists", True),
     (errors.PlugFailed, 500, lambda error: f"Error plugging {error.what}", True),
     (errors.InstanceActionFailed, 500, lambda error: f"Error {_GERUND[error.action]} haproxy", True),
+    (errors.LvsActionFailed, 500, lambda error: f"LVS listener: {error.action} failed", True),
     (errors.VrrpActionFailed, 500, lambda error: _vrrp_message(error), True),
     (errors.StorageError, 500, "Storage error", True),
     (errors.OperationFailed, 500, "Operation failed", True),
@@ -90,31 +105,57 @@ def _vrrp_message(error: errors.VrrpActionFailed) -> str:
     return f"Failed to {error.action} keepalived service: {error.details}"
 
 
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How one API version words errors.
+
+    :ivar bodies: exception class and what makes its body; first match wins, all others are as in the table.
+    :ivar defect: the body of an answer to a defect of ours.
+    :ivar names_methods: whether a 405 says in ``Allow`` which methods there are.
+    """
+
+    bodies: tuple[tuple[type[Exception], Callable[[Any], dict[str, Any]]], ...]
+    defect: dict[str, Any]
+    names_methods: bool
+
+
+AS_IN_TABLE = Wording(
+    bodies=(),
+    defect={
+        "message": "Internal server error",
+        "details": "The agent met an unexpected error; its log has the details under this request's id.",
+    },
+    names_methods=True,
+)
+
+
 def statuses() -> frozenset[int]:
     """Return every status that :func:`answer_to` can give."""
     return frozenset(status for _, status, _, _ in _TABLE) | {500}
 
 
-def answer_to(error: Exception) -> Response:
+def answer_to(error: Exception, wording: Wording = AS_IN_TABLE) -> Response:
     """Return the answer for an error; one that no row covers is our defect: 500, traceback logged."""
     for kind, status, message, with_details in _TABLE:
         if isinstance(error, kind):
-            text = message if isinstance(message, str) else message(error)
-            body = {"message": text} | ({"details": str(error)} if with_details and str(error) else {})
+            body = _own_body(error, wording) or _table_body(error, message, with_details)
             LOG.log(logging.ERROR if status >= 500 else logging.INFO, "answered %d: %s", status, error)
-            return _with_headers(json_answer(status, body), error)
+            return _with_headers(json_answer(status, body), error, wording)
     LOG.error("unexpected error", exc_info=error)
-    return json_answer(
-        500,
-        {
-            "message": "Internal server error",
-            "details": "The agent met an unexpected error; its log has the details under this request's id.",
-        },
-    )
+    return json_answer(500, wording.defect)
 
 
-def _with_headers(response: Response, error: Exception) -> Response:
-    if isinstance(error, MethodNotAllowed):
+def _own_body(error: Exception, wording: Wording) -> dict[str, Any] | None:
+    return next((body(error) for kind, body in wording.bodies if isinstance(error, kind)), None)
+
+
+def _table_body(error: Exception, message: Message, with_details: bool) -> dict[str, Any]:
+    text = message if isinstance(message, str) else message(error)
+    return {"message": text} | ({"details": str(error)} if with_details and str(error) else {})
+
+
+def _with_headers(response: Response, error: Exception, wording: Wording) -> Response:
+    if isinstance(error, MethodNotAllowed) and wording.names_methods:
         response.headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, errors.Busy):
         response.headers["Retry-After"] = "5"

@@ -27,10 +27,14 @@ class Gateway:
 
     :ivar allowed_client_names: names of client certificates that may use the API; empty: all may.
         Replaced as a whole when the configuration changes.
+    :param wording: returns the words for the errors of a path.
     """
 
-    def __init__(self, app: WsgiApp, allowed_client_names: Collection[str]) -> None:
+    def __init__(
+        self, app: WsgiApp, allowed_client_names: Collection[str], wording: Callable[[str], errors.Wording]
+    ) -> None:
         self._app = app
+        self._wording = wording
         self.allowed_client_names = frozenset(allowed_client_names)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -42,7 +46,7 @@ class Gateway:
         try:
             response = self._answer(request)
         except Exception as error:  # nothing may escape to the server: the client gets JSON whatever happens
-            response = errors.answer_to(error)
+            response = errors.answer_to(error, self._wording(request.path_info))
         response.headers[REQUEST_ID_HEADER] = request_context.request_id
         LOG.info(
             "%s %s %s -> %d in %.1f ms",

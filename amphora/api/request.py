@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import pecan
 
-from amphora.errors import InvalidInput
+from amphora.errors import InvalidInput, UnknownAction
+
+_T = TypeVar("_T")
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -45,6 +48,17 @@ def parse_uuid(name: str, value: str) -> str:
     return value.lower()
 
 
+def choose_action(word: str, actions: Mapping[str, _T]) -> _T:
+    """Return what a word in the path asks for, in any case.
+
+    :raises UnknownAction: it asks for nothing that is known.
+    """
+    action = actions.get(word.lower())
+    if action is None:
+        raise UnknownAction(word)
+    return action
+
+
 def uploaded_file(request: Any) -> bytes:
     """Return the body of an upload, byte for byte.
 
@@ -69,13 +83,21 @@ def json_object(request: Any) -> dict[str, Any]:
 
     :raises InvalidInput: it is not declared as JSON, cannot be parsed, or is no object.
     """
+    body = json_document(request)
+    if not isinstance(body, dict):
+        raise InvalidInput("The body is not a JSON object")
+    return body
+
+
+def json_document(request: Any) -> object:
+    """Return what a request's body is in JSON, of whatever kind.
+
+    :raises InvalidInput: it is not declared as JSON or cannot be parsed.
+    """
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise InvalidInput("Content-Type application/json is required here")
     try:
-        body = json.loads(request.body)
+        return json.loads(request.body)
     except (ValueError, RecursionError):
         raise InvalidInput("The body is not valid JSON") from None
-    if not isinstance(body, dict):
-        raise InvalidInput("The body is not a JSON object")
-    return body

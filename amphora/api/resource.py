@@ -18,7 +18,12 @@ Handler = Callable[[Request], Response]
 
 
 class Resource:
-    """A node of the tree: it may have children, and a handler for each method it knows."""
+    """A node of the tree: it may have children, and a handler for each method it knows.
+
+    :cvar allows_trailing_slash: whether paths to and below this node may end in a slash.
+    """
+
+    allows_trailing_slash = True
 
     def child(self, segment: str) -> Resource | None:
         """Return the resource below this one, or None if there is none of this name."""
@@ -38,9 +43,10 @@ class Resource:
     def _route(self, segments: list[str], request: Request) -> tuple[object, list[str]]:
         node = self
         node.admit(request)
-        for segment in _without_trailing_slash(segments):
+        path, has_slash = _without_trailing_slash(segments)
+        for segment in path:
             found = node.child(segment) if segment else None
-            if found is None:
+            if found is None or (has_slash and not found.allows_trailing_slash):
                 raise PathNotFound(f"No resource has the path {request.path_info}")
             node = found
             node.admit(request)
@@ -57,8 +63,22 @@ class Resource:
         return handlers[request.method](request)
 
 
-def _without_trailing_slash(segments: list[str]) -> list[str]:
+class Branch(Resource):
+    """A node without an answer of its own: it only has children.
+
+    :param find: returns the child of a name, or None.
+    """
+
+    def __init__(self, find: Callable[[str], Resource | None]) -> None:
+        self._find = find
+
+    def child(self, segment: str) -> Resource | None:
+        """Return the resource of this name."""
+        return self._find(segment)
+
+
+def _without_trailing_slash(segments: list[str]) -> tuple[list[str], bool]:
     # "/" alone and Octavia's discovery path "//" are both the root.
     if not any(segments):
-        return []
-    return segments[:-1] if segments[-1] == "" else segments
+        return [], False
+    return (segments[:-1], True) if segments[-1] == "" else (segments, False)

@@ -6,9 +6,13 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.answers import json_answer
+from amphora.api.errors import AS_IN_TABLE, Wording
 from amphora.api.resource import Handler, Resource
-from amphora.api.v0_1.node import API_VERSION, InfoController
+from amphora.api.v0_1.node import InfoController
 from amphora.api.v0_1.root import VersionController
+from amphora.api.v1_0.node import API_VERSION
+from amphora.api.v1_0.root import LoadBalancerVersionController
+from amphora.api.v1_0.wording import WORDING
 from amphora.core.services import CoreServices
 
 
@@ -21,6 +25,7 @@ class RootController(Resource):
             "v0.1": VersionController(core, certificates_need_configuration=True),
             # Legacy controllers upload certificates before the configuration that uses them.
             "0.5": VersionController(core, certificates_need_configuration=False),
+            "1.0": LoadBalancerVersionController(core),
         }
 
     def child(self, segment: str) -> Resource | None:
@@ -30,6 +35,11 @@ class RootController(Resource):
     def handlers(self) -> dict[str, Handler]:
         """Answer version discovery."""
         return {"GET": self._discover}
+
+    def wording(self, path: str) -> Wording:
+        """Return how errors of a path are worded: those that belong to no version as by the newest."""
+        version = path.strip("/").partition("/")[0]
+        return AS_IN_TABLE if version != "1.0" and version in self._children else WORDING
 
     def _discover(self, _request: Request) -> Response:
         return json_answer(200, {"api_version": API_VERSION})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -18,28 +19,39 @@ from oslo_log import log
 
 from amphora.api.app import make_app
 from amphora.api.gateway import Gateway
-from amphora.cmd.composition import Composition, compose
+from amphora.cmd.composition import Composition, OwnFiles, compose
+from amphora.cmd.driver_loading import print_drivers
 from amphora.conf import load as configuration
+from amphora.core.agent_certificate import AgentCertificate
+from amphora.core.agent_configuration import AgentConfiguration
 from amphora.errors import AmphoraError, ConfigurationError, StartupError
 from amphora.server.agent_server import AgentServer
 from amphora.server.settings import ServerSettings
 from amphora.server.tls import build_context
-from amphora.system.notify import notify_ready, notify_reloading, notify_stopping
+from amphora.system.command import CommandRunner
+from amphora.system.notify import notify_ready, notify_reloading, notify_stopping, watchdog_interval
+from amphora.system.watchdog import Watchdog
 
 LOG = logging.getLogger(__name__)
 
 _CANNOT_START = 2
+_LIST_DRIVERS = "--list-drivers"
 
 _LOG_FORMAT = "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s {}%(message)s"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the agent in the foreground until SIGTERM; return the exit status.
+    """Run the agent in the foreground until SIGTERM, or list the drivers; return the exit status.
 
     SIGHUP reads configuration and TLS material again. haproxy processes outlive the agent.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if watchdog_interval() is not None:
+        # The manager ends an agent that hangs by SIGABRT; then the log shows where every thread was.
+        faulthandler.enable()
     try:
+        if given[:1] == ["drivers"] or _LIST_DRIVERS in given:
+            return _list_drivers(given)
         conf = configuration.load(given, version("amphora-agent"))
         cut_off = Agent(given, conf).run()
     except StartupError as error:
@@ -53,6 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _list_drivers(arguments: Sequence[str]) -> int:
+    # No options of oslo.config's: those could be set in a file, and no file may keep the agent from serving.
+    rest = [word for word in arguments[arguments[0] == "drivers" :] if word != _LIST_DRIVERS]
+    conf = configuration.load(rest, version("amphora-agent"))
+    problems = print_drivers(conf, CommandRunner(), sys.stdout)
+    sys.stdout.flush()
+    for problem in problems:
+        print(f"amphora-agent: {problem}", file=sys.stderr)
+    return _CANNOT_START if problems else 0
+
+
 class Agent:
     """One running agent."""
 
@@ -60,9 +83,20 @@ class Agent:
         self._arguments = arguments
         self._conf = self._started_with = conf
         _set_up_logging(conf)
-        self._composition: Composition = compose(conf, self._try_out_certificate, self._take_up_certificate)
+        own_files = OwnFiles(
+            AgentCertificate(
+                Path(conf.amphora_agent.agent_server_cert),
+                self._try_out_certificate,
+                self._take_up_certificate,
+            ),
+            AgentConfiguration(
+                configuration.file_in_use(conf), self._try_out_configuration, self._take_up_configuration
+            ),
+        )
+        self._composition: Composition = compose(conf, own_files)
         self._gateway: Gateway = make_app(self._composition.core, conf.amphora_agent.allowed_client_names)
         self._reloading = threading.Lock()
+        self._watchdog: Watchdog | None = None
         self._server = AgentServer(
             self._gateway,
             _server_settings(conf),
@@ -92,10 +126,16 @@ class Agent:
     def _ready(self, address: object) -> None:
         LOG.info("serving on %s", address)
         notify_ready()
+        interval = watchdog_interval()
+        if interval is not None:
+            self._watchdog = Watchdog(self._server.check_alive, interval)
+            self._watchdog.start()
 
     def _stop(self) -> None:
         LOG.info("stopping; haproxy processes go on serving")
         notify_stopping()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self._server.stop()
 
     def _try_out_certificate(self, path: Path) -> None:
@@ -109,22 +149,35 @@ class Agent:
         threading.Thread(target=self._reload, name="reload").start()
 
     def _reload(self) -> None:
+        try:
+            self._take_up_configuration()
+        except ConfigurationError as error:
+            LOG.error("reload refused, everything stays as it was: %s", error)
+
+    def _try_out_configuration(self, path: Path) -> None:
+        current = configuration.file_in_use(self._started_with) or path
+        conf = configuration.load_instead(self._arguments, version("amphora-agent"), current, path)
+        _tls_context(conf)
+
+    def _take_up_configuration(self) -> None:
         with self._reloading:
             notify_reloading()
             try:
                 conf = configuration.load(self._arguments, version("amphora-agent"))
                 self._server.replace_tls_context(_tls_context(conf))
-            except ConfigurationError as error:
-                LOG.error("reload refused, everything stays as it was: %s", error)
-            else:
-                _set_up_logging(conf)
-                self._gateway.allowed_client_names = frozenset(conf.amphora_agent.allowed_client_names)
-                self._composition.core.agent_certificate.path = Path(conf.amphora_agent.agent_server_cert)
-                for name in configuration.changes_needing_restart(self._started_with, conf):
-                    LOG.warning("%s has changed; this takes effect when the agent is restarted", name)
-                self._conf = conf
-                LOG.info("configuration and TLS material were read again")
-            notify_ready()
+                self._adopt(conf)
+            finally:
+                notify_ready()
+
+    def _adopt(self, conf: cfg.ConfigOpts) -> None:
+        _set_up_logging(conf)
+        self._gateway.allowed_client_names = frozenset(conf.amphora_agent.allowed_client_names)
+        self._composition.core.agent_certificate.path = Path(conf.amphora_agent.agent_server_cert)
+        self._composition.reconfigure(conf)
+        for name in configuration.changes_needing_restart(self._started_with, conf):
+            LOG.warning("%s has changed; this takes effect when the agent is restarted", name)
+        self._conf = conf
+        LOG.info("configuration and TLS material were read again")
 
 
 def _set_up_logging(conf: cfg.ConfigOpts) -> None:

@@ -4,22 +4,40 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from oslo_config import cfg
 
+from amphora.cmd.driver_loading import Drivers, load_drivers
+from amphora.cmd.heartbeat import heartbeat_settings, make_heartbeat
+from amphora.cmd.lvs import make_lvs
+from amphora.cmd.ports import (
+    configured_topology,
+    make_data_namespace,
+    make_interface_rules,
+    make_plug,
+    topology_file,
+)
 from amphora.core.agent_certificate import AgentCertificate
+from amphora.core.agent_configuration import AgentConfiguration
 from amphora.core.apply import Applier
 from amphora.core.certificates import Certificates
+from amphora.core.check_scripts import CheckScripts
+from amphora.core.data_namespace import DataNamespace
 from amphora.core.engine import EngineSettings, HaproxyEngine
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
+from amphora.core.journal import Journal
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
+from amphora.core.lvs_listeners import LvsListeners
+from amphora.core.lvs_status import LvsStatusReader
 from amphora.core.node import Node
+from amphora.core.objects import ServedObjects
+from amphora.core.operations import Operations
 from amphora.core.pair import Pair
 from amphora.core.plug import Plug
 from amphora.core.recovery import Recovery
@@ -29,60 +47,16 @@ from amphora.core.topology import TopologyKind, TopologyManager
 from amphora.core.vrrp import Vrrp
 from amphora.core.vrrp_engine import VrrpEngine, VrrpSettings
 from amphora.core.vrrp_layout import VrrpLayout
-from amphora.drivers import loader
-from amphora.drivers.base import Driver, DriverContext
-from amphora.drivers.cert_store.base import CertStore
-from amphora.drivers.network.base import NetworkDriver
-from amphora.drivers.network.unavailable import UnavailableNetwork
-from amphora.drivers.package_manager.base import PackageManager
-from amphora.drivers.process_manager.base import ProcessManager
-from amphora.errors import DriverUnavailable
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram
+from amphora.health.heartbeat import Heartbeat
 from amphora.keepalived.program import KeepalivedProgram
 from amphora.system import host
-from amphora.system.advertisements import advertise
 from amphora.system.command import CommandRunner
 
 LOG = logging.getLogger(__name__)
 
-D = TypeVar("D", bound=Driver)
-S = TypeVar("S")
-
-_INTERFACES = "/etc/octavia/interfaces"
 _HAPROXY_USERS = ("haproxy", "nobody")
-
-
-_PROCESS_MANAGER = loader.Family[ProcessManager](
-    # Where an init system runs the machine it runs services best; standalone works everywhere.
-    "process_manager",
-    ProcessManager,  # type: ignore[type-abstract]
-    preferred=("systemd",),
-    last_resort=("standalone",),
-)
-_CERT_STORE = loader.Family[CertStore]("cert_store", CertStore)  # type: ignore[type-abstract]
-_PACKAGE_MANAGER = loader.Family[PackageManager](
-    "package_manager",
-    PackageManager,  # type: ignore[type-abstract]
-    preferred=("dpkg",),
-)
-_NETWORK = loader.Family[NetworkDriver](
-    # pyroute2 starts no process and takes its time in milliseconds.
-    "network",
-    NetworkDriver,  # type: ignore[type-abstract]
-    preferred=("pyroute2",),
-    last_resort=("ifupdown",),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Drivers:
-    """The driver in use of each family; there may be none for a machine's packages."""
-
-    process_manager: ProcessManager
-    cert_store: CertStore
-    package_manager: PackageManager | None
-    network: NetworkDriver
 
 
 class Composition:
@@ -105,16 +79,28 @@ class Composition:
         self._drivers.cert_store.recover()
         core, take = self.core, self._foundation.recovery.take
         # Services need the namespace and its interfaces; keepalived's own state needs its service.
+        take("namespace", core.instances.make_namespace)
+        take("namespace", self._foundation.namespace.prepare)
+        take("interface rules", core.interface_rules.recover)
         take("interfaces", core.plug.recover)
         take("haproxy", self._foundation.haproxy.refresh)
         take("services", self._drivers.process_manager.supervise)
         take("keepalived", core.vrrp.recover)
         take("topology", core.topology.recover)
         take("instances", core.instances.recover)
+        take("operations", self._foundation.operations.recover)
+        take("LVS listeners", core.lvs.recover)
         self._foundation.sampler.start()
+        self._foundation.heartbeat.start()
+
+    def reconfigure(self, conf: cfg.ConfigOpts) -> None:
+        """Take up what a running agent can of a configuration that was read again."""
+        self.core.topology.default = configured_topology(conf)
+        self._foundation.heartbeat.reconfigure(heartbeat_settings(conf))
 
     def close(self) -> None:
         """Let go of what runs; it goes on."""
+        self._foundation.heartbeat.close()
         self._foundation.sampler.close()
         self.core.topology.close()
         self.core.vrrp.close()
@@ -130,15 +116,22 @@ class Foundation:
     haproxy: HaproxyProgram
     sampler: Sampler
     recovery: Recovery
+    heartbeat: Heartbeat
+    namespace: DataNamespace
+    operations: Operations
 
 
-def compose(
-    conf: cfg.ConfigOpts, try_out_certificate: Callable[[Path], None], take_up_certificate: Callable[[], None]
-) -> Composition:
+@dataclass(frozen=True, slots=True)
+class OwnFiles:
+    """The files that are the running agent's own, which only it can take up."""
+
+    certificate: AgentCertificate
+    configuration: AgentConfiguration
+
+
+def compose(conf: cfg.ConfigOpts, own_files: OwnFiles) -> Composition:
     """Load the configured drivers and build the core on them. Nothing is changed on the machine.
 
-    :param try_out_certificate: raises where the server could not use the material in a file.
-    :param take_up_certificate: makes the server use its certificate file for new connections.
     :raises StartupError: a driver cannot be loaded or used.
     """
     directory = InstanceDirectory(Path(conf.haproxy_amphora.base_path))
@@ -150,14 +143,12 @@ def compose(
         HaproxyProgram(Path(conf.haproxy_amphora.haproxy_cmd), runner),
         Sampler(lambda: take_sample(conf.network.namespace)),
         Recovery(),
+        make_heartbeat(conf, directory),
+        make_data_namespace(conf, runner),
+        Operations(Journal(Path(conf.haproxy_amphora.base_path) / "operations")),
     )
-    drivers = _load_drivers(conf, runner)
-    certificate = AgentCertificate(
-        Path(conf.amphora_agent.agent_server_cert), try_out_certificate, take_up_certificate
-    )
-    return Composition(
-        _core(conf, drivers, directory, foundation, certificate), drivers, directory, foundation
-    )
+    drivers = load_drivers(conf, runner)
+    return Composition(_core(conf, drivers, directory, foundation, own_files), drivers, directory, foundation)
 
 
 def _core(
@@ -165,94 +156,89 @@ def _core(
     drivers: Drivers,
     directory: InstanceDirectory,
     foundation: Foundation,
-    certificate: AgentCertificate,
+    own_files: OwnFiles,
 ) -> CoreServices:
     locks = foundation.locks
     engine = HaproxyEngine(
         foundation.haproxy, drivers.process_manager, foundation.runner, _engine_settings(conf)
     )
-    instances = Instances(directory, engine, Applier(engine), drivers.cert_store, locks)
-    vrrp = _vrrp(conf, drivers, foundation)
-    plug = Plug(
+    scripts = _check_scripts(conf, directory, engine)
+    vrrp = _vrrp(conf, drivers, foundation, scripts.install)
+    rules = make_interface_rules(conf, foundation.runner, locks)
+    plug = make_plug(
+        conf,
         drivers.network,
         locks,
-        vip_is_ours=lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
-        advertise=lambda address, interface, mac: advertise(address, interface, mac, conf.network.namespace),
+        rules,
+        lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
     )
     topology = _topology(conf, vrrp, plug)
+    instances = Instances(
+        directory, engine, Applier(engine), drivers.cert_store, locks, plug.announce, scripts.refresh
+    )
+    lvs = make_lvs(conf, drivers.process_manager, foundation.runner, foundation.namespace)
+    lvs_listeners = LvsListeners(
+        lvs.directory, lvs.engine, foundation.operations, locks, plug.announce, scripts.refresh
+    )
     return CoreServices(
         instances=instances,
         status=StatusReader(directory, engine),
+        lvs=lvs_listeners,
+        lvs_status=LvsStatusReader(lvs.directory, lvs.engine),
+        objects=ServedObjects(directory, instances, lvs_listeners),
         certificates=Certificates(drivers.cert_store, instances, locks),
-        node=Node(
-            conf.amphora_agent.amphora_id or "",
-            foundation.haproxy,
-            directory,
-            foundation.sampler,
-            drivers.package_manager,
-            foundation.recovery,
-        ),
+        node=_node(conf, drivers, directory, foundation),
         topology=topology,
         vrrp=vrrp,
         plug=plug,
-        agent_certificate=certificate,
+        interface_rules=rules,
+        agent_certificate=own_files.certificate,
+        agent_configuration=own_files.configuration,
     )
 
 
-def _vrrp(conf: cfg.ConfigOpts, drivers: Drivers, foundation: Foundation) -> Vrrp:
+def _node(
+    conf: cfg.ConfigOpts, drivers: Drivers, directory: InstanceDirectory, foundation: Foundation
+) -> Node:
+    return Node(
+        conf.amphora_agent.amphora_id or "",
+        foundation.haproxy,
+        directory,
+        foundation.sampler,
+        drivers.package_manager,
+        foundation.recovery,
+    )
+
+
+def _check_scripts(conf: cfg.ConfigOpts, directory: InstanceDirectory, engine: HaproxyEngine) -> CheckScripts:
+    return CheckScripts(
+        VrrpLayout(Path(conf.haproxy_amphora.base_path)),
+        directory,
+        lambda layout: not engine.status(layout).state.is_at_rest,
+        # By this very interpreter, since nobody knows which PATH keepalived has.
+        (sys.executable, "-I", "-m", "amphora.cmd.vrrp_check"),
+    )
+
+
+def _vrrp(
+    conf: cfg.ConfigOpts, drivers: Drivers, foundation: Foundation, install_scripts: Callable[[], None]
+) -> Vrrp:
     layout = VrrpLayout(Path(conf.haproxy_amphora.base_path))
     program = KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), foundation.runner)
     settings = VrrpSettings(conf.network.namespace, conf.haproxy_amphora.apply_timeout)
-    return Vrrp(layout, VrrpEngine(layout, program, drivers.process_manager, settings), foundation.locks)
+    engine = VrrpEngine(layout, program, drivers.process_manager, settings)
+    return Vrrp(layout, engine, foundation.locks, install_scripts)
 
 
 def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug) -> TopologyManager:
     group = conf.keepalived_vrrp
     pair = Pair(vrrp, conf.network.namespace, group.vrrp_advert_int, plug.hand_over_vip)
     return TopologyManager(
-        Path(conf.haproxy_amphora.base_path) / "topology.json",
-        TopologyKind(conf.controller_worker.loadbalancer_topology.replace("_", "-")),
+        topology_file(conf),
+        configured_topology(conf),
         pair,
         group.topology_change_timeout,
     )
-
-
-def _load_drivers(conf: cfg.ConfigOpts, runner: CommandRunner) -> Drivers:
-    base_path = Path(conf.haproxy_amphora.base_path)
-    context = DriverContext(
-        state_directory=base_path / "services",
-        certificate_directory=Path(conf.haproxy_amphora.base_cert_dir),
-        interface_directory=Path(conf.amphora_agent.agent_server_network_dir or _INTERFACES),
-        namespace=conf.network.namespace,
-        runner=runner,
-    )
-    return Drivers(
-        loader.load(_PROCESS_MANAGER, conf.drivers.process_manager, context).driver,
-        loader.load(_CERT_STORE, conf.drivers.cert_store, context).driver,
-        _load_or_else(_PACKAGE_MANAGER, conf.drivers.package_manager, context, lambda _reason: None),
-        _load_or_else(
-            _NETWORK,
-            conf.drivers.network,
-            replace(context, state_directory=base_path / "network"),
-            lambda reason: UnavailableNetwork(context.namespace, reason),
-        ),
-    )
-
-
-def _load_or_else(
-    family: loader.Family[D], name: str, context: DriverContext, substitute: Callable[[str], S]
-) -> D | S:
-    """Load a driver; where ``auto`` finds none that can work here, use a substitute.
-
-    :raises StartupError: the driver was chosen by name and cannot be used.
-    """
-    try:
-        return loader.load(family, name, context).driver
-    except DriverUnavailable as error:
-        if name != loader.AUTO:
-            raise
-        LOG.info("%s", error)
-        return substitute(error.details)
 
 
 def _engine_settings(conf: cfg.ConfigOpts) -> EngineSettings:
@@ -270,4 +256,5 @@ def _engine_settings(conf: cfg.ConfigOpts) -> EngineSettings:
             user=account[0] if account else None,
             group=account[1] if account else None,
         ),
+        group_file=Path(group.base_path) / "haproxy-default-user-group.conf",
     )

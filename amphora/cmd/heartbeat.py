@@ -8,11 +8,13 @@ from pathlib import Path
 from oslo_config import cfg
 
 from amphora.core.layout import InstanceDirectory
+from amphora.core.lvs_layout import LvsDirectory
 from amphora.core.vrrp_layout import VrrpLayout
 from amphora.health.counter_store import CounterStore
 from amphora.health.haproxy_source import HaproxySource
 from amphora.health.heartbeat import Heartbeat
 from amphora.health.keepalived_gate import keepalived_is_missing
+from amphora.health.lvs_source import LvsSource
 from amphora.health.settings import HeartbeatSettings
 
 
@@ -33,7 +35,7 @@ def make_heartbeat(conf: cfg.ConfigOpts, directory: InstanceDirectory) -> Heartb
     layout = VrrpLayout(base_path)
     return Heartbeat(
         heartbeat_settings(conf),
-        (HaproxySource(directory),),
+        (HaproxySource(directory), LvsSource(LvsDirectory(base_path), conf.network.namespace)),
         CounterStore(base_path / "stats_counters.json"),
         lambda: keepalived_is_missing(layout),
     )

@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from oslo_config import cfg
 from oslo_log import log
 
 from amphora.conf import opts
 from amphora.errors import ConfigurationError
+
+_DESCRIPTION = (
+    "Serves the API of a load-balancer VM until SIGTERM. With the word 'drivers' in front, or with "
+    "--list-drivers anywhere, it prints instead each installed driver, where it comes from, whether it can "
+    "be used here, and which ones this configuration selects; exit status 2 when it could not start for "
+    "want of a driver."
+)
 
 
 def load(arguments: Sequence[str], version: str) -> cfg.ConfigOpts:
@@ -28,6 +37,7 @@ def load(arguments: Sequence[str], version: str) -> cfg.ConfigOpts:
             project="amphora-agent",
             prog="amphora-agent",
             version=version,
+            description=_DESCRIPTION,
             default_config_files=[],
             default_config_dirs=[],
         )
@@ -35,6 +45,31 @@ def load(arguments: Sequence[str], version: str) -> cfg.ConfigOpts:
         raise ConfigurationError(_one_line(error)) from error
     check_values(conf)
     return conf
+
+
+def file_in_use(conf: cfg.ConfigOpts) -> Path | None:
+    """Return the first configuration file that was named on the command line, or None."""
+    return Path(conf.config_file[0]) if conf.config_file else None
+
+
+def load_instead(arguments: Sequence[str], version: str, current: Path, other: Path) -> cfg.ConfigOpts:
+    """Like :func:`load`, with one file read in place of another that the command line names.
+
+    :raises ConfigurationError: file, group, option and why; or the command line does not name it.
+    """
+    changed = [_with_other_value(argument, current, other) for argument in arguments]
+    if changed == list(arguments):
+        raise ConfigurationError(f"{current} is not named on the command line")
+    return load(changed, version)
+
+
+def _with_other_value(argument: str, current: Path, other: Path) -> str:
+    option, separator, value = argument.rpartition("=")
+    return (
+        f"{option}{separator}{other}"
+        if os.path.abspath(os.path.expanduser(value)) == str(current)
+        else argument
+    )
 
 
 def check_values(conf: cfg.ConfigOpts) -> None:
@@ -75,6 +110,10 @@ _RELOADED = frozenset(
         ("amphora_agent", "agent_server_cert"),
         ("amphora_agent", "agent_tls_protocol"),
         ("amphora_agent", "allowed_client_names"),
+        ("controller_worker", "loadbalancer_topology"),
+        ("health_manager", "controller_ip_port_list"),
+        ("health_manager", "heartbeat_interval"),
+        ("health_manager", "heartbeat_key"),
     }
 )
 

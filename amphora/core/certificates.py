@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 
 from amphora.core import pem
 from amphora.core.instances import Instances
@@ -14,8 +15,28 @@ from amphora.errors import CertificateNotFound, InvalidFilename
 
 LOG = logging.getLogger(__name__)
 
-_FILENAME = re.compile(r"(WILDCARD\.)?[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.pem")
 _LONGEST_FILENAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRules:
+    """What may be stored for an instance, and under which names. No name ever leads out of its directory.
+
+    :ivar filename: what a file's name must match as a whole.
+    :ivar pairs_only: each file holds a certificate and its key; else a file may be anything that haproxy
+        reads, such as a list of certificates, an authority or a revocation list.
+    """
+
+    filename: re.Pattern[str]
+    pairs_only: bool
+
+
+#: Files named for the common name of the certificate in them.
+NAMED_PAIRS = CertificateRules(
+    re.compile(r"(WILDCARD\.)?[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.pem"), pairs_only=True
+)
+#: Files named by digests and ids.
+ANY_CONTENT = CertificateRules(re.compile(r"[A-Za-z0-9_-]+\.pem"), pairs_only=False)
 
 
 class Certificates:
@@ -26,7 +47,15 @@ class Certificates:
         self._instances = instances
         self._locks = locks
 
-    def put(self, instance_id: str, filename: str, data: bytes, *, instance_must_exist: bool) -> None:
+    def put(
+        self,
+        instance_id: str,
+        filename: str,
+        data: bytes,
+        *,
+        instance_must_exist: bool,
+        rules: CertificateRules = NAMED_PAIRS,
+    ) -> None:
         """Check and store a PEM file, replacing a former one. Safe to repeat.
 
         :param instance_must_exist: refuse it while the instance has no stored configuration.
@@ -34,44 +63,44 @@ class Certificates:
         :raises InvalidFilename: the name is not of the allowed form.
         :raises InvalidInput: one of the reasons of :func:`amphora.core.pem.check_certificate_and_key`.
         """
-        _check_filename(filename)
+        _check_filename(filename, rules)
         with self._locks.hold(instance_id):
             if instance_must_exist:
                 self._instances.require(instance_id)
-            certificate = pem.check_certificate_and_key(data)
+            certificate = pem.check_certificate_and_key(data) if rules.pairs_only else None
             self._store.put(instance_id, filename, data)
         name = filename.removesuffix(".pem").replace("WILDCARD.", "*.", 1)
-        if name not in pem.names_of(certificate):
+        if certificate is not None and name not in pem.names_of(certificate):
             LOG.info("%s of %s is named for none of its certificate's names", filename, instance_id)
 
-    def digest(self, instance_id: str, filename: str) -> str:
+    def digest(self, instance_id: str, filename: str, rules: CertificateRules = NAMED_PAIRS) -> str:
         """Return the MD5 of a stored file.
 
         :raises InstanceNotFound: there is no such file, nor an instance.
         :raises CertificateNotFound: there is an instance, but no such file.
         :raises InvalidFilename: the name is not of the allowed form.
         """
-        _check_filename(filename)
+        _check_filename(filename, rules)
         digest = self._store.digest(instance_id, filename)
         if digest is None:
             self._instances.require(instance_id)
             raise CertificateNotFound(filename)
         return digest
 
-    def delete(self, instance_id: str, filename: str) -> None:
+    def delete(self, instance_id: str, filename: str, rules: CertificateRules = NAMED_PAIRS) -> None:
         """Remove a file. A running haproxy keeps what it has loaded until its next reload.
 
         :raises InstanceNotFound: there is no such file, nor an instance.
         :raises CertificateNotFound: there is an instance, but no such file.
         :raises InvalidFilename: the name is not of the allowed form.
         """
-        _check_filename(filename)
+        _check_filename(filename, rules)
         with self._locks.hold(instance_id):
             if not self._store.delete(instance_id, filename):
                 self._instances.require(instance_id)
                 raise CertificateNotFound(filename)
 
 
-def _check_filename(filename: str) -> None:
-    if len(filename) > _LONGEST_FILENAME or not _FILENAME.fullmatch(filename):
+def _check_filename(filename: str, rules: CertificateRules) -> None:
+    if len(filename) > _LONGEST_FILENAME or not rules.filename.fullmatch(filename):
         raise InvalidFilename("A certificate's file name is its common name followed by .pem")

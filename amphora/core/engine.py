@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 
 from amphora.core.layout import InstanceLayout
+from amphora.core.worker_group import WorkerGroup
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.errors import InvalidConfiguration, OperationFailed
+from amphora.errors import OperationFailed
 from amphora.haproxy.configuration import Configuration, parse
 from amphora.haproxy.master import MasterSocket
 from amphora.haproxy.overlay import OverlaySettings, render_overlay
@@ -22,8 +26,12 @@ from amphora.models import Readiness, RestartPolicy, ServiceSpec, ServiceStatus
 from amphora.system import files, namespaces, processes
 from amphora.system.command import CommandRunner
 
+LOG = logging.getLogger(__name__)
+
 _SOCKET_TIMEOUT = 1.0
 _CHECK_TIMEOUT = 30.0
+#: Version of haproxy from which on limits are strict unless it is told otherwise.
+_STRICT_LIMITS = (2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +41,13 @@ class EngineSettings:
     :ivar namespace: network namespace of tenant traffic; empty means the agent's own.
     :ivar apply_timeout: seconds from an action to its proof.
     :ivar overlay: what we add to configurations; its stats socket is set for each instance.
+    :ivar group_file: of the image, names the group of haproxy's workers; it need not exist. Or None.
     """
 
     namespace: str
     apply_timeout: float
     overlay: OverlaySettings
+    group_file: Path | None = None
 
 
 class HaproxyEngine:
@@ -54,21 +64,23 @@ class HaproxyEngine:
         self._services = services
         self._runner = runner
         self._settings = settings
+        self._group = WorkerGroup(settings.group_file, settings.overlay.group)
 
-    def stage(self, layout: InstanceLayout, data: bytes) -> tuple[Configuration, str]:
+    def stage(
+        self, layout: InstanceLayout, data: bytes, local_peer: str | None = None
+    ) -> tuple[Configuration, str]:
         """Write a configuration beside the live one and let haproxy check it with our overlay.
 
+        :param local_peer: this amphora's name in ``peers`` sections; None: the one that is stored.
         :returns: the configuration as read, and haproxy's own words.
         :raises InvalidConfiguration: haproxy's output, or why it cannot be read; nothing stays staged.
         """
+        data = self._group.adapt(data)
         configuration = parse(data)
-        if not configuration.frontends:
-            # haproxy would accept it, as our own stats socket is something to listen on.
-            raise InvalidConfiguration("The configuration has no frontend, so it would carry no traffic")
         files.write_atomically(layout.staged, data)
         files.write_atomically(layout.staged_overlay, self._overlay(layout, configuration))
         try:
-            namespaces.ensure(self._settings.namespace, namespaces.DATA_SYSCTLS, self._runner)
+            self.make_namespace()
             names: Mapping[str, str] = {
                 str(layout.staged): layout.stored.name,
                 str(layout.staged_overlay): layout.overlay.name,
@@ -78,23 +90,43 @@ class HaproxyEngine:
                 namespace=self._settings.namespace,
                 timeout=_CHECK_TIMEOUT,
                 names=names,
+                local_peer=_local_peer(layout) if local_peer is None else local_peer,
             )
         except BaseException:
             self.unstage(layout)
             raise
         return configuration, output
 
+    def make_namespace(self) -> None:
+        """Make the network namespace that instances run in where it is missing. Safe to repeat.
+
+        :raises OperationFailed: it could not be made.
+        """
+        namespaces.ensure(self._settings.namespace, namespaces.DATA_SYSCTLS, self._runner)
+
     def unstage(self, layout: InstanceLayout) -> None:
         """Forget what is staged. Safe to repeat."""
         files.remove(layout.staged)
         files.remove(layout.staged_overlay)
+
+    def keep_local_peer(self, layout: InstanceLayout, name: str) -> None:
+        """Store this amphora's name in ``peers`` sections; the next start or reload uses it."""
+        if name:
+            files.write_atomically(layout.local_peer, name.encode())
+        else:
+            files.remove(layout.local_peer)
 
     def preflight(self, layout: InstanceLayout, configuration: Configuration) -> None:
         """Find out, before anything is signalled, what would keep this configuration from running.
 
         :raises OperationFailed: names line, address and reason of each bind that cannot be had.
         """
-        findings = bind_findings(configuration, self._settings.namespace, self._own_processes(layout))
+        findings = bind_findings(
+            configuration,
+            self._settings.namespace,
+            self._own_processes(layout),
+            local_peer=_local_peer(layout),
+        )
         if findings:
             raise OperationFailed("\n".join(f"[{layout.stored.name}] {finding}" for finding in findings))
 
@@ -112,6 +144,7 @@ class HaproxyEngine:
         if proven is None:
             files.remove(layout.running)
             return None
+        proven = self._group.adapt(proven)
         configuration = parse(proven)
         files.write_atomically(layout.overlay, self._overlay(layout, configuration))
         files.write_atomically(layout.running, proven)
@@ -134,8 +167,13 @@ class HaproxyEngine:
 
         :raises OperationFailed: it was refused, or could not be proven in time.
         """
+        if configuration.peers and self._is_other_peer(layout):
+            # A master that reloads keeps its arguments, so only a new one takes another name.
+            LOG.warning("%s is started anew, as its name among the peers has changed", layout.instance_id)
+            return self.start(layout, configuration)
         deadline = self._deadline()
         before = self._before(layout)
+        self._save_servers_state(layout)
         self._services.install(self._spec(layout))
         self._services.reload(layout.service_name)
         return prove_reload(before, self._master(layout), self._stats(layout), configuration, deadline)
@@ -170,19 +208,38 @@ class HaproxyEngine:
             )
         return before
 
+    def _is_other_peer(self, layout: InstanceLayout) -> bool:
+        pid = self.status(layout).pid
+        arguments = processes.command_line(pid) if pid is not None else ()
+        running = next((after for option, after in pairwise(arguments) if option == "-L"), "")
+        return bool(arguments) and running != _local_peer(layout)
+
+    def _save_servers_state(self, layout: InstanceLayout) -> None:
+        # Without it members begin anew as their configuration has them, which is no reason to fail.
+        try:
+            state = self._stats(layout).servers_state()
+            files.write_atomically(layout.servers_state, f"{state}\n".encode(), 0o644)
+        except OperationFailed as error:
+            LOG.warning("the state of the servers of %s was not saved: %s", layout.instance_id, error)
+
     def _overlay(self, layout: InstanceLayout, configuration: Configuration) -> bytes:
-        return render_overlay(
-            configuration, replace(self._settings.overlay, stats_socket=layout.stats_socket)
+        overlay = replace(
+            self._settings.overlay,
+            stats_socket=layout.stats_socket,
+            group=self._group.name(),
+            # Controllers ask for a million connections where there is no limit.
+            settles_for_less=self._program.refresh().numbers >= _STRICT_LIMITS,
         )
+        return render_overlay(configuration, overlay)
 
     def _spec(self, layout: InstanceLayout) -> ServiceSpec:
         # "log global" copies only the targets known at its line, so ours come first.
-        both = (layout.overlay, layout.running)
+        both, peer = (layout.overlay, layout.running), _local_peer(layout)
         return ServiceSpec(
             name=layout.service_name,
             description=f"haproxy of {layout.instance_id}",
-            argv=self._program.service_argv(both, layout.pid_file, layout.master_socket),
-            check_argv=self._program.check_argv(both),
+            argv=self._program.service_argv(both, layout.pid_file, layout.master_socket, peer),
+            check_argv=self._program.check_argv(both, peer),
             reload_signal=signal.SIGUSR2,
             pid_file=layout.pid_file,
             namespace=self._settings.namespace,
@@ -199,3 +256,7 @@ class HaproxyEngine:
 
     def _deadline(self) -> float:
         return time.monotonic() + self._settings.apply_timeout
+
+
+def _local_peer(layout: InstanceLayout) -> str:
+    return (files.read_if_present(layout.local_peer) or b"").decode()

@@ -30,6 +30,17 @@ class InstanceStatus:
     pools: tuple[PoolHealth, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listener of an instance, as its stored configuration has it.
+
+    :ivar protocol: what it speaks to its clients.
+    """
+
+    id: str
+    protocol: Protocol
+
+
 class StatusReader:
     """Answers status questions. It takes no lock, forks nothing, and asks each haproxy for at most 1 s."""
 
@@ -50,6 +61,17 @@ class StatusReader:
         if not _leaves_a_trace(layout):
             raise InstanceNotFound(instance_id)
         return self._read(layout)
+
+    def listeners(self) -> list[Listener]:
+        """Return the listeners of all instances by id, whether they run or not. Asks no process."""
+        configurations = (_readable(layout, prefer_running=False) for layout in self._directory.all())
+        found = (
+            Listener(frontend.name, protocol(frontend))
+            for configuration in configurations
+            if configuration is not None
+            for frontend in configuration.listeners
+        )
+        return sorted(found, key=lambda listener: listener.id)
 
     def _read(self, layout: InstanceLayout) -> InstanceStatus:
         try:

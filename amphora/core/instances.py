@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from amphora.core.apply import Applier
@@ -15,19 +16,26 @@ from amphora.errors import (
     AmphoraError,
     InstanceActionFailed,
     InstanceNotFound,
+    InstanceWasGone,
     InvalidConfiguration,
     OperationFailed,
 )
+from amphora.haproxy.addresses import IPAddress
 from amphora.haproxy.configuration import parse
+from amphora.haproxy.peers import peer_name
 from amphora.haproxy.proof import Evidence
-from amphora.models import ServiceState, ServiceStatus
+from amphora.models import Done, Outcome, ServiceState, ServiceStatus
 from amphora.system import files, processes
 
 LOG = logging.getLogger(__name__)
 
 
 class Instances:
-    """Upload, start, stop, reload and delete. Each change holds the instance lock; reading never does."""
+    """Upload, start, stop, reload and delete. Each change holds the instance lock; reading never does.
+
+    :param announce: told, after each start and reload, the addresses that an instance serves.
+    :param on_change: called after an instance was started, reloaded, stopped or deleted.
+    """
 
     def __init__(
         self,
@@ -36,30 +44,45 @@ class Instances:
         applier: Applier,
         cert_store: CertStore,
         locks: InstanceLocks,
+        announce: Callable[[Iterable[IPAddress]], None] = lambda _addresses: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._directory = directory
         self._engine = engine
         self._applier = applier
         self._cert_store = cert_store
         self._locks = locks
+        self._announce = announce
+        self._on_change = on_change
 
-    def upload(self, instance_id: str, data: bytes) -> str:
+    def upload(
+        self, instance_id: str, data: bytes, amphora_id: str = "", *, may_be_idle: bool = False
+    ) -> str:
         """Check and store a configuration. A running process is not touched. Safe to repeat.
 
+        :param amphora_id: names this amphora in ``peers`` sections, unless the configuration says otherwise;
+            empty: its host name does.
+        :param may_be_idle: whether it may be without any frontend.
         :returns: haproxy's own words about it.
         :raises InvalidConfiguration: haproxy's output; the former configuration stays.
         """
+        configuration = parse(data)
+        if not may_be_idle and not configuration.frontends:
+            # haproxy would accept it, as our own stats socket is something to listen on.
+            raise InvalidConfiguration("The configuration has no frontend, so it would carry no traffic")
         layout = self._directory.layout(instance_id)
         with self._locks.hold(instance_id):
             known = files.read_if_present(layout.stored) is not None
             files.ensure_directory(layout.directory)
+            peer = peer_name(amphora_id) if amphora_id and not configuration.local_peer else ""
             try:
-                _, output = self._engine.stage(layout, data)
-                files.rename(layout.staged, layout.stored)
+                _, output = self._engine.stage(layout, data, peer)
+                self._engine.keep_local_peer(layout, peer)
+                # What is staged may have been adapted to this machine; what was sent is what is kept.
+                files.write_atomically(layout.stored, data)
                 self._engine.unstage(layout)
-            except BaseException:
-                if not known and files.is_empty_directory(layout.directory):
-                    files.remove_tree(layout.directory)
+            except BaseException as error:
+                self._give_up_upload(layout, data, known, error)
                 raise
         return output.strip()
 
@@ -80,7 +103,7 @@ class Instances:
         """
         self.configuration(instance_id)
 
-    def start(self, instance_id: str) -> str:
+    def start(self, instance_id: str) -> Outcome:
         """Start an instance; one that runs is left alone. Safe to repeat.
 
         :returns: what was done, for people.
@@ -92,12 +115,13 @@ class Instances:
             self.require(instance_id)
             status = self._engine.status(layout)
             if status.state is ServiceState.RUNNING:
-                return (
-                    f"haproxy daemon for {instance_id} already runs (pid {status.pid}); nothing was changed"
+                return Outcome(
+                    Done.STARTED,
+                    f"haproxy daemon for {instance_id} already runs (pid {status.pid}); nothing was changed",
                 )
-            return _done(instance_id, "started", self._applier.start(layout))
+            return self._done(layout, Done.STARTED, self._applier.start(layout))
 
-    def reload(self, instance_id: str) -> str:
+    def reload(self, instance_id: str) -> Outcome:
         """Reload an instance from its stored configuration; one that does not run is started.
 
         :returns: what was done, for people.
@@ -108,25 +132,28 @@ class Instances:
         with self._locks.hold(instance_id):
             self.require(instance_id)
             if self._engine.status(layout).state is ServiceState.RUNNING:
-                return _done(instance_id, "reloaded", self._applier.reload(layout))
-            return _done(instance_id, "started", self._applier.start(layout))
+                return self._done(layout, Done.RELOADED, self._applier.reload(layout))
+            return self._done(layout, Done.STARTED, self._applier.start(layout))
 
-    def stop(self, instance_id: str) -> str:
+    def stop(self, instance_id: str) -> Outcome:
         """Stop an instance; one that is stopped is left alone.
 
         :returns: what was done, for people.
         :raises InstanceNotFound: it has no stored configuration.
-        :raises InstanceActionFailed: it should have run and did not; the state is clean afterwards, so
-            that a second stop succeeds. Or a process survived.
+        :raises InstanceWasGone: it should have run and did not; the state is clean afterwards, so that a
+            second stop succeeds.
+        :raises InstanceActionFailed: a process survived.
         """
         layout = self._directory.layout(instance_id)
         with self._locks.hold(instance_id):
             self.require(instance_id)
             status = self._engine.status(layout)
             if status.state.is_at_rest:
-                return f"haproxy daemon for {instance_id} is already stopped; nothing was changed"
+                return Outcome(
+                    Done.STOPPED, f"haproxy daemon for {instance_id} is already stopped; nothing was changed"
+                )
             self._stop(layout, status)
-            return f"haproxy daemon for {instance_id} stopped"
+            return Outcome(Done.STOPPED, f"haproxy daemon for {instance_id} stopped")
 
     def delete(self, instance_id: str) -> None:
         """Stop an instance and remove all of it: service, certificates, sockets, files.
@@ -145,6 +172,15 @@ class Instances:
             self._cert_store.delete_all(instance_id)
             self._remove_named_sockets(layout)
             files.remove_tree(layout.directory)
+            self._on_change()
+
+    def make_namespace(self) -> None:
+        """Make the namespace that instances run in, if there are any. Called once, at start.
+
+        :raises OperationFailed: it could not be made.
+        """
+        if self._directory.all():
+            self._engine.make_namespace()
 
     def recover(self) -> None:
         """Finish or undo what was under way when the agent ended. Called once, at start.
@@ -160,16 +196,38 @@ class Instances:
                 except AmphoraError as error:
                     LOG.error("%s could not be recovered: %s", layout.instance_id, error)
 
+    def _give_up_upload(self, layout: InstanceLayout, data: bytes, known: bool, error: BaseException) -> None:
+        if known and isinstance(error, InvalidConfiguration):
+            files.write_atomically(layout.refused, data)
+        if not known:
+            self._engine.keep_local_peer(layout, "")
+            if files.is_empty_directory(layout.directory):
+                files.remove_tree(layout.directory)
+
     def _stop(self, layout: InstanceLayout, status: ServiceStatus) -> None:
         pid = status.pid or processes.read_pid_file(layout.pid_file)
         try:
             self._engine.stop(layout)
         except OperationFailed as error:
             raise InstanceActionFailed("stop", error.details) from error
+        self._on_change()
         if status.pid is None:
             files.remove(layout.pid_file)
             which = f" with PID {pid}" if pid is not None else ""
-            raise InstanceActionFailed("stop", f"haproxy process{which} not found")
+            raise InstanceWasGone("stop", f"haproxy process{which} not found")
+
+    def _done(self, layout: InstanceLayout, done: Done, evidence: Evidence) -> Outcome:
+        configuration = parse(files.read_if_present(layout.stored) or b"")
+        endpoints = (
+            endpoint
+            for frontend in configuration.listeners
+            for bind in frontend.binds
+            for endpoint in bind.endpoints
+        )
+        self._on_change()
+        self._announce({endpoint.host for endpoint in endpoints if endpoint.host is not None})
+        which = f"haproxy daemon for {layout.instance_id} {done.value} (pid {evidence.master_pid})"
+        return Outcome(done, f"Configuration file is valid\n{which}")
 
     def _remove_named_sockets(self, layout: InstanceLayout) -> None:
         # A configuration may name sockets of its own beside the instance's directory, which haproxy
@@ -182,8 +240,3 @@ class Instances:
         for path in named:
             if path.is_relative_to(layout.base_path) and ".." not in path.parts and path.is_socket():
                 files.remove(path)
-
-
-def _done(instance_id: str, verb: str, evidence: Evidence) -> str:
-    pid = evidence.master_pid
-    return f"Configuration file is valid\nhaproxy daemon for {instance_id} {verb} (pid {pid})"

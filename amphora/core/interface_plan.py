@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 
-from amphora.core.plug_requests import HostRoute, IPInterface, NetworkRequest, VipAddress, VipRequest
+from amphora.core.plug_requests import HostRoute, IPAddress, IPInterface, NetworkRequest, VipRequest
 from amphora.models import InterfaceConfig, InterfaceRole, Route, RoutingRule
 
 MAIN_TABLE = 254
@@ -90,6 +90,62 @@ def held_here(config: InterfaceConfig) -> InterfaceConfig:
     )
 
 
+def with_member_network(config: InterfaceConfig, request: NetworkRequest) -> InterfaceConfig:
+    """Return a VIP's interface whose port also is in a member network, in place of an earlier one.
+
+    What the VIP brought stays as it is; of two routes to one destination its own counts.
+    """
+    alone = without_member_network(config)
+    held = {address.ip for address in (*alone.addresses, *alone.floating)}
+    addresses = tuple(fixed.address for fixed in request.fixed_ips if fixed.address.ip not in held)
+    # Where the interface itself holds the VIPs, their table has to know the ways out as well.
+    tables = (MAIN_TABLE, vip_table(config.name)) if alone.rules else (MAIN_TABLE,)
+    routes = [
+        *(_host_route(route, MAIN_TABLE) for fixed in request.fixed_ips for route in fixed.host_routes),
+        *(
+            _default_route(fixed.gateway, table)
+            for fixed in request.fixed_ips
+            for table in tables
+            if fixed.gateway is not None
+        ),
+    ]
+    return joined(replace(alone, mtu=request.mtu or alone.mtu), addresses, routes)
+
+
+def without_member_network(config: InterfaceConfig) -> InterfaceConfig:
+    """Return a VIP's interface as it was before a member network came to share its port."""
+    return replace(
+        config,
+        addresses=tuple(a for a in config.addresses if a not in config.shared_addresses),
+        routes=tuple(route for route in config.routes if route not in config.shared_routes),
+        shared_addresses=(),
+        shared_routes=(),
+    )
+
+
+def joined(
+    config: InterfaceConfig, addresses: tuple[IPInterface, ...], routes: Iterable[Route]
+) -> InterfaceConfig:
+    """Return a VIP's interface with addresses and routes of a member network besides."""
+    all_routes = _first_of_each([*config.routes, *routes])
+    return replace(
+        config,
+        addresses=(*config.addresses, *addresses),
+        routes=all_routes,
+        shared_addresses=addresses,
+        shared_routes=tuple(route for route in all_routes if route not in config.routes),
+    )
+
+
+def without_host_routes(config: InterfaceConfig) -> InterfaceConfig:
+    """Return an interface without the routes that its subnet's owner asked for."""
+    return replace(
+        config,
+        routes=tuple(route for route in config.routes if not _is_host_route(route)),
+        shared_routes=tuple(route for route in config.shared_routes if not _is_host_route(route)),
+    )
+
+
 def same_interface(one: InterfaceConfig, other: InterfaceConfig) -> bool:
     """Whether two configurations come to the same, in whatever order they list it."""
     return _unordered(one) == _unordered(other)
@@ -154,7 +210,7 @@ def _vip_routes(request: VipRequest, held: tuple[IPInterface, ...], table: int) 
         yield Route(vip.subnet, table=table, preferred_source=str(vip.address))
         for where in (MAIN_TABLE, table):
             if vip.gateway is not None:
-                yield _default_route(vip, where)
+                yield _default_route(vip.gateway, where)
             for route in vip.host_routes:
                 yield _host_route(route, where)
 
@@ -164,9 +220,9 @@ def _vip_rules(request: VipRequest, table: int) -> tuple[RoutingRule, ...]:
     return tuple(RoutingRule(source, table) for source in sources)
 
 
-def _default_route(vip: VipAddress, table: int) -> Route:
-    everywhere = ip_network("0.0.0.0/0" if vip.address.version == 4 else "::/0")
-    return Route(everywhere, str(vip.gateway), table, onlink=True)
+def _default_route(gateway: IPAddress, table: int) -> Route:
+    everywhere = ip_network("0.0.0.0/0" if gateway.version == 4 else "::/0")
+    return Route(everywhere, str(gateway), table, onlink=True)
 
 
 def _host_route(route: HostRoute, table: int) -> Route:

@@ -37,6 +37,16 @@ class InstanceLayout:
         return self.directory / "haproxy.cfg"
 
     @property
+    def local_peer(self) -> Path:
+        """Holds the name of this amphora in ``peers`` sections; absent: the host name."""
+        return self.directory / "local-peer"
+
+    @property
+    def servers_state(self) -> Path:
+        """State of servers, saved before each reload; configurations may name it."""
+        return self.directory / "servers-state"
+
+    @property
     def running(self) -> Path:
         """What the service is started from: proven, except while a start or reload is under way."""
         return self.directory / "running.cfg"
@@ -55,6 +65,11 @@ class InstanceLayout:
     def staged(self) -> Path:
         """A configuration that is being checked."""
         return self.directory / "haproxy.cfg.new"
+
+    @property
+    def refused(self) -> Path:
+        """The last upload that haproxy refused, for whoever looks into it."""
+        return self.directory / "haproxy.cfg.new-failed"
 
     @property
     def staged_overlay(self) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amphora.core.layout import InstanceDirectory, InstanceLayout
 from amphora.core.recovery import Recovery, RecoveryStep
-from amphora.core.sampler import Rates, Sampler
+from amphora.core.sampler import Rates, Sample, Sampler
 from amphora.drivers.package_manager.base import PackageManager
 from amphora.errors import AmphoraError
 from amphora.haproxy.program import HaproxyProgram
@@ -41,16 +41,20 @@ class NodeDetails:
     """How the amphora is doing.
 
     :ivar rates: over the last half minute.
+    :ivar counters: since boot.
     :ivar haproxy_count: instances whose haproxy is alive.
     :ivar memory: as in ``/proc/meminfo``, kilobytes.
     :ivar load: of one, five and fifteen minutes.
     :ivar listeners: ids of the instances with a stored configuration.
     :ivar packages: name to version.
     :ivar recovery: what the agent did at its last start to bring back what ran.
+    :ivar cpu_count: CPUs of the machine.
+    :ivar tuned_profiles: names of the tuned profiles in force, as tuned writes them; may be empty.
     """
 
     info: NodeInfo
     rates: Rates
+    counters: Sample
     haproxy_count: int
     memory: Mapping[str, int]
     disk: DiskSpace
@@ -58,6 +62,8 @@ class NodeDetails:
     listeners: tuple[str, ...]
     packages: Mapping[str, str]
     recovery: tuple[RecoveryStep, ...]
+    cpu_count: int
+    tuned_profiles: str
 
 
 class Node:
@@ -83,12 +89,17 @@ class Node:
         """Return the basic facts."""
         return NodeInfo(host.hostname(), self._amphora_id, str(self._haproxy.version() or ""))
 
+    def package_versions(self) -> Mapping[str, str]:
+        """Return the version of each installed package of :data:`PACKAGES`; empty where none can be told."""
+        return self._installed()
+
     def details(self) -> NodeDetails:
         """Return everything that is measured."""
         layouts = [layout for layout in self._directory.all() if layout.stored.exists()]
         return NodeDetails(
             info=self.info(),
             rates=self._sampler.rates(),
+            counters=self._sampler.now(),
             haproxy_count=sum(_is_alive(layout) for layout in layouts),
             memory=statistics.memory(),
             disk=statistics.disk_space(Path("/")),
@@ -96,6 +107,8 @@ class Node:
             listeners=tuple(layout.instance_id for layout in layouts),
             packages=self._installed(),
             recovery=self._recovery.steps,
+            cpu_count=host.cpu_count(),
+            tuned_profiles=host.tuned_profiles(),
         )
 
     def _installed(self) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -19,7 +19,14 @@ from ipaddress import (
 )
 from typing import Any
 
-from amphora.errors import InvalidInput, InvalidSubnet, InvalidVip
+from amphora.errors import (
+    InvalidFixedIp,
+    InvalidInput,
+    InvalidNetwork,
+    InvalidOwnAddress,
+    InvalidSubnet,
+    InvalidVip,
+)
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
@@ -59,29 +66,41 @@ class VipRequest:
     :ivar mac_address: lower case with colons.
     :ivar vips: the primary one first; additional ones may be of the other family.
     :ivar own_address: the port's own fixed address, or None.
+    :ivar is_sriov: whether the hypervisor passes the port through, so that no security group filters it.
     """
 
     mac_address: str
     vips: tuple[VipAddress, ...]
     own_address: IPAddress | None = None
     mtu: int | None = None
+    is_sriov: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FixedIp:
-    """A fixed address of a member port, with its subnet's prefix length."""
+    """A fixed address of a member port, with its subnet's prefix length.
+
+    :ivar gateway: of the subnet, or None. It counts only on the port of a VIP.
+    """
 
     address: IPInterface
     host_routes: tuple[HostRoute, ...] = ()
+    gateway: IPAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkRequest:
-    """A port towards members. Without fixed addresses it asks the network for some."""
+    """A port towards members. Without fixed addresses it asks the network for some.
+
+    :ivar shares_vip_port: whether the port may be that of a VIP, which keeps what it holds then.
+    :ivar vip: what is known of that VIP, for a port that was plugged by somebody else.
+    """
 
     mac_address: str
     fixed_ips: tuple[FixedIp, ...] = ()
     mtu: int | None = None
+    shares_vip_port: bool = False
+    vip: VipRequest | None = None
 
 
 def parse_vip_request(vip: str, document: object) -> VipRequest:
@@ -89,7 +108,8 @@ def parse_vip_request(vip: str, document: object) -> VipRequest:
 
     :param vip: the primary virtual address, in any spelling.
     :param document: as decoded from JSON: ``subnet_cidr``, ``gateway`` and ``mac_address``, and optionally
-        ``mtu``, ``vrrp_ip``, ``host_routes`` and ``additional_vips``. Keys not known are passed over.
+        ``mtu``, ``vrrp_ip``, ``host_routes``, ``additional_vips`` and ``is_sriov``. Keys not known are passed
+        over.
     :raises InvalidVip: a virtual address cannot be one.
     :raises InvalidSubnet: something else is missing or unusable; details name it.
     """
@@ -97,12 +117,16 @@ def parse_vip_request(vip: str, document: object) -> VipRequest:
     if not isinstance(document, Mapping):
         raise InvalidSubnet("The body is not a JSON object")
     additional = tuple(_additional_vip(each) for each in _list(document, "additional_vips"))
-    own = _optional(document, "vrrp_ip", _address)
+    try:
+        own = _optional(document, "vrrp_ip", _address)
+    except InvalidSubnet as error:
+        raise InvalidOwnAddress(error.details) from error
     return VipRequest(
         mac_address=parse_mac_address(_required(document, "mac_address")),
         vips=(_vip_address(address, document), *additional),
         own_address=own,
         mtu=_optional(document, "mtu", _mtu),
+        is_sriov=bool(_optional(document, "is_sriov", _flag)),
     )
 
 
@@ -110,18 +134,40 @@ def parse_network_request(document: object) -> NetworkRequest:
     """Return the request to plug a member network.
 
     :param document: as decoded from JSON: ``mac_address`` and optionally ``fixed_ips`` and ``mtu``.
-    :raises InvalidInput: something is missing or unusable; details name it.
+    :raises InvalidFixedIp: one of the fixed addresses is missing something or unusable.
+    :raises InvalidInput: something else is; details name it.
     """
     if not isinstance(document, Mapping):
         raise InvalidInput("The body is not a JSON object")
     try:
-        return NetworkRequest(
-            mac_address=parse_mac_address(_required(document, "mac_address")),
-            fixed_ips=tuple(_fixed_ip(each) for each in _list(document, "fixed_ips")),
-            mtu=_optional(document, "mtu", _mtu),
-        )
+        mac_address = parse_mac_address(_required(document, "mac_address"))
+        mtu = _optional(document, "mtu", _mtu)
     except InvalidSubnet as error:
         raise InvalidInput(error.details) from error
+    try:
+        fixed_ips = tuple(_fixed_ip(each) for each in _list(document, "fixed_ips"))
+    except InvalidSubnet as error:
+        raise InvalidFixedIp(error.details) from error
+    return NetworkRequest(mac_address, fixed_ips, mtu)
+
+
+def parse_shared_network_request(document: object) -> NetworkRequest:
+    """Return the request to plug a member network whose port may be that of a VIP.
+
+    :param document: as for :func:`parse_network_request`; ``vip_net_info``, if there, is one for
+        :func:`parse_vip_request` that names the virtual address as ``vip``.
+    :raises InvalidInput: likewise.
+    """
+    request = replace(parse_network_request(document), shares_vip_port=True)
+    known = document.get("vip_net_info") if isinstance(document, Mapping) else None
+    if known is None:
+        return request
+    try:
+        if not isinstance(known, Mapping):
+            raise InvalidSubnet("vip_net_info is not a JSON object")
+        return replace(request, vip=parse_vip_request(str(_required(known, "vip")), known))
+    except (InvalidSubnet, InvalidVip) as error:
+        raise InvalidInput(f"vip_net_info: {error.details}") from error
 
 
 def parse_vip(text: str) -> IPAddress:
@@ -156,15 +202,22 @@ def _additional_vip(document: object) -> VipAddress:
 
 
 def _vip_address(address: IPAddress, document: Mapping[str, Any]) -> VipAddress:
-    subnet = _network("subnet_cidr", _required(document, "subnet_cidr"))
+    subnet = _vip_subnet(_required(document, "subnet_cidr"))
     if "gateway" not in document:
         raise InvalidSubnet("gateway is missing; null stands for none")
     gateway = _optional(document, "gateway", _address)
     if address not in subnet:
-        raise InvalidSubnet(f"subnet_cidr: {address} is not in {subnet}")
+        raise InvalidNetwork(f"subnet_cidr: {address} is not in {subnet}")
     if gateway is not None and gateway.version != subnet.version:
         raise InvalidSubnet(f"gateway: {gateway} is of another family than {subnet}")
     return VipAddress(address, subnet, gateway, _host_routes(document))
+
+
+def _vip_subnet(value: object) -> IPNetwork:
+    try:
+        return _network("subnet_cidr", value)
+    except InvalidSubnet as error:
+        raise InvalidNetwork(error.details) from error
 
 
 def _fixed_ip(document: object) -> FixedIp:
@@ -174,7 +227,10 @@ def _fixed_ip(document: object) -> FixedIp:
     subnet = _network("subnet_cidr", _required(document, "subnet_cidr"))
     if address not in subnet:
         raise InvalidSubnet(f"fixed_ips: {address} is not in {subnet}")
-    return FixedIp(ip_interface((address, subnet.prefixlen)), _host_routes(document))
+    gateway = _optional(document, "gateway", _address)
+    if gateway is not None and gateway.version != subnet.version:
+        raise InvalidSubnet(f"gateway: {gateway} is of another family than {subnet}")
+    return FixedIp(ip_interface((address, subnet.prefixlen)), _host_routes(document), gateway)
 
 
 def _host_routes(document: Mapping[str, Any]) -> tuple[HostRoute, ...]:
@@ -236,4 +292,10 @@ def _network(key: str, value: object) -> IPNetwork:
 def _mtu(key: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value not in _MTU_BOUNDS:
         raise InvalidSubnet(f"{key}: {value!r} is not a number of bytes from 68 to 65535")
+    return value
+
+
+def _flag(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidSubnet(f"{key}: {value!r} is neither true nor false")
     return value

@@ -118,6 +118,10 @@ class Sampler:
         samples = tuple(self._samples)
         return rates_between(samples[0] if samples else now, now)
 
+    def now(self) -> Sample:
+        """Return all counters as they are at this moment."""
+        return self._sample()
+
     def _run(self) -> None:
         while not self._ends.wait(self._interval):
             try:

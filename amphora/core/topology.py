@@ -69,12 +69,14 @@ class TopologyManager:
 
     The lock here is held for the instant in which a change is begun, never while it runs.
 
+    :ivar default: in force until a change was asked for; another one after the configuration was read
+        again.
     :param time_limit: seconds a change may take before it is undone.
     """
 
     def __init__(self, state_file: Path, default: TopologyKind, pair: PairKeeper, time_limit: float) -> None:
         self._state_file = state_file
-        self._default = default
+        self.default = default
         self._pair = pair
         self._time_limit = time_limit
         self._guard = threading.Lock()
@@ -169,20 +171,28 @@ class TopologyManager:
             self._pair.leave_pair()
 
     def _read(self) -> tuple[Topology, Topology | None]:
-        data = files.read_if_present(self._state_file)
-        if data is None:
-            return Topology(self._default), None
-        try:
-            document = json.loads(data)
-            wanted = document["wanted"]
-            return _decode(document["current"]), _decode(wanted) if wanted else None
-        except (ValueError, KeyError, TypeError) as error:
-            LOG.error("%s cannot be read, so %s is assumed: %s", self._state_file, self._default, error)
-            return Topology(self._default), None
+        return read_topology(self._state_file, self.default)
 
     def _write(self, current: Topology, wanted: Topology | None) -> None:
         document = {"current": _encode(current), "wanted": _encode(wanted) if wanted else None}
         files.write_atomically(self._state_file, json.dumps(document).encode(), 0o600)
+
+
+def read_topology(state_file: Path, default: TopologyKind) -> tuple[Topology, Topology | None]:
+    """Return the stored topology and, during a change, the one that it is to end in.
+
+    :param default: in force where none is stored, or none that can be read.
+    """
+    data = files.read_if_present(state_file)
+    if data is None:
+        return Topology(default), None
+    try:
+        document = json.loads(data)
+        wanted = document["wanted"]
+        return _decode(document["current"]), _decode(wanted) if wanted else None
+    except (ValueError, KeyError, TypeError) as error:
+        LOG.error("%s cannot be read, so %s is assumed: %s", state_file, default, error)
+        return Topology(default), None
 
 
 def _encode(topology: Topology) -> dict[str, str]:

@@ -14,10 +14,10 @@ from typing import NoReturn
 from amphora.core.locks import KEEPALIVED, InstanceLocks
 from amphora.core.vrrp_engine import VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
-from amphora.errors import AmphoraError, OperationFailed, VrrpActionFailed, VrrpNotConfigured
+from amphora.errors import AmphoraError, OperationFailed, VrrpActionFailed, VrrpNotConfigured, VrrpWasGone
 from amphora.keepalived.configuration import KeepalivedConfiguration, parse
 from amphora.keepalived.proof import KeepalivedEvidence
-from amphora.models import Role, ServiceState
+from amphora.models import Done, Outcome, Role, ServiceState
 from amphora.system import files, processes
 
 LOG = logging.getLogger(__name__)
@@ -26,10 +26,21 @@ _Act = Callable[[KeepalivedConfiguration, str], KeepalivedEvidence]
 
 
 class Vrrp:
-    """The one keepalived of this amphora."""
+    """The one keepalived of this amphora.
 
-    def __init__(self, layout: VrrpLayout, engine: VrrpEngine, locks: InstanceLocks) -> None:
+    :param install_scripts: writes the scripts that configurations refer to; called before one is checked,
+        as keepalived refuses a configuration whose script is missing.
+    """
+
+    def __init__(
+        self,
+        layout: VrrpLayout,
+        engine: VrrpEngine,
+        locks: InstanceLocks,
+        install_scripts: Callable[[], None] = lambda: None,
+    ) -> None:
         self._layout = layout
+        self._install_scripts = install_scripts
         self._engine = engine
         self._locks = locks
 
@@ -71,7 +82,7 @@ class Vrrp:
                 return data
         raise VrrpNotConfigured
 
-    def start(self) -> str:
+    def start(self) -> Outcome:
         """Start keepalived; one that runs is reloaded. Safe to repeat.
 
         :returns: what was done, for people.
@@ -80,7 +91,7 @@ class Vrrp:
         """
         return self._start_or_reload("start")
 
-    def reload(self) -> str:
+    def reload(self) -> Outcome:
         """Reload keepalived from its stored configuration; one that does not run is started.
 
         :returns: what was done, for people.
@@ -89,17 +100,18 @@ class Vrrp:
         """
         return self._start_or_reload("reload")
 
-    def stop(self) -> str:
+    def stop(self) -> Outcome:
         """Stop keepalived; one that is stopped is left alone. No virtual address stays behind.
 
         :returns: what was done, for people.
-        :raises VrrpActionFailed: it should have run and did not; the state is clean afterwards, so
-            that a second stop succeeds. Or a process or an address survived.
+        :raises VrrpWasGone: it should have run and did not; the state is clean afterwards, so that a
+            second stop succeeds.
+        :raises VrrpActionFailed: a process or an address survived.
         """
         with self._locks.hold(KEEPALIVED):
             status = self._engine.status()
             if status.state.is_at_rest:
-                return "keepalived is already stopped; nothing was changed"
+                return Outcome(Done.STOPPED, "keepalived is already stopped; nothing was changed")
             pid = status.pid or processes.read_pid_file(self._layout.pid_file)
             try:
                 self._engine.stop()
@@ -108,8 +120,8 @@ class Vrrp:
                 raise VrrpActionFailed("stop", error.details) from error
             if status.pid is None:
                 which = f" with PID {pid}" if pid is not None else ""
-                raise VrrpActionFailed("stop", f"keepalived process{which} not found")
-            return f"keepalived stopped (pid {status.pid})"
+                raise VrrpWasGone("stop", f"keepalived process{which} not found")
+            return Outcome(Done.STOPPED, f"keepalived stopped (pid {status.pid})")
 
     def role(self) -> Role:
         """Return what this node is now, by what the running keepalived has told. Reads memory only."""
@@ -142,6 +154,7 @@ class Vrrp:
         self._engine.close()
 
     def _store(self, data: bytes, name: str) -> str:
+        self._install_scripts()
         _, output = self._engine.stage(data)
         try:
             files.rename(self._layout.staged, self._layout.directory / name)
@@ -149,14 +162,14 @@ class Vrrp:
             self._engine.unstage()
         return output
 
-    def _start_or_reload(self, action: str) -> str:
+    def _start_or_reload(self, action: str) -> Outcome:
         with self._locks.hold(KEEPALIVED):
             data = self.configuration()
             if self._engine.status().state is ServiceState.RUNNING:
                 evidence = self._apply(action, data, self._engine.reload, self._undo_reload)
-                return f"keepalived reloaded (pid {evidence.main_pid})"
+                return Outcome(Done.RELOADED, f"keepalived reloaded (pid {evidence.main_pid})")
             evidence = self._apply(action, data, self._engine.start, self._undo_start)
-            return f"keepalived started (pid {evidence.main_pid})"
+            return Outcome(Done.STARTED, f"keepalived started (pid {evidence.main_pid})")
 
     def _apply(self, action: str, data: bytes, act: _Act, undo: Callable[[], str]) -> KeepalivedEvidence:
         try:

@@ -79,6 +79,21 @@ class VrrpLayout:
         return self.directory / "states.json"
 
     @property
+    def check_script(self) -> Path:
+        """Tells keepalived whether this node serves; controllers name it in their configuration."""
+        return self.directory / "check_script.sh"
+
+    @property
+    def check_scripts(self) -> Path:
+        """Holds the scripts that the one above runs."""
+        return self.directory / "check_scripts"
+
+    @property
+    def haproxy_check_script(self) -> Path:
+        """Tells whether every haproxy that is to run does."""
+        return self.check_scripts / "haproxy_check_script.sh"
+
+    @property
     def service_name(self) -> str:
         """Name of the service that runs keepalived."""
         return "octavia-keepalived"

@@ -28,7 +28,7 @@ from amphora.haproxy.servers import Server, ServerDefaults, parse_server, parse_
 from amphora.models import Protocol
 
 #: First words that begin a section, whatever the indentation, of haproxy 2.0 to 3.x.
-_SECTIONS = frozenset(
+SECTIONS = frozenset(
     """acme backend cache crt-store defaults fcgi-app frontend global http-errors listen log-forward
     log-profile mailers peers program resolvers ring traces userlist""".split()  # noqa: SIM905
 )
@@ -68,6 +68,11 @@ class Configuration:
         """The frontend that stands for the whole file where it holds one listener: the first."""
         return self.frontends[0] if self.frontends else None
 
+    @property
+    def listeners(self) -> tuple[Frontend, ...]:
+        """The frontends that serve clients, without those that exist for the amphora's own metrics."""
+        return tuple(frontend for frontend in self.frontends if not is_internal(frontend.name))
+
     def expected_frontends(self) -> frozenset[str]:
         """Return the names of the frontends that a process running this must have open."""
         return frozenset(frontend.name for frontend in self.frontends if frontend.expected_open)
@@ -97,6 +102,11 @@ def parse(data: bytes) -> Configuration:
     for line in read_lines(text):
         parser.take(line)
     return _with_ids(parser.finish(), text)
+
+
+def is_internal(proxy: str) -> bool:
+    """Whether a section of this name exists for the amphora's own metrics and carries no traffic."""
+    return proxy.startswith("prometheus-exporter-internal")
 
 
 def protocol(frontend: Frontend) -> Protocol:
@@ -172,7 +182,7 @@ class _Parser:
         first = line.words[0]
         if first.startswith("."):
             self._conditions = max(0, self._conditions + {".if": 1, ".endif": -1}.get(first, 0))
-        elif first in _SECTIONS:
+        elif first in SECTIONS:
             self._begin(line)
         elif self._current.kind in self._readers:
             self._readers[self._current.kind](line)

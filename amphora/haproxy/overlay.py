@@ -29,6 +29,8 @@ class OverlaySettings:
     :ivar user: to run as where the upload names none, or None. Only root may change its user, so
         leave it None elsewhere.
     :ivar group: likewise.
+    :ivar settles_for_less: start with fewer descriptors than ``maxconn`` asks for, and warn, where the
+        system allows no more; from haproxy 2.3 on that would be fatal (``strict-limits``).
     """
 
     stats_socket: Path
@@ -37,6 +39,7 @@ class OverlaySettings:
     administrative_log_facility: int = 1
     user: str | None = None
     group: str | None = None
+    settles_for_less: bool = False
 
 
 def render_overlay(configuration: Configuration, settings: OverlaySettings) -> bytes:
@@ -47,6 +50,8 @@ def render_overlay(configuration: Configuration, settings: OverlaySettings) -> b
         # Mode 600 before haproxy gives up root: the socket can do anything to the process.
         f"    stats socket {quote(str(settings.stats_socket))} mode 600 level admin expose-fd listeners",
     ]
+    if settings.settles_for_less:
+        lines.append("    no strict-limits")
     out_of_reach = configuration.sets_chroot and settings.log_target.startswith("/")
     if settings.log_target and not configuration.log_targets and not out_of_reach:
         target = quote(settings.log_target)

@@ -90,6 +90,13 @@ class StatsSocket:
         except ValueError:
             raise ControlSocketError(f"{self._path} answered 'show info' without a process id") from None
 
+    def servers_state(self) -> str:
+        """Return what ``show servers state`` says: for the ``server-state-file`` of the next worker.
+
+        :raises ControlSocketError: no usable answer in time.
+        """
+        return ask(self._path, "show servers state", self._timeout)
+
     def statistics(self) -> tuple[StatRow, ...]:
         """Return all rows of ``show stat``.
 

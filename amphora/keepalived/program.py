@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,7 +22,7 @@ _REMARKS = (4, 5, 6)
 
 #: Remarks on configurations that keepalived then runs as meant. Controllers send each of these.
 _HARMLESS = re.compile(
-    r"""SECURITY\ VIOLATION\ -\ scripts\ are\ being\ executed
+    r"""SECURITY\ VIOLATION\ -\ (check\ )?scripts\ are\ being\ executed
     | nopreempt\ will\ not\ work\ with\ initial\ state\ MASTER
     | does\ not\ support\ authentication\.\ Ignoring
     | Truncating\ auth_pass\ to
@@ -41,6 +41,11 @@ class KeepalivedProgram:
         self._command = command
         self._runner = runner
 
+    @property
+    def command(self) -> Path:
+        """Path of the executable."""
+        return self._command
+
     def check(
         self,
         file: Path,
@@ -48,6 +53,7 @@ class KeepalivedProgram:
         namespace: str = "",
         timeout: float = CHECK_TIMEOUT,
         names: Mapping[str, str] = MappingProxyType({}),
+        options: Sequence[str] = (),
     ) -> str:
         """Let keepalived check a configuration file and return its words. Changes nothing, may be repeated.
 
@@ -56,6 +62,7 @@ class KeepalivedProgram:
 
         :param timeout: seconds.
         :param names: path to the name that replaces it in keepalived's words.
+        :param options: further ones of keepalived's.
         :raises InvalidConfiguration: keepalived's words.
         :raises OperationFailed: the check itself could not be done.
         """
@@ -66,7 +73,7 @@ class KeepalivedProgram:
         if not namespaces.exists(namespace):
             raise OperationFailed(f"network namespace {namespace} does not exist")
         result = self._runner.run(
-            (str(self._command), "-t", "-f", str(file)), timeout=timeout, namespace=namespace
+            (str(self._command), "-t", *options, "-f", str(file)), timeout=timeout, namespace=namespace
         )
         lines = _without_repetitions(_rename(result.output, names, file))
         output = "\n".join(lines)

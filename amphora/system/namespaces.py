@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from amphora.errors import OperationFailed
 from amphora.system.command import CommandRunner
+from amphora.system.processes import parent_of
 
 NAMESPACE_DIRECTORY = Path("/run/netns")
 
@@ -96,7 +97,10 @@ def enter(name: str) -> None:
 
     :raises OperationFailed: the namespace cannot be entered.
     """
-    path = NAMESPACE_DIRECTORY / name
+    _set_namespace(NAMESPACE_DIRECTORY / name)
+
+
+def _set_namespace(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -111,6 +115,33 @@ def enter(name: str) -> None:
         os.close(descriptor)
 
 
+def leave(name: str) -> None:
+    """Move the calling thread out of a namespace, if it is in that, to where this process was called from.
+
+    For commands that may be started by ``ip netns exec``: they have to reach links of both namespaces.
+
+    :raises OperationFailed: it could not; there is no ancestor outside.
+    """
+    there = NAMESPACE_DIRECTORY / name
+    if not name or not _is_same(Path("/proc/thread-self/ns/net"), there):
+        return
+    pid = parent_of(os.getpid()) or 0
+    while pid:
+        outside = Path(f"/proc/{pid}/ns/net")
+        if os.access(outside, os.R_OK) and not _is_same(outside, there):
+            return _set_namespace(outside)
+        pid = parent_of(pid) or 0
+    raise OperationFailed(f"network namespace {name} cannot be left: no process outside of it called this one")
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+
 def write_sysctls(sysctls: Mapping[str, str]) -> None:
     """Set kernel parameters of the calling thread's namespace (sysctl(8)).
 
@@ -122,6 +153,17 @@ def write_sysctls(sysctls: Mapping[str, str]) -> None:
             (Path("/proc/sys") / key).write_text(value, encoding="ascii")
         except OSError as error:
             raise OperationFailed(f"sysctl {key} could not be set to {value}: {error.strerror}") from error
+
+
+def read_sysctl(key: str) -> str:
+    """Return a kernel parameter of the calling thread's namespace; empty where there is none.
+
+    :param key: path below ``/proc/sys``.
+    """
+    try:
+        return (Path("/proc/sys") / key).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _run(runner: CommandRunner, argv: tuple[str, ...]) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real requests against the whole application; only haproxy and the process manager are fakes."""
 
+import json
+
 import pytest
 from webtest import TestApp
 
@@ -36,11 +38,24 @@ class Client(TestApp):
         assert response.headers["X-Request-ID"].startswith("req-")
         if response.status_int >= 400:
             assert response.content_type == "application/json"
-            assert isinstance(response.json.get("message"), str)
+            assert is_error_body(response)
         return response
+
+    def send(self, path, parameters):
+        return self.do("POST", path, json.dumps(parameters).encode(), Content_Type="application/json")
 
     def upload(self, body=CONFIGURATION, listener=LISTENER, version="v0.1"):
         return self.do("PUT", f"/{version}/listeners/{AMPHORA_ID}/{listener}/haproxy", body)
+
+
+def is_error_body(response):
+    """Whether an answer has one of the three forms that errors have."""
+    body = response.json
+    return (
+        isinstance(body.get("message"), str)
+        or (set(body) == {"error", "http_code"} and body["http_code"] == response.status_int)
+        or body == {"details": "No suitable network interface found"}
+    )
 
 
 @pytest.fixture

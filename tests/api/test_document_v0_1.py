@@ -30,7 +30,7 @@ def test_info(client, path):
 
 @pytest.mark.parametrize("path", ["/", "//"])
 def test_discovery(client, path):
-    assert client.do("GET", path).json == {"api_version": "0.1"}
+    assert client.do("GET", path).json == {"api_version": "1.0"}
 
 
 @pytest.mark.parametrize(

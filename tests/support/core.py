@@ -8,14 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amphora.core.agent_certificate import AgentCertificate
+from amphora.core.agent_configuration import AgentConfiguration
 from amphora.core.apply import Applier
 from amphora.core.certificates import Certificates
 from amphora.core.engine import EngineSettings, HaproxyEngine
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
+from amphora.core.interface_rules import InterfaceRules
+from amphora.core.journal import Journal
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
 from amphora.core.node import Node
+from amphora.core.objects import ServedObjects
+from amphora.core.operations import Operations
 from amphora.core.plug import Plug
 from amphora.core.recovery import Recovery
 from amphora.core.sampler import Sampler, take_sample
@@ -23,15 +28,16 @@ from amphora.core.services import CoreServices
 from amphora.core.topology import TopologyKind, TopologyManager
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.drivers.package_manager.dpkg import DpkgPackageManager
-from amphora.errors import InvalidConfiguration
+from amphora.errors import ConfigurationError, InvalidConfiguration
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram, HaproxyVersion
 from amphora.haproxy.proof import Evidence
-from amphora.models import Role
+from amphora.models import Done, Outcome, Role
 from amphora.system import files
 from amphora.system.command import CommandRunner
 from amphora.testing.fake_network import FakeNetwork
 from amphora.testing.fake_process_manager import FakeProcessManager
+from tests.support.lvs import LvsRig
 
 AMPHORA_ID = "6e2bc8a0-2548-4fb7-a5f0-fb1ef4a696ce"
 
@@ -41,6 +47,7 @@ class FakeProgram(HaproxyProgram):
 
     def __init__(self):
         super().__init__(Path("/usr/sbin/haproxy"), CommandRunner())
+        self.peers_checked = []
 
     def version(self):
         return self.refresh()
@@ -48,7 +55,8 @@ class FakeProgram(HaproxyProgram):
     def refresh(self):
         return HaproxyVersion("2.6.12-1", (2, 6, 12), frozenset({"SYSTEMD"}))
 
-    def check(self, files: Sequence[Path], **_kwargs):
+    def check(self, files: Sequence[Path], local_peer="", **_kwargs):
+        self.peers_checked.append(local_peer)
         for number, line in enumerate(files[-1].read_text().splitlines(), 1):
             if "BAD_LINE" in line:
                 raise InvalidConfiguration(
@@ -64,12 +72,13 @@ class FakeEngine(HaproxyEngine):
     ``before_failure``; ``steps`` notes the steps in order.
     """
 
-    def __init__(self, services, namespace=""):
+    def __init__(self, services, namespace="", overlay=None, group_file=None):
+        self.program = FakeProgram()
         super().__init__(
-            FakeProgram(),
+            self.program,
             services,
             CommandRunner(),
-            EngineSettings(namespace, 5.0, OverlaySettings(Path())),
+            EngineSettings(namespace, 5.0, overlay or OverlaySettings(Path()), group_file),
         )
         self.fail_at = {}
         self.steps = []
@@ -81,9 +90,9 @@ class FakeEngine(HaproxyEngine):
             self.before_failure()
             raise self.fail_at[name].pop(0)
 
-    def stage(self, layout, data):
+    def stage(self, layout, data, local_peer=None):
         self._step("stage")
-        return super().stage(layout, data)
+        return super().stage(layout, data, local_peer)
 
     def preflight(self, layout, configuration):
         self._step("preflight")
@@ -133,15 +142,15 @@ class FakeVrrp:
 
     def start(self):
         self._called("start")
-        return "keepalived started (pid 1)"
+        return Outcome(Done.STARTED, "keepalived started (pid 1)")
 
     def stop(self):
         self._called("stop")
-        return "keepalived stopped (pid 1)"
+        return Outcome(Done.STOPPED, "keepalived stopped (pid 1)")
 
     def reload(self):
         self._called("reload")
-        return "keepalived reloaded (pid 1)"
+        return Outcome(Done.RELOADED, "keepalived reloaded (pid 1)")
 
     def form_pair(self, topology):
         self._called("form_pair", topology)
@@ -153,31 +162,107 @@ class FakeVrrp:
         return self.actual_role
 
 
+class FakeConfiguration:
+    """The agent's configuration file; refuses content that holds BROKEN, and may be told to fail."""
+
+    def __init__(self, path):
+        self.path = path
+        self.taken_up = []
+        self.errors = []
+
+    def try_out(self, path):
+        if b"BROKEN" in path.read_bytes():
+            raise ConfigurationError(f"{path}: BROKEN is no option")
+
+    def take_up(self):
+        if self.errors:
+            raise self.errors.pop(0)
+        self.taken_up.append(self.path.read_bytes())
+
+
+class FakeNftables:
+    """Notes what is loaded; ``errors`` are raised by its methods, one for each call."""
+
+    def __init__(self):
+        self.loaded = []
+        self.errors = []
+
+    def check(self, path):
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def load(self, path):
+        self.apply(path.read_text())
+
+    def apply(self, text):
+        if self.errors:
+            raise self.errors.pop(0)
+        self.loaded.append(text)
+
+    def has_table(self, family, name):
+        return bool(self.loaded)
+
+
 class CoreRig:
     """A core on a directory in memory, and the fakes below it."""
 
     def __init__(self, base_path: Path) -> None:
         self.processes = FakeProcessManager()
         self.cert_store = TmpfsCertStore(base_path / "certs")
-        self.engine = FakeEngine(self.processes)
+        self.engine = FakeEngine(
+            self.processes,
+            overlay=OverlaySettings(Path(), group="daemon"),
+            group_file=base_path / "haproxy-default-user-group.conf",
+        )
         self.vrrp = FakeVrrp()
         self.network = FakeNetwork()
+        self.told = []
+        self.rescans = 0
         self.agent_certificate = base_path / "agent.pem"
+        self.configuration = FakeConfiguration(base_path / "amphora-agent.conf")
         self.directory = InstanceDirectory(base_path)
         files.ensure_directory(base_path)
         locks = InstanceLocks(patience=10.0)
         sampler = Sampler(lambda: take_sample(""))
-        self.instances = Instances(self.directory, self.engine, Applier(self.engine), self.cert_store, locks)
         self.topology = TopologyManager(
             base_path / "topology.json", TopologyKind.SINGLE, self.vrrp, time_limit=10.0
         )
+        self.nftables = FakeNftables()
+        rules = InterfaceRules(base_path, self.nftables, locks, lambda: None)
+        plug = Plug(
+            self.network,
+            locks,
+            vip_is_ours=lambda: self.topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
+            advertise=lambda address, interface, _mac: self.told.append((str(address), interface)),
+            guard=rules.protect,
+            look_for_links=self._look_for_links,
+        )
+        self.instances = Instances(
+            self.directory, self.engine, Applier(self.engine), self.cert_store, locks, plug.announce
+        )
+        operations = Operations(Journal(base_path / "operations"))
+        self.lvs = LvsRig(base_path, self.processes, operations, locks)
         self.services = CoreServices(
             instances=self.instances,
             status=StatusReader(self.directory, self.engine),
+            lvs=self.lvs.listeners,
+            lvs_status=self.lvs.status,
+            objects=ServedObjects(self.directory, self.instances, self.lvs.listeners),
             certificates=Certificates(self.cert_store, self.instances, locks),
             node=Node(AMPHORA_ID, FakeProgram(), self.directory, sampler, DpkgPackageManager(), Recovery()),
             topology=self.topology,
             vrrp=self.vrrp,
-            plug=Plug(self.network, locks, vip_is_ours=lambda: True, advertise=lambda *_: None),
+            plug=plug,
+            interface_rules=rules,
             agent_certificate=AgentCertificate(self.agent_certificate, lambda _path: None, lambda: None),
+            agent_configuration=AgentConfiguration(
+                self.configuration.path, self.configuration.try_out, self.configuration.take_up
+            ),
         )
+
+    def pair_up(self):
+        """Make this amphora one of a pair, as its controller configures it."""
+        self.topology.default = TopologyKind.ACTIVE_STANDBY
+
+    def _look_for_links(self):
+        self.rescans += 1

@@ -13,7 +13,7 @@ import pytest
 from amphora.errors import ServiceError
 from amphora.models import Readiness, ServiceState
 from amphora.system.processes import children_of
-from amphora.testing.service_bench import ProcessManagerSuite, is_alive, wait_until
+from amphora.testing.service_bench import ServiceFixtures, is_alive, wait_until
 
 CONFIG = """
 defaults
@@ -27,7 +27,7 @@ frontend test
 """
 
 
-class HaproxyChecks(ProcessManagerSuite):
+class HaproxyChecks(ServiceFixtures):
     """Inherit and say how to build the driver."""
 
     @pytest.fixture

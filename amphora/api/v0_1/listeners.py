@@ -7,7 +7,7 @@ from webob import Request, Response
 
 from amphora import errors
 from amphora.api.answers import json_answer, ok, text_answer
-from amphora.api.request import parse_uuid, uploaded_file
+from amphora.api.request import choose_action, parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
 from amphora.api.v0_1.certificates import CertificatesController
 from amphora.api.v0_1.wording import listener_wording
@@ -122,12 +122,11 @@ class ActionController(Resource):
     def _put(self, _request: Request) -> Response:
         listener_id = parse_uuid("listener", self._given_id)
         instances = self._core.instances
-        actions = {"start": instances.start, "stop": instances.stop, "reload": instances.reload}
-        action = actions.get(self._word.lower())
-        if action is None:
-            raise errors.UnknownAction(self._word)
+        act = choose_action(
+            self._word, {"start": instances.start, "stop": instances.stop, "reload": instances.reload}
+        )
         with listener_wording():
-            return ok(202, action(listener_id))
+            return ok(202, act(listener_id))
 
 
 class UploadController(Resource):
@@ -143,9 +142,9 @@ class UploadController(Resource):
         return {"PUT": self._put}
 
     def _put(self, request: Request) -> Response:
-        parse_uuid("amphora_id", self._given_amphora_id)
+        amphora_id = parse_uuid("amphora_id", self._given_amphora_id)
         listener_id = parse_uuid("listener", self._given_id)
-        return ok(201, self._core.instances.upload(listener_id, uploaded_file(request)))
+        return ok(201, self._core.instances.upload(listener_id, uploaded_file(request), amphora_id))
 
 
 def _summary(status: InstanceStatus) -> dict[str, object]:

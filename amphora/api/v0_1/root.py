@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from webob import Request
 
-from amphora.api.resource import Resource
-from amphora.api.v0_1.agent_certificate import AgentCertificateController
+from amphora.api.agent_certificate import AgentCertificateController
+from amphora.api.interfaces import InterfaceController
+from amphora.api.resource import Branch, Resource
 from amphora.api.v0_1.listeners import ListenersController
-from amphora.api.v0_1.network import InterfacesController, PlugController
+from amphora.api.v0_1.network import plug_branch
 from amphora.api.v0_1.node import DetailsController, InfoController
 from amphora.api.v0_1.topology import TopologyController
-from amphora.api.v0_1.vrrp import VrrpController
+from amphora.api.v0_1.vrrp import vrrp_branch
 from amphora.core.services import CoreServices
 
 
@@ -28,9 +29,9 @@ class VersionController(Resource):
             "info": InfoController(core.node),
             "details": DetailsController(core.node, core.topology),
             "topology": TopologyController(core.topology, core.node),
-            "plug": PlugController(core.plug),
-            "interface": InterfacesController(core.plug),
-            "vrrp": VrrpController(core.vrrp),
+            "plug": plug_branch(core.plug),
+            "interface": Branch(lambda address: InterfaceController(core.plug, address)),
+            "vrrp": vrrp_branch(core.vrrp),
             "certificate": AgentCertificateController(core.agent_certificate),
             "listeners": ListenersController(core, certificates_need_configuration),
         }

@@ -6,21 +6,15 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.answers import ok
-from amphora.api.request import uploaded_file
-from amphora.api.resource import Handler, Resource
+from amphora.api.request import choose_action, uploaded_file
+from amphora.api.resource import Branch, Handler, Resource
 from amphora.core.vrrp import Vrrp
-from amphora.errors import OperationFailed, UnknownAction, VrrpActionFailed, VrrpNotConfigured
+from amphora.errors import OperationFailed, VrrpActionFailed, VrrpNotConfigured
 
 
-class VrrpController(Resource):
-    """``/vrrp``: a branch without an answer of its own."""
-
-    def __init__(self, vrrp: Vrrp) -> None:
-        self._vrrp = vrrp
-
-    def child(self, segment: str) -> Resource:
-        """Return the upload, or the action of this name."""
-        return UploadController(self._vrrp) if segment == "upload" else ActionController(self._vrrp, segment)
+def vrrp_branch(vrrp: Vrrp) -> Branch:
+    """Return ``/vrrp``: the upload, and an action by any other name."""
+    return Branch(lambda word: UploadController(vrrp) if word == "upload" else ActionController(vrrp, word))
 
 
 class UploadController(Resource):
@@ -53,13 +47,11 @@ class ActionController(Resource):
         return {"PUT": self._put}
 
     def _put(self, _request: Request) -> Response:
-        word = self._word.lower()
-        actions = {"start": self._vrrp.start, "stop": self._vrrp.stop, "reload": self._vrrp.reload}
-        if word not in actions:
-            raise UnknownAction(self._word)
+        vrrp = self._vrrp
+        act = choose_action(self._word, {"start": vrrp.start, "stop": vrrp.stop, "reload": vrrp.reload})
         try:
-            done = actions[word]()
+            done = act()
         except VrrpNotConfigured as error:
             # The document knows no missing object here.
-            raise VrrpActionFailed(word, str(error)) from error
+            raise VrrpActionFailed(self._word.lower(), str(error)) from error
         return ok(202, done.partition(" (pid ")[0])

@@ -22,6 +22,7 @@ class ConfigFiles:
     """Reads and writes the files; what is in them is the driver's.
 
     :param suffix: of the file names, with its dot.
+    :param is_other: whether a file is none of the driver's, though it is named like one.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class ConfigFiles:
         suffix: str,
         render: Callable[[InterfaceConfig], str],
         parse: Callable[[bytes], InterfaceConfig],
+        is_other: Callable[[bytes], bool] = lambda _data: False,
     ) -> None:
         self._directory = directory
         self._suffix = suffix
         self._render = render
         self._parse = parse
+        self._is_other = is_other
 
     def path(self, name: str) -> Path:
         """Return where the file of an interface is or would be.
@@ -65,8 +68,11 @@ class ConfigFiles:
         return found
 
     def _read(self, path: Path) -> InterfaceConfig | None:
+        data = files.read_if_present(path) or b""
+        if self._is_other(data):
+            return None
         try:
-            config = self._parse(files.read_if_present(path) or b"")
+            config = self._parse(data)
         except StorageError as error:
             LOG.error("%s is passed over: %s", path, error.details)
             return None

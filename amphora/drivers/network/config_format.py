@@ -27,6 +27,8 @@ def to_json(config: InterfaceConfig) -> str:
                 {"source": str(rule.source), "table": rule.table, "priority": rule.priority}
                 for rule in config.rules
             ],
+            "shared_addresses": [str(address) for address in config.shared_addresses],
+            "shared_routes": [_route_document(route) for route in config.shared_routes],
         }
     )
 
@@ -56,6 +58,9 @@ def _config(document: dict[str, Any]) -> InterfaceConfig:
             RoutingRule(ip_network(each["source"]), int(each["table"]), int(each["priority"]))
             for each in document["rules"]
         ),
+        # Files of earlier releases have neither.
+        shared_addresses=tuple(ip_interface(text) for text in document.get("shared_addresses", [])),
+        shared_routes=tuple(_route(each) for each in document.get("shared_routes", [])),
     )
 
 

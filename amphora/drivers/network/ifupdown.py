@@ -44,6 +44,8 @@ class IfupdownNetwork(NetlinkNetwork):
     :param root: the namespace that links are plugged into; empty, the agent's own, but in tests.
     """
 
+    condition = "ifup is installed and this process may change interfaces"
+
     def __init__(
         self,
         directory: Path,
@@ -56,7 +58,8 @@ class IfupdownNetwork(NetlinkNetwork):
         root: str = "",
     ) -> None:
         stored = ConfigFiles(directory, ".cfg", render_interfaces, parse_interfaces)
-        super().__init__(stored, namespace, runner, Surroundings(access or KernelAccess(), patience, root))
+        surroundings = Surroundings(access or KernelAccess(), patience, root)
+        super().__init__(directory, stored, namespace, runner, surroundings)
         self._active = ConfigFiles(state_directory, ".cfg", render_interfaces, parse_interfaces)
         self._state_directory = state_directory
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.network.config_files import ConfigFiles
 from amphora.drivers.network.dhcp import DhcpClient
 from amphora.drivers.network.interface_state import InterfaceState
 from amphora.drivers.network.kernel import Kernel, KernelAccess
+from amphora.drivers.network.octavia_interface_file import PLUGGED_INTERFACES, OctaviaInterfaceFiles
 from amphora.drivers.network.placement import Placement
 from amphora.errors import DriverUnavailable
 from amphora.models import Interface, InterfaceConfig
@@ -30,24 +32,33 @@ class Surroundings:
     :ivar access: how the kernel is reached; tests give one that fails on purpose.
     :ivar patience: seconds to wait for a link.
     :ivar root: the namespace that links are plugged into; empty, the agent's own, but in tests.
+    :ivar plugged: where Octavia's agent lists the links that it has plugged.
     """
 
     access: KernelAccess
     patience: float = LINK_PATIENCE
     root: str = ""
+    plugged: Path = PLUGGED_INTERFACES
 
 
 class NetlinkNetwork(NetworkDriver):
     """Keeps a file for each interface, moves links itself, and has them configured by a subclass.
 
-    :param files: where and in what form configurations are kept.
+    :param directory: of all stored configurations, those of Octavia's agent included.
+    :param files: in what form this driver keeps them.
     :param namespace: the data namespace; empty means the agent's own.
     """
 
     def __init__(
-        self, files: ConfigFiles, namespace: str, runner: CommandRunner, surroundings: Surroundings
+        self,
+        directory: Path,
+        files: ConfigFiles,
+        namespace: str,
+        runner: CommandRunner,
+        surroundings: Surroundings,
     ) -> None:
         self._files = files
+        self._taken_over = OctaviaInterfaceFiles(directory, namespace, surroundings.plugged)
         self._namespace = namespace
         self._runner = runner
         self._dhcp = DhcpClient(runner, namespace)
@@ -64,11 +75,14 @@ class NetlinkNetwork(NetworkDriver):
 
     def forget(self, name: str) -> None:
         """Remove the interface's file."""
+        self._taken_over.remove(name)
         self._files.remove(name)
 
     def stored(self) -> Sequence[InterfaceConfig]:
-        """Read the files."""
-        return self._files.read_all()
+        """Read the files, and of Octavia's those of interfaces that have no other."""
+        own = {config.name: config for config in self._files.read_all()}
+        known = {config.name: config for config in self._taken_over.read_all()} | own
+        return [known[name] for name in sorted(known)]
 
     def activate(self, config: InterfaceConfig) -> None:
         """Move the link and have it configured; whatever fails is undone."""

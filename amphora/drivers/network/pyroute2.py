@@ -13,6 +13,7 @@ from amphora.drivers.network.config_format import from_json, to_json
 from amphora.drivers.network.interface_state import InterfaceState, change
 from amphora.drivers.network.kernel import Kernel, KernelAccess
 from amphora.drivers.network.netlink import LINK_PATIENCE, NetlinkNetwork, Surroundings
+from amphora.drivers.network.octavia_interface_file import PLUGGED_INTERFACES, is_octavia_file
 from amphora.drivers.network.sysctls import set_sysctls
 from amphora.errors import DriverUnavailable
 from amphora.models import InterfaceConfig
@@ -27,6 +28,7 @@ class Pyroute2Network(NetlinkNetwork):
     :param access: how the kernel is reached; tests give one that fails on purpose.
     :param patience: seconds to wait for a link.
     :param root: the namespace that links are plugged into; empty, the agent's own, but in tests.
+    :param plugged: where Octavia's agent lists the links that it has plugged.
     """
 
     def __init__(
@@ -38,9 +40,15 @@ class Pyroute2Network(NetlinkNetwork):
         access: KernelAccess | None = None,
         patience: float = LINK_PATIENCE,
         root: str = "",
+        plugged: Path = PLUGGED_INTERFACES,
     ) -> None:
-        files = ConfigFiles(directory, ".json", lambda config: to_json(config) + "\n", from_json)
-        super().__init__(files, namespace, runner, Surroundings(access or KernelAccess(), patience, root))
+        files = ConfigFiles(
+            directory, ".json", lambda config: to_json(config) + "\n", from_json, is_octavia_file
+        )
+        surroundings = Surroundings(access or KernelAccess(), patience, root, plugged)
+        super().__init__(directory, files, namespace, runner, surroundings)
+
+    condition = "the library is installed and this process may change interfaces"
 
     @classmethod
     def create(cls, context: DriverContext) -> Self:

@@ -182,7 +182,7 @@ def test_version():
     [
         ({"haproxy_amphora": {"bind_port": "many"}}, "[haproxy_amphora] bind_port"),
         ({"drivers": {"process_manager": "runit"}}, "process_manager driver 'runit' cannot be loaded"),
-        ({"drivers": {"package_manager": "rpm"}}, "available: dpkg"),
+        ({"drivers": {"package_manager": "pacman"}}, "available: dpkg, rpm"),
         ({"haproxy_amphora": {"base_cert_dir": "/var/lib/amphora-test-certs"}}, "lies on"),
         ({"haproxy_amphora": {"base_path": "/tmp/" + "x" * 90}}, "base_path"),
         ({"amphora_agent": {"agent_server_cert": "/nowhere.pem"}}, "/nowhere.pem"),

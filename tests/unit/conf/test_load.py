@@ -125,3 +125,25 @@ def test_changes_that_need_a_restart_are_told_apart(read):
     old = read(FROM_CONTROLLER)
     new = read(FROM_CONTROLLER.replace("9443", "9444").replace("server.pem", "other.pem"))
     assert list(load.changes_needing_restart(old, new)) == ["[haproxy_amphora] bind_port"]
+
+
+@pytest.mark.parametrize("form", ["{option} {path}", "{option}={path}", "{option} {other} {option}={path}"])
+def test_another_file_is_read_in_place_of_the_one_in_use(tmp_path, form):
+    path, other, new = (tmp_path / name for name in ("a.conf", "b.conf", "a.conf.new"))
+    path.write_text("[haproxy_amphora]\nbind_port = 1\n")
+    other.write_text("[haproxy_amphora]\nbind_host = 127.0.0.1\n")
+    new.write_text("[haproxy_amphora]\nbind_port = 2\n")
+    arguments = form.format(option="--config-file", path=path, other=other).split()
+    assert load.load_instead(arguments, "1", path, new).haproxy_amphora.bind_port == 2
+    assert load.load(arguments, "1").haproxy_amphora.bind_port == 1
+
+
+def test_a_file_that_is_not_in_use_is_not_replaced(read, tmp_path):
+    read("")
+    assert load.file_in_use(read("")) == read.path
+    with pytest.raises(ConfigurationError, match="not named on the command line"):
+        load.load_instead(["--config-file", str(read.path)], "1", tmp_path / "other.conf", read.path)
+
+
+def test_an_agent_without_a_file_has_none_in_use():
+    assert load.file_in_use(load.load([], "1")) is None

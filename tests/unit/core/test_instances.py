@@ -9,11 +9,15 @@ from amphora.errors import InstanceActionFailed, InstanceNotFound, InvalidConfig
 from tests.unit.core.conftest import ID, NEW, OLD
 
 
-def test_a_refused_upload_keeps_the_former_configuration_and_nothing_else(rig, layout):
+def test_a_refused_upload_keeps_the_former_configuration_and_is_kept_aside(rig, layout):
     rig.instances.upload(ID, OLD)
     with pytest.raises(InvalidConfiguration, match="BAD_LINE"):
         rig.instances.upload(ID, NEW + b"BAD_LINE\n")
-    assert [path.name for path in layout.directory.iterdir()] == ["haproxy.cfg"]
+    assert sorted(path.name for path in layout.directory.iterdir()) == [
+        "haproxy.cfg",
+        "haproxy.cfg.new-failed",
+    ]
+    assert layout.refused.read_bytes() == NEW + b"BAD_LINE\n"
     assert layout.stored.read_bytes() == OLD
 
 
@@ -67,3 +71,31 @@ def test_a_failed_stop_is_told_as_one(rig):
     with pytest.raises(InstanceActionFailed, match="survived") as caught:
         rig.instances.stop(ID)
     assert caught.value.action == "stop"
+
+
+AMPHORA, PEER = "00000000-0000-4000-8000-00000000000a", b"AKyjUX7exN73rl7_5RLzyrLJ5Qg"
+
+
+def test_the_name_among_peers_goes_with_the_configuration(rig, layout):
+    rig.instances.upload(ID, OLD, AMPHORA)
+    assert layout.local_peer.read_bytes() == PEER
+    with pytest.raises(InvalidConfiguration):
+        rig.instances.upload(ID, NEW + b"BAD_LINE\n", AMPHORA.replace("a", "b"))
+    assert layout.local_peer.read_bytes() == PEER
+    rig.instances.upload(ID, b"global\n    localpeer me\n" + OLD, AMPHORA)
+    assert not layout.local_peer.exists(), "the configuration's own word counts"
+
+
+def test_a_refused_first_upload_leaves_nothing(rig, layout):
+    with pytest.raises(InvalidConfiguration):
+        rig.instances.upload(ID, NEW + b"BAD_LINE\n", AMPHORA)
+    assert not layout.directory.exists()
+
+
+def test_a_configuration_without_frontends_is_for_those_who_want_it(rig, layout):
+    idle = b"global\n    maxconn 10\n"
+    with pytest.raises(InvalidConfiguration, match="no frontend"):
+        rig.instances.upload(ID, idle)
+    rig.instances.upload(ID, idle, may_be_idle=True)
+    rig.instances.start(ID)
+    assert layout.proven.read_bytes() == idle

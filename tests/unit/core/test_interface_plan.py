@@ -12,6 +12,9 @@ from amphora.core.interface_plan import (
     same_interface,
     vip_interface,
     vip_table,
+    with_member_network,
+    without_host_routes,
+    without_member_network,
 )
 from amphora.core.plug_requests import parse_network_request, parse_vip_request
 from amphora.models import Route, RoutingRule
@@ -133,3 +136,49 @@ def test_a_member_gets_host_routes_and_never_a_default_route():
     assert config.addresses == (ip_interface("10.0.0.5/24"),)
     assert config.routes == (Route(ip_network("198.51.100.0/24"), "10.0.0.9", onlink=True),)
     assert (config.mtu, config.rules, config.automatic) == (1450, (), False)
+
+
+SHARED = {
+    "mac_address": "fa:16:3e:00:00:01",
+    "fixed_ips": [
+        {
+            "ip_address": "10.0.0.5",
+            "subnet_cidr": "10.0.0.0/24",
+            "gateway": "10.0.0.1",
+            "host_routes": [{"destination": "192.0.2.128/25", "nexthop": "10.0.0.9"}],
+        },
+        {"ip_address": "203.0.113.4", "subnet_cidr": "203.0.113.0/24", "gateway": "203.0.113.1"},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_member_network_on_the_vips_port_can_be_taken_away_again(name, paired):
+    alone = held_elsewhere(plan(name)) if paired else plan(name)
+    shared = with_member_network(alone, parse_network_request(SHARED))
+    assert ip_interface("10.0.0.5/24") in shared.addresses
+    assert set(alone.addresses) <= set(shared.addresses)
+    assert set(alone.routes) <= set(shared.routes)
+    assert (shared.rules, shared.floating) == (alone.rules, alone.floating)
+    assert without_member_network(shared) == alone
+    assert with_member_network(shared, parse_network_request(SHARED)) == shared
+    held = [address.ip for address in (*shared.addresses, *shared.floating)]
+    assert len(held) == len(set(held)), "the port's own address is told again"
+
+
+@pytest.mark.parametrize(("paired", "tables"), [(False, {1, 254}), (True, {254})])
+def test_a_member_networks_gateway_counts_where_the_vip_has_none(paired, tables):
+    alone = held_elsewhere(plan("no-gateway")) if paired else plan("no-gateway")
+    shared = with_member_network(alone, parse_network_request(SHARED))
+    defaults = [route for route in shared.routes if route.destination == ANY]
+    assert {(route.gateway, route.table) for route in defaults} == {("10.0.0.1", table) for table in tables}
+    host = [route for route in shared.routes if route.gateway == "10.0.0.9"]
+    assert [route.table for route in host] == [254]
+
+
+def test_host_routes_can_be_left_out():
+    config = without_host_routes(with_member_network(plan("routes"), parse_network_request(SHARED)))
+    assert {route.gateway for route in config.routes} == {None, "203.0.113.1"}
+    assert config.addresses
+    assert without_host_routes(config) == config

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_vip_gets_eth1_is_stored_and_told_to_neighbours(amphora, family):
 def test_the_same_plug_again_is_the_same(amphora, family):
     first = amphora.plug_vip(family)
     before = amphora.network.wires.active["eth1"]
-    assert amphora.plug_vip(family) == first
+    assert amphora.plug_vip(family) == replace(first, was_there=True)
     assert amphora.network.wires.active["eth1"] == before
 
 
@@ -207,3 +208,61 @@ def test_an_interface_is_found_by_any_spelling_of_its_address(amphora, spelling)
     amphora.plug_vip("v6")
     assert amphora.plug.interface_for_address(ip_address(spelling)) == "eth1"
     assert amphora.plug.interface_for_address(ip_address("2001:db8::3")) is None
+
+
+ROUTES = {"host_routes": [{"destination": "192.0.2.0/24", "nexthop": "203.0.113.2"}]}
+
+
+def test_host_routes_that_the_kernel_refuses_do_not_cost_the_port(amphora, caplog):
+    amphora.network.fail_next("activate", OperationFailed("Nexthop has invalid gateway"))
+    amphora.plug_vip(**ROUTES)
+    config = amphora.network.wires.active["eth1"]
+    assert not any(route.gateway == "203.0.113.2" for route in config.routes)
+    assert amphora.network.wires.stored["eth1"] == config, "a reboot must not fail over them either"
+    assert "Nexthop has invalid gateway" in caplog.text
+
+
+def test_a_link_that_is_not_there_is_looked_for(amphora):
+    looks = []
+    plug = Plug(
+        amphora.network,
+        amphora.locks,
+        vip_is_ours=lambda: True,
+        advertise=amphora.advertise,
+        look_for_links=lambda: looks.append(1),
+    )
+    with pytest.raises(NoSuchLink):
+        plug.plug_network(parse_network_request({"mac_address": "fa:16:3e:00:00:99"}))
+    assert looks == [1]
+
+
+def test_neighbours_are_told_of_addresses_that_an_interface_holds(amphora):
+    amphora.plug_vip("dual")
+    amphora.told.clear()
+    wanted = [ip_address(text) for text in ("2001:db8::2", "203.0.113.2", "127.0.0.1", "203.0.113.99")]
+    amphora.plug.announce(wanted)
+    assert amphora.told == [("203.0.113.2", "eth1", ONE), ("2001:db8::2", "eth1", ONE)]
+    amphora.told.clear()
+    amphora.single = False
+    amphora.plug.announce(wanted)
+    assert amphora.told == []
+
+
+def test_neighbours_that_cannot_be_told_cost_nothing(amphora, caplog):
+    def refuse():
+        raise OperationFailed("the kernel is busy")
+
+    amphora.plug_vip()
+    amphora.network.interfaces = refuse
+    amphora.plug.announce([ip_address("203.0.113.2")])
+    assert "the kernel is busy" in caplog.text
+
+
+def test_a_vips_port_is_shared_only_by_those_who_say_so(amphora):
+    amphora.plug_vip()
+    request = parse_network_request({"mac_address": ONE})
+    with pytest.raises(InterfaceConflict):
+        amphora.plug.plug_network(request)
+    before = amphora.network.wires.active["eth1"]
+    assert amphora.plug.plug_network(replace(request, shares_vip_port=True)).was_there
+    assert amphora.network.wires.active["eth1"] == before

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,9 @@ def test_odd_paths_are_quoted(name):
     assert configuration.stats_sockets[0].endpoints[0].path == str(settings.stats_socket)
     assert configuration.sets_user
     assert not configuration.sets_group
+
+
+def test_a_system_that_allows_fewer_descriptors_may_be_settled_for():
+    settings = OverlaySettings(Path("/s"))
+    assert b"strict-limits" not in render_overlay(parse(b""), settings)
+    assert b"    no strict-limits\n" in render_overlay(parse(b""), replace(settings, settles_for_less=True))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's own certificate in API v0.1."""
+"""The agent's own configuration in API 1.0."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from webob import Request, Response
 from amphora.api.answers import ok
 from amphora.api.request import uploaded_file
 from amphora.api.resource import Handler, Resource
-from amphora.core.agent_certificate import AgentCertificate
+from amphora.core.agent_configuration import AgentConfiguration
 
 
-class AgentCertificateController(Resource):
-    """``/certificate`` (section "Upload SSL server certificate PEM file for Controller Communication")."""
+class AgentConfigurationController(Resource):
+    """``/config``."""
 
-    def __init__(self, certificate: AgentCertificate) -> None:
-        self._certificate = certificate
+    def __init__(self, configuration: AgentConfiguration) -> None:
+        self._configuration = configuration
 
     def handlers(self) -> dict[str, Handler]:
         """PUT only."""
         return {"PUT": self._put}
 
     def _put(self, request: Request) -> Response:
-        self._certificate.put(uploaded_file(request))
+        self._configuration.put(uploaded_file(request))
         return ok(202)

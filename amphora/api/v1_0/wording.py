@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How API 1.0 words errors, some of its slips included: controllers and their users know them so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+
+from amphora import errors
+from amphora.api.errors import (
+    BadAddress,
+    BadParameters,
+    MethodNotAllowed,
+    PathNotFound,
+    Unauthorized,
+    Wording,
+)
+from amphora.models import Done
+
+_GERUND = {"start": "starting", "stop": "stoping", "reload": "reloading", "delete": "stopping"}
+_NOT_FOUND = (
+    "The requested URL was not found on the server. If you entered the URL manually please check your "
+    "spelling and try again."
+)
+_DEFECT = (
+    "The server encountered an internal error and was unable to complete your request. Either the server is "
+    "overloaded or there is an error in the application."
+)
+
+
+def participle(done: Done) -> str:
+    """Return what an action came to in this API's spelling."""
+    return "stoped" if done is Done.STOPPED else done.value
+
+
+def framework_error(status: int, description: str) -> dict[str, Any]:
+    """Return the body of an error that belongs to no object: always exactly these two keys."""
+    return {"error": f"{status} {HTTPStatus(status).phrase}: {description}", "http_code": status}
+
+
+WORDING = Wording(
+    bodies=(
+        (errors.InvalidFixedIp, lambda _error: {"message": "Invalid network port"}),
+        (errors.InvalidVip, lambda error: {"message": f"Invalid VIP: {error}"}),
+        (errors.InvalidNetwork, lambda error: {"message": f"Invalid VIP: {error}"}),
+        (errors.InvalidOwnAddress, lambda error: {"message": f"Invalid VRRP Address: {error}"}),
+        (BadParameters, lambda error: framework_error(400, error.message)),
+        (BadAddress, lambda _error: {"message": "Invalid IP address"}),
+        (Unauthorized, lambda error: framework_error(401, str(error))),
+        (PathNotFound, lambda _error: framework_error(404, _NOT_FOUND)),
+        (errors.InstanceNotFound, lambda error: _not_found("Loadbalancer", "loadbalancer", error)),
+        (
+            errors.CertificateNotFound,
+            lambda error: {
+                "message": "Certificate Not Found",
+                "details": f"No certificate with filename: {error.filename}",
+            },
+        ),
+        # Controllers look for this sentence in the details, and try again.
+        (errors.NoSuchLink, lambda _error: {"details": "No suitable network interface found"}),
+        (
+            MethodNotAllowed,
+            lambda _error: framework_error(405, "The method is not allowed for the requested URL."),
+        ),
+        (errors.InterfaceConflict, lambda _error: {"message": "Interface already exists"}),
+        (
+            errors.InstanceActionFailed,
+            lambda error: {"message": f"Error {_GERUND[error.action]} haproxy", "details": str(error)},
+        ),
+        (errors.VrrpActionFailed, lambda error: _vrrp_failed(error)),
+        (errors.LvsActionFailed, lambda error: _lvs_failed(error)),
+        (
+            errors.LvsListenerNotFound,
+            lambda error: {
+                "message": "UDP Listener Not Found",
+                "details": f"No UDP listener with UUID: {error.listener_id}",
+            },
+        ),
+        (errors.RulesFailed, lambda _error: framework_error(500, _DEFECT)),
+        (
+            errors.AgentConfigurationFailed,
+            lambda error: {
+                "message": "Unable to update amphora-agent configuration.",
+                "details": str(error),
+            },
+        ),
+    ),
+    defect=framework_error(500, _DEFECT),
+    names_methods=False,
+)
+
+
+@contextmanager
+def refused_as_a_whole(message: str) -> Iterator[None]:
+    """Word what is wrong with parameters as one sentence, where nothing more exact is known.
+
+    :raises BadParameters: for every InvalidInput that has no wording of its own.
+    """
+    try:
+        yield
+    except (
+        errors.InvalidFixedIp,
+        errors.InvalidVip,
+        errors.InvalidNetwork,
+        errors.InvalidOwnAddress,
+    ):
+        raise
+    except errors.InvalidInput as error:
+        raise BadParameters(message, error.details) from error
+
+
+def _not_found(what: str, word: str, error: errors.InstanceNotFound) -> dict[str, Any]:
+    return {"message": f"{what} Not Found", "details": f"No {word} with UUID: {error.instance_id}"}
+
+
+def _vrrp_failed(error: errors.VrrpActionFailed) -> dict[str, Any]:
+    if error.action == "upload":
+        return {"message": "Error enabling octavia-keepalived service", "details": str(error)}
+    return {"message": f"Failed to {error.action} octavia-keepalived service", "details": str(error)}
+
+
+def _lvs_failed(error: errors.LvsActionFailed) -> dict[str, Any]:
+    messages = {
+        "upload": "Error enabling octavia-keepalivedlvs service",
+        "delete": "Error stopping keepalivedlvs",
+    }
+    in_general = f"Failed to {error.action} keepalivedlvs listener {error.listener_id}"
+    return {"message": messages.get(error.action, in_general), "details": str(error)}

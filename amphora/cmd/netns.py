@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``amphora-netns``: what load balancers need of the network at boot, before the agent and without it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from amphora.cmd.driver_loading import load_network
+from amphora.cmd.ports import (
+    configured_topology,
+    make_data_namespace,
+    make_interface_rules,
+    make_plug,
+    topology_file,
+)
+from amphora.conf.commands import AGENT_CONFIGURATION, read_configuration
+from amphora.core.locks import InstanceLocks
+from amphora.core.topology import TopologyKind, read_topology
+from amphora.errors import AmphoraError
+from amphora.system import namespaces
+from amphora.system.command import CommandRunner
+
+_USAGE = "usage: amphora-netns [--config-file <file>]"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the namespace and bring back every port in it; return 0, 1 when misused, 2 when there is none.
+
+    What cannot be brought back is printed: the load balancers that do without it are to run.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and (words[0] != "--config-file" or len(words) != 2):
+        print(_USAGE, file=sys.stderr)
+        return 1
+    try:
+        problems = list(_recover(Path(words[1]) if words else AGENT_CONFIGURATION))
+    except AmphoraError as error:
+        print(f"amphora-netns: {error.details}", file=sys.stderr)
+        return 2
+    for problem in problems:
+        print(f"amphora-netns: {problem}", file=sys.stderr)
+    return 0
+
+
+def _recover(path: Path) -> Iterator[str]:
+    conf, runner, locks = read_configuration(path), CommandRunner(), InstanceLocks()
+    namespaces.leave(conf.network.namespace)
+    make_data_namespace(conf, runner).prepare()
+    rules = make_interface_rules(conf, runner, locks)
+    topology, _ = read_topology(topology_file(conf), configured_topology(conf))
+    vip_is_ours = topology.kind is not TopologyKind.ACTIVE_STANDBY
+    plug = make_plug(conf, load_network(conf, runner), locks, rules, lambda: vip_is_ours)
+    for step in (rules.recover, plug.recover):
+        yield from _problem(step)
+
+
+def _problem(step: Callable[[], None]) -> Iterator[str]:
+    try:
+        step()
+    except AmphoraError as error:
+        yield error.details
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds what brings ports into use, for the agent and for the small commands alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from oslo_config import cfg
+
+from amphora.core.data_namespace import DataNamespace
+from amphora.core.interface_rules import InterfaceRules
+from amphora.core.locks import InstanceLocks
+from amphora.core.plug import Plug
+from amphora.core.topology import TopologyKind
+from amphora.drivers.network.base import NetworkDriver
+from amphora.system import files, host
+from amphora.system.advertisements import advertise
+from amphora.system.command import CommandRunner
+from amphora.system.nftables import Nftables
+
+#: Held by whichever process changes interfaces: the agent, or a command beside it.
+_LOCK_FILE = "interfaces.lock"
+_PATIENCE = 40.0
+
+
+def make_data_namespace(conf: cfg.ConfigOpts, runner: CommandRunner) -> DataNamespace:
+    """Return the namespace of tenant traffic; it is made when it is prepared."""
+    return DataNamespace(conf.network.namespace, runner)
+
+
+def make_interface_rules(conf: cfg.ConfigOpts, runner: CommandRunner, locks: InstanceLocks) -> InterfaceRules:
+    """Return the packet filter of SR-IOV ports."""
+    return InterfaceRules(
+        Path(conf.haproxy_amphora.base_path),
+        Nftables(runner, conf.network.namespace),
+        locks,
+        make_data_namespace(conf, runner).ensure,
+    )
+
+
+def make_plug(
+    conf: cfg.ConfigOpts,
+    network: NetworkDriver,
+    locks: InstanceLocks,
+    rules: InterfaceRules,
+    vip_is_ours: Callable[[], bool],
+) -> Plug:
+    """Return what plugs ports, by a driver."""
+    return Plug(
+        network,
+        locks,
+        vip_is_ours=vip_is_ours,
+        advertise=lambda address, interface, mac: advertise(address, interface, mac, conf.network.namespace),
+        guard=rules.protect,
+        look_for_links=host.rescan_pci_bus,
+        alone=lambda: changing_interfaces(conf),
+    )
+
+
+def changing_interfaces(conf: cfg.ConfigOpts) -> AbstractContextManager[None]:
+    """Keep other processes from changing interfaces within a ``with`` block; it raises Busy."""
+    return files.alone(Path(conf.haproxy_amphora.base_path) / _LOCK_FILE, _PATIENCE)
+
+
+def topology_file(conf: cfg.ConfigOpts) -> Path:
+    """Return where the topology is stored that was asked for last."""
+    return Path(conf.haproxy_amphora.base_path) / "topology.json"
+
+
+def configured_topology(conf: cfg.ConfigOpts) -> TopologyKind:
+    """Return the topology that is in force where none was asked for."""
+    return TopologyKind(conf.controller_worker.loadbalancer_topology.replace("_", "-"))

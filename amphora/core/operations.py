@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one way in which a live service is changed: stage, check, pre-flight, swap, act, prove, keep.
+
+After a failure what was running is restored, and the answer says so. Every step is in the journal before
+it begins and has a time limit, so neither a crash nor a driver that hangs leaves anybody guessing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Protocol, TypeVar
+
+from amphora.core.journal import Journal, Operation, OperationState, StepRecord
+from amphora.errors import ChangeFailed, InvalidInput, NotFound, OperationNotFound, StepTimeout, StorageError
+
+LOG = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+Step = Callable[[], object]
+
+#: Operations that are remembered; the last of each target is in its journal besides.
+_REMEMBERED = 200
+
+
+class Change(Protocol):
+    """One change. Core calls the steps in the order of this class, each at most once.
+
+    Until :meth:`swap` nothing live is touched, and :meth:`discard` forgets what is staged. From then on
+    :meth:`restore` brings back what was. Whatever needs room on a disk belongs into :meth:`stage`.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What is done, such as ``reload``."""
+
+    @property
+    def target(self) -> str:
+        """What it is done to, such as an instance's id."""
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Seconds that a step may take, by its name, where the default will not do."""
+
+    def stage(self) -> object:
+        """Write everything that is needed beside what is live."""
+
+    def check(self) -> object:
+        """Let the program that will read it check what is staged."""
+
+    def preflight(self) -> object:
+        """Find out, without touching anything, what would keep it from running."""
+
+    def swap(self) -> object:
+        """Make the staged files the live ones."""
+
+    def act(self) -> object:
+        """Make the running service take them up."""
+
+    def prove(self) -> str:
+        """See in what runs that it has, and return the evidence for people."""
+
+    def keep(self) -> object:
+        """Remember what was proven as what to come back to."""
+
+    def discard(self) -> str:
+        """Forget what is staged, say what is the case now. Safe to repeat."""
+
+    def restore(self) -> str:
+        """Bring back what was running, prove that, and say what is the case now. Safe to repeat."""
+
+
+def _nothing() -> None:
+    """A step that this kind of change does not need."""
+
+
+def _no_evidence() -> str:
+    return ""
+
+
+def _as_before() -> str:
+    return "Nothing was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A :class:`Change` put together from what its use case can do; what is not given does nothing."""
+
+    kind: str
+    target: str
+    stage: Callable[[], object] = _nothing
+    check: Callable[[], object] = _nothing
+    preflight: Callable[[], object] = _nothing
+    swap: Callable[[], object] = _nothing
+    act: Callable[[], object] = _nothing
+    prove: Callable[[], str] = _no_evidence
+    keep: Callable[[], object] = _nothing
+    discard: Callable[[], str] = _as_before
+    restore: Callable[[], str] = _as_before
+    limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+_BEFORE_TOUCHING = ("stage", "check", "preflight")
+_TOUCHING = ("swap", "act", "prove", "keep")
+
+
+class Operations:
+    """Makes changes, and tells what became of them.
+
+    Serialising changes to one target is the caller's, as only it knows what belongs together.
+
+    :param step_limit: seconds that a step may take unless its change says otherwise.
+    :param in_context: wraps a step so that its log lines belong to the request of the calling thread.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        step_limit: float = 60.0,
+        in_context: Callable[[Step], Step] = lambda step: step,
+    ) -> None:
+        self._journal = journal
+        self._in_context = in_context
+        self._step_limit = step_limit
+        self._guard = threading.Lock()
+        self._known: OrderedDict[str, Operation] = OrderedDict()
+
+    def recover(self) -> None:
+        """Read what the last agent left. Called once, at start, before anything is settled.
+
+        :raises StorageError: the journals cannot be read.
+        """
+        self._journal.prepare()
+        for operation in self._journal.read_all():
+            self._remember(operation)
+
+    def all(self) -> list[Operation]:
+        """Return what is known of changes, oldest first."""
+        with self._guard:
+            return [_copy(operation) for operation in self._known.values()]
+
+    def get(self, identity: str) -> Operation:
+        """Return one change.
+
+        :raises OperationNotFound: it never was, or is long forgotten.
+        """
+        with self._guard:
+            if identity not in self._known:
+                raise OperationNotFound(identity)
+            return _copy(self._known[identity])
+
+    def interrupted(self, target: str) -> Operation | None:
+        """Return the change to a target that the end of the last agent cut off, or None."""
+        with self._guard:
+            found = [each for each in self._known.values() if each.target == target]
+        return _copy(found[-1]) if found and found[-1].state is OperationState.UNDER_WAY else None
+
+    def settle(self, interrupted: Operation, state: OperationState, outcome: str) -> None:
+        """Say what became of an interrupted change."""
+        operation = self._known[interrupted.identity]
+        LOG.warning(
+            "%s of %s was interrupted in step %r and is now %s: %s",
+            operation.kind,
+            operation.target,
+            operation.last_step,
+            state.value,
+            outcome,
+        )
+        self._end(operation, state, reason="the agent ended in the middle of it", evidence=outcome)
+
+    def forget(self, target: str) -> None:
+        """Remove the journal of a target that is gone."""
+        self._journal.forget(target)
+
+    def run(self, change: Change) -> str:
+        """Make a change, or leave everything as it was; return the evidence.
+
+        :raises InvalidInput: its check refused it; nothing was touched.
+        :raises NotFound: what it needs is not there; nothing was touched.
+        :raises ChangeFailed: what happened, and what is the case now.
+        """
+        operation = Operation(str(uuid.uuid4()), change.kind, change.target, time.time())
+        self._journal.begin(operation)
+        self._remember(operation)
+        try:
+            for name in _BEFORE_TOUCHING:
+                self._take(operation, change, name)
+        except BaseException as error:
+            raise self._undone(operation, change, "discard", change.discard, error) from error
+        try:
+            evidence = [self._take(operation, change, name) for name in _TOUCHING]
+        except BaseException as error:
+            raise self._undone(operation, change, "restore", change.restore, error) from error
+        proof = str(evidence[_TOUCHING.index("prove")] or "")
+        self._end(operation, OperationState.DONE, evidence=proof)
+        LOG.info("%s of %s proven: %s", change.kind, change.target, proof)
+        return proof
+
+    def _take(self, operation: Operation, change: Change, name: str) -> object:
+        self._journal.note(operation.target, {"begins": name})
+        self._note_step(operation, StepRecord(name))
+        began = time.monotonic()
+        limit, step = change.limits.get(name, self._step_limit), getattr(change, name)
+        result = within(limit, self._in_context(step), f"step {name!r} of {change.kind} of {change.target}")
+        self._note_step(operation, StepRecord(name, round(time.monotonic() - began, 4)), ended=True)
+        return result
+
+    def _undone(
+        self,
+        operation: Operation,
+        change: Change,
+        name: str,
+        bring_back: Callable[[], str],
+        error: BaseException,
+    ) -> BaseException:
+        """Bring back what was, record it, and return what is to be raised."""
+        self._note_quietly(operation, {"begins": name})
+        self._note_step(operation, StepRecord(name))
+        try:
+            limit = change.limits.get(name, self._step_limit)
+            back = self._in_context(bring_back)
+            outcome = str(within(limit, back, f"{name} after {change.kind} of {change.target}"))
+        except Exception as second:
+            outcome = f"Additionally, restoring the former state failed: {second}"
+            LOG.error("%s of %s: %s", change.kind, change.target, outcome, exc_info=second)
+            self._end(operation, OperationState.FAILED, reason=str(error), evidence=outcome)
+        else:
+            self._end(operation, OperationState.UNDONE, reason=str(error), evidence=outcome)
+        if isinstance(error, InvalidInput | NotFound) or not isinstance(error, Exception):
+            return error
+        return ChangeFailed(f"{error}\n{outcome}")
+
+    def _end(self, operation: Operation, state: OperationState, reason: str = "", evidence: str = "") -> None:
+        with self._guard:
+            operation.state, operation.reason, operation.evidence = state, reason, evidence
+        self._note_quietly(operation, {"state": state.value, "reason": reason, "evidence": evidence})
+
+    def _note_quietly(self, operation: Operation, event: Mapping[str, object]) -> None:
+        # The change itself is settled; without this line the next start looks at it once more.
+        try:
+            self._journal.note(operation.target, event)
+        except StorageError as error:
+            LOG.warning("the journal of %s is not complete: %s", operation.target, error)
+
+    def _note_step(self, operation: Operation, step: StepRecord, *, ended: bool = False) -> None:
+        with self._guard:
+            if ended:
+                operation.steps[-1] = step
+            else:
+                operation.steps.append(step)
+
+    def _remember(self, operation: Operation) -> None:
+        with self._guard:
+            self._known[operation.identity] = operation
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+
+
+def within(seconds: float, function: Callable[[], R], what: str) -> R:
+    """Return what a function returns, or stop waiting for it after a time.
+
+    It runs in a thread of its own, which cannot be ended from outside: one that comes back too late is
+    logged, and what it did then is for drift detection to find.
+
+    :raises StepTimeout: it took longer.
+    """
+    results: list[R] = []
+    errors: list[BaseException] = []
+    late = threading.Event()
+
+    def call() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:  # handed to the caller's thread below
+            errors.append(error)
+        if late.is_set():
+            LOG.warning("%s came back after its time limit", what)
+
+    thread = threading.Thread(target=call, name=what, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        late.set()
+        raise StepTimeout(f"{what} did not come back within {seconds:g} s")
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _copy(operation: Operation) -> Operation:
+    return replace(operation, steps=list(operation.steps))

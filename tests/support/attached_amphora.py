@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent in an amphora to which a hypervisor has attached links; what the kernel holds afterwards."""
+
+import os
+import subprocess
+
+from amphora.testing.agent import AgentProcess
+from tests.support.load_balancers import MAC, OTHER_MAC
+
+
+def ip(*arguments):
+    return subprocess.run(["ip", *arguments], check=True, timeout=10, capture_output=True, text=True).stdout
+
+
+class AttachedAmphora:
+    """An agent, its data namespace, and links that a hypervisor has attached."""
+
+    def __init__(self, directory, topology):
+        self.data = f"amp-ports-{os.getpid()}"
+        self.links = [f"amp{os.getpid() % 100000}{letter}" for letter in "abcd"]
+        options = {
+            "network": {"namespace": self.data},
+            "drivers": {"process_manager": "standalone", "network": "pyroute2"},
+            "amphora_agent": {"agent_server_network_dir": directory / "interfaces"},
+            "controller_worker": {"loadbalancer_topology": topology},
+        }
+        for mac, link, peer in zip((MAC, OTHER_MAC), self.links[:2], self.links[2:], strict=True):
+            ip("link", "add", link, "address", mac, "type", "veth", "peer", "name", peer)
+            ip("link", "set", peer, "up")
+        self.agent = AgentProcess(directory, options)
+        self.agent.start()
+
+    def post(self, path, parameters):
+        answer = self.agent.post(path, parameters)
+        return answer.status, answer.json
+
+    def addresses(self, name):
+        shown = ip("-n", self.data, "-o", "addr", "show", "dev", name).splitlines()
+        return {line.split()[3] for line in shown}
+
+    def routes(self, name, table="main", family="-4"):
+        """Routes that somebody made, without what differs from kernel to kernel."""
+        shown = ip("-n", self.data, family, "route", "show", "dev", name, "table", table)
+        return {
+            " ".join(line.split(" metric")[0].split(" pref")[0].split())
+            for line in shown.splitlines()
+            if "proto kernel" not in line
+        }
+
+    def rules(self, family="-4"):
+        shown = ip("-n", self.data, family, "rule", "show").splitlines()
+        return {" ".join(line.split()[1:5]) for line in shown if "lookup 1 " in f"{line} "}
+
+    def clean_up(self):
+        self.agent.clean_up()
+        subprocess.run(["ip", "netns", "del", self.data], timeout=10, capture_output=True)
+        for link in self.links:
+            subprocess.run(["ip", "link", "del", link], timeout=10, capture_output=True)
