@@ -11,6 +11,7 @@ from pathlib import Path
 
 from oslo_config import cfg
 
+from amphora.cmd.drift import DriftSources, drift_settings, make_drift
 from amphora.cmd.driver_loading import Drivers, load_drivers
 from amphora.cmd.heartbeat import heartbeat_settings, make_heartbeat
 from amphora.cmd.lvs import make_lvs
@@ -18,12 +19,12 @@ from amphora.cmd.ports import (
     configured_topology,
     make_data_namespace,
     make_interface_rules,
+    make_lvs_masquerade,
     make_plug,
     topology_file,
 )
 from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.agent_configuration import AgentConfiguration
-from amphora.core.apply import Applier
 from amphora.core.certificates import Certificates
 from amphora.core.check_scripts import CheckScripts
 from amphora.core.data_namespace import DataNamespace
@@ -33,8 +34,10 @@ from amphora.core.instances import Instances
 from amphora.core.journal import Journal
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
+from amphora.core.lvs_layout import LvsDirectory
 from amphora.core.lvs_listeners import LvsListeners
 from amphora.core.lvs_status import LvsStatusReader
+from amphora.core.metrics_service import MetricsService
 from amphora.core.node import Node
 from amphora.core.objects import ServedObjects
 from amphora.core.operations import Operations
@@ -78,8 +81,9 @@ class Composition:
         self._directory.prepare()
         self._drivers.cert_store.recover()
         core, take = self.core, self._foundation.recovery.take
+        # Each part looks here for what was cut off in the middle of a change.
+        take("operations", self._foundation.operations.recover)
         # Services need the namespace and its interfaces; keepalived's own state needs its service.
-        take("namespace", core.instances.make_namespace)
         take("namespace", self._foundation.namespace.prepare)
         take("interface rules", core.interface_rules.recover)
         take("interfaces", core.plug.recover)
@@ -88,18 +92,20 @@ class Composition:
         take("keepalived", core.vrrp.recover)
         take("topology", core.topology.recover)
         take("instances", core.instances.recover)
-        take("operations", self._foundation.operations.recover)
         take("LVS listeners", core.lvs.recover)
         self._foundation.sampler.start()
         self._foundation.heartbeat.start()
+        core.drift.start()
 
     def reconfigure(self, conf: cfg.ConfigOpts) -> None:
         """Take up what a running agent can of a configuration that was read again."""
         self.core.topology.default = configured_topology(conf)
         self._foundation.heartbeat.reconfigure(heartbeat_settings(conf))
+        self.core.drift.reconfigure(drift_settings(conf))
 
     def close(self) -> None:
         """Let go of what runs; it goes on."""
+        self.core.drift.close()
         self._foundation.heartbeat.close()
         self._foundation.sampler.close()
         self.core.topology.close()
@@ -173,12 +179,39 @@ def _core(
         lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
     )
     topology = _topology(conf, vrrp, plug)
+    metrics = _metrics(conf, drivers, directory, engine)
     instances = Instances(
-        directory, engine, Applier(engine), drivers.cert_store, locks, plug.announce, scripts.refresh
+        directory,
+        engine,
+        foundation.operations,
+        drivers.cert_store,
+        locks,
+        plug.announce,
+        _all_of(scripts.refresh, metrics.refresh),
     )
     lvs = make_lvs(conf, drivers.process_manager, foundation.runner, foundation.namespace)
+    masquerade = make_lvs_masquerade(conf, drivers.network, foundation.runner, rules)
     lvs_listeners = LvsListeners(
-        lvs.directory, lvs.engine, foundation.operations, locks, plug.announce, scripts.refresh
+        lvs.directory,
+        lvs.engine,
+        foundation.operations,
+        locks,
+        plug.announce,
+        _all_of(scripts.refresh, masquerade.refresh),
+    )
+    sources = DriftSources(
+        directory=directory,
+        vrrp_layout=VrrpLayout(Path(conf.haproxy_amphora.base_path)),
+        process_manager=drivers.process_manager,
+        network=drivers.network,
+        cert_store=drivers.cert_store,
+        engine=_engine_settings(conf),
+        locks=locks,
+        operations=foundation.operations,
+        instances=instances,
+        plug=plug,
+        vrrp=vrrp,
+        topology=topology,
     )
     return CoreServices(
         instances=instances,
@@ -194,6 +227,8 @@ def _core(
         interface_rules=rules,
         agent_certificate=own_files.certificate,
         agent_configuration=own_files.configuration,
+        operations=foundation.operations,
+        drift=make_drift(drift_settings(conf), sources),
     )
 
 
@@ -217,7 +252,28 @@ def _check_scripts(conf: cfg.ConfigOpts, directory: InstanceDirectory, engine: H
         lambda layout: not engine.status(layout).state.is_at_rest,
         # By this very interpreter, since nobody knows which PATH keepalived has.
         (sys.executable, "-I", "-m", "amphora.cmd.vrrp_check"),
+        LvsDirectory(Path(conf.haproxy_amphora.base_path)),
     )
+
+
+def _metrics(
+    conf: cfg.ConfigOpts, drivers: Drivers, directory: InstanceDirectory, engine: HaproxyEngine
+) -> MetricsService:
+    return MetricsService(
+        drivers.process_manager,
+        directory,
+        lambda layout: not engine.status(layout).state.is_at_rest,
+        conf.network.namespace,
+        (sys.executable, "-I", "-m", "amphora.cmd.prometheus_proxy", "--namespace", ""),
+    )
+
+
+def _all_of(*functions: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        for function in functions:
+            function()
+
+    return call
 
 
 def _vrrp(
@@ -227,7 +283,7 @@ def _vrrp(
     program = KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), foundation.runner)
     settings = VrrpSettings(conf.network.namespace, conf.haproxy_amphora.apply_timeout)
     engine = VrrpEngine(layout, program, drivers.process_manager, settings)
-    return Vrrp(layout, engine, foundation.locks, install_scripts)
+    return Vrrp(layout, engine, foundation.locks, foundation.operations, install_scripts)
 
 
 def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug) -> TopologyManager:

@@ -30,6 +30,7 @@ LOG = logging.getLogger(__name__)
 
 _SOCKET_TIMEOUT = 1.0
 _CHECK_TIMEOUT = 30.0
+_PATIENCE_PER_BIND = 0.02
 #: Version of haproxy from which on limits are strict unless it is told otherwise.
 _STRICT_LIMITS = (2, 3)
 
@@ -66,36 +67,41 @@ class HaproxyEngine:
         self._settings = settings
         self._group = WorkerGroup(settings.group_file, settings.overlay.group)
 
-    def stage(
-        self, layout: InstanceLayout, data: bytes, local_peer: str | None = None
-    ) -> tuple[Configuration, str]:
-        """Write a configuration beside the live one and let haproxy check it with our overlay.
+    def stage(self, layout: InstanceLayout, data: bytes) -> Configuration:
+        """Write a configuration as it is to run, and our overlay, beside the live ones.
 
-        :param local_peer: this amphora's name in ``peers`` sections; None: the one that is stored.
-        :returns: the configuration as read, and haproxy's own words.
-        :raises InvalidConfiguration: haproxy's output, or why it cannot be read; nothing stays staged.
+        :returns: the configuration as read.
+        :raises InvalidConfiguration: why it cannot be read.
         """
         data = self._group.adapt(data)
         configuration = parse(data)
         files.write_atomically(layout.staged, data)
         files.write_atomically(layout.staged_overlay, self._overlay(layout, configuration))
-        try:
-            self.make_namespace()
-            names: Mapping[str, str] = {
-                str(layout.staged): layout.stored.name,
-                str(layout.staged_overlay): layout.overlay.name,
-            }
-            output = self._program.check(
-                (layout.staged_overlay, layout.staged),
-                namespace=self._settings.namespace,
-                timeout=_CHECK_TIMEOUT,
-                names=names,
-                local_peer=_local_peer(layout) if local_peer is None else local_peer,
-            )
-        except BaseException:
-            self.unstage(layout)
-            raise
-        return configuration, output
+        return configuration
+
+    def check(self, layout: InstanceLayout, local_peer: str | None = None) -> str:
+        """Let haproxy check what is staged, and return its own words.
+
+        :param local_peer: this amphora's name in ``peers`` sections; None: the one that is stored.
+        :raises InvalidConfiguration: haproxy's output.
+        """
+        self.make_namespace()
+        names: Mapping[str, str] = {
+            str(layout.staged): layout.stored.name,
+            str(layout.staged_overlay): layout.overlay.name,
+        }
+        return self._program.check(
+            (layout.staged_overlay, layout.staged),
+            namespace=self._settings.namespace,
+            timeout=_CHECK_TIMEOUT,
+            names=names,
+            local_peer=_local_peer(layout) if local_peer is None else local_peer,
+        )
+
+    def patience(self, configuration: Configuration) -> float:
+        """Seconds that a proof of this configuration may take; more with more binds."""
+        binds = sum(len(frontend.binds) for frontend in configuration.frontends)
+        return self._settings.apply_timeout + _PATIENCE_PER_BIND * binds
 
     def make_namespace(self) -> None:
         """Make the network namespace that instances run in where it is missing. Safe to repeat.
@@ -104,17 +110,16 @@ class HaproxyEngine:
         """
         namespaces.ensure(self._settings.namespace, namespaces.DATA_SYSCTLS, self._runner)
 
-    def unstage(self, layout: InstanceLayout) -> None:
-        """Forget what is staged. Safe to repeat."""
-        files.remove(layout.staged)
-        files.remove(layout.staged_overlay)
+    def keep_former(self, layout: InstanceLayout) -> None:
+        """Give what is live second names, so that :meth:`restore_files` can go back to it."""
+        for live, kept in layout.former:
+            files.link(live, kept)
+        files.link(layout.stored, layout.to_be_proven)
 
-    def keep_local_peer(self, layout: InstanceLayout, name: str) -> None:
-        """Store this amphora's name in ``peers`` sections; the next start or reload uses it."""
-        if name:
-            files.write_atomically(layout.local_peer, name.encode())
-        else:
-            files.remove(layout.local_peer)
+    def unstage(self, layout: InstanceLayout) -> None:
+        """Forget everything that is there only while a change is under way. Safe to repeat."""
+        for path in layout.transient:
+            files.remove(path)
 
     def preflight(self, layout: InstanceLayout, configuration: Configuration) -> None:
         """Find out, before anything is signalled, what would keep this configuration from running.
@@ -135,6 +140,11 @@ class HaproxyEngine:
         files.rename(layout.staged_overlay, layout.overlay)
         files.rename(layout.staged, layout.running)
 
+    def keep(self, layout: InstanceLayout) -> None:
+        """Make what runs now what :meth:`restore_files` goes back to from now on."""
+        files.rename(layout.to_be_proven, layout.proven)
+        self.unstage(layout)
+
     def restore_files(self, layout: InstanceLayout) -> Configuration | None:
         """Make the proven configuration the one that the service runs from, and return it.
 
@@ -146,8 +156,12 @@ class HaproxyEngine:
             return None
         proven = self._group.adapt(proven)
         configuration = parse(proven)
-        files.write_atomically(layout.overlay, self._overlay(layout, configuration))
-        files.write_atomically(layout.running, proven)
+        if all(kept.exists() for _, kept in layout.former):
+            for live, kept in layout.former:
+                files.rename(kept, live)
+        else:
+            files.write_atomically(layout.overlay, self._overlay(layout, configuration))
+            files.write_atomically(layout.running, proven)
         return configuration
 
     def start(self, layout: InstanceLayout, configuration: Configuration) -> Evidence:
@@ -155,11 +169,25 @@ class HaproxyEngine:
 
         :raises OperationFailed: it did not start, or could not be proven in time.
         """
-        deadline = self._deadline()
+        self.act_start(layout)
+        return self.prove_start(layout, configuration)
+
+    def act_start(self, layout: InstanceLayout) -> None:
+        """Start the service.
+
+        :raises ServiceError: it did not start.
+        """
         # After a crash it may be started again over the former files at this very moment.
         self._services.stop(layout.service_name)
         self._services.install(self._spec(layout))
         self._services.start(layout.service_name)
+
+    def prove_start(self, layout: InstanceLayout, configuration: Configuration) -> Evidence:
+        """Prove that all frontends of a started service are open.
+
+        :raises ProofFailed: it could not be seen in time.
+        """
+        deadline = self._deadline(configuration)
         return prove_start(self._master(layout), self._stats(layout), configuration, deadline)
 
     def reload(self, layout: InstanceLayout, configuration: Configuration) -> Evidence:
@@ -167,15 +195,43 @@ class HaproxyEngine:
 
         :raises OperationFailed: it was refused, or could not be proven in time.
         """
+        before = self.before_reload(layout, configuration)
+        self.act_reload(layout, before)
+        return self.prove_reload(layout, configuration, before)
+
+    def before_reload(self, layout: InstanceLayout, configuration: Configuration) -> Generation | None:
+        """Return what runs, to be told from what runs afterwards; None where only a new start will do.
+
+        :raises OperationFailed: the master process does not answer, so a reload could not be proven.
+        """
         if configuration.peers and self._is_other_peer(layout):
             # A master that reloads keeps its arguments, so only a new one takes another name.
             LOG.warning("%s is started anew, as its name among the peers has changed", layout.instance_id)
-            return self.start(layout, configuration)
-        deadline = self._deadline()
-        before = self._before(layout)
+            return None
+        return self._before(layout)
+
+    def act_reload(self, layout: InstanceLayout, before: Generation | None) -> None:
+        """Reload the service, or start it anew.
+
+        :raises ServiceError: it was refused.
+        """
+        if before is None:
+            self.act_start(layout)
+            return
         self._save_servers_state(layout)
         self._services.install(self._spec(layout))
         self._services.reload(layout.service_name)
+
+    def prove_reload(
+        self, layout: InstanceLayout, configuration: Configuration, before: Generation | None
+    ) -> Evidence:
+        """Prove by the master process that a new worker has taken over.
+
+        :raises ProofFailed: it could not be seen in time, or was refused.
+        """
+        if before is None:
+            return self.prove_start(layout, configuration)
+        deadline = self._deadline(configuration)
         return prove_reload(before, self._master(layout), self._stats(layout), configuration, deadline)
 
     def stop(self, layout: InstanceLayout) -> None:
@@ -254,8 +310,8 @@ class HaproxyEngine:
     def _stats(self, layout: InstanceLayout) -> StatsSocket:
         return StatsSocket(layout.stats_socket, _SOCKET_TIMEOUT)
 
-    def _deadline(self) -> float:
-        return time.monotonic() + self._settings.apply_timeout
+    def _deadline(self, configuration: Configuration) -> float:
+        return time.monotonic() + self.patience(configuration)
 
 
 def _local_peer(layout: InstanceLayout) -> str:

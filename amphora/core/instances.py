@@ -5,20 +5,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
-from amphora.core.apply import Applier
 from amphora.core.engine import HaproxyEngine
+from amphora.core.flights import Flights
+from amphora.core.instance_changes import DELETE, RELOAD, START, STOP, Activation, Upload
+from amphora.core.instance_recovery import settle
 from amphora.core.layout import InstanceDirectory, InstanceLayout
 from amphora.core.locks import InstanceLocks
+from amphora.core.operations import Operations, Steps
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import (
     AmphoraError,
+    ChangeFailed,
     InstanceActionFailed,
     InstanceNotFound,
     InstanceWasGone,
     InvalidConfiguration,
-    OperationFailed,
 )
 from amphora.haproxy.addresses import IPAddress
 from amphora.haproxy.configuration import parse
@@ -34,14 +38,15 @@ class Instances:
     """Upload, start, stop, reload and delete. Each change holds the instance lock; reading never does.
 
     :param announce: told, after each start and reload, the addresses that an instance serves.
-    :param on_change: called after an instance was started, reloaded, stopped or deleted.
+    :param on_change: called after an instance was started, reloaded, stopped or deleted, and once
+        after all were recovered.
     """
 
     def __init__(
         self,
         directory: InstanceDirectory,
         engine: HaproxyEngine,
-        applier: Applier,
+        operations: Operations,
         cert_store: CertStore,
         locks: InstanceLocks,
         announce: Callable[[Iterable[IPAddress]], None] = lambda _addresses: None,
@@ -49,7 +54,9 @@ class Instances:
     ) -> None:
         self._directory = directory
         self._engine = engine
-        self._applier = applier
+        self._operations = operations
+        self._uploads = Flights[str]()
+        self._actions = Flights[Outcome]()
         self._cert_store = cert_store
         self._locks = locks
         self._announce = announce
@@ -70,21 +77,14 @@ class Instances:
         if not may_be_idle and not configuration.frontends:
             # haproxy would accept it, as our own stats socket is something to listen on.
             raise InvalidConfiguration("The configuration has no frontend, so it would carry no traffic")
-        layout = self._directory.layout(instance_id)
-        with self._locks.hold(instance_id):
-            known = files.read_if_present(layout.stored) is not None
-            files.ensure_directory(layout.directory)
-            peer = peer_name(amphora_id) if amphora_id and not configuration.local_peer else ""
-            try:
-                _, output = self._engine.stage(layout, data, peer)
-                self._engine.keep_local_peer(layout, peer)
-                # What is staged may have been adapted to this machine; what was sent is what is kept.
-                files.write_atomically(layout.stored, data)
-                self._engine.unstage(layout)
-            except BaseException as error:
-                self._give_up_upload(layout, data, known, error)
-                raise
-        return output.strip()
+        peer = peer_name(amphora_id) if amphora_id and not configuration.local_peer else ""
+
+        def store() -> str:
+            with self._locks.hold(instance_id):
+                upload = Upload(self._engine, self._directory.layout(instance_id), data, peer)
+                return self._operations.run(upload).strip()
+
+        return self._uploads.run((instance_id, peer, data), _always, store)
 
     def configuration(self, instance_id: str) -> bytes:
         """Return the stored configuration, byte for byte.
@@ -110,30 +110,23 @@ class Instances:
         :raises InstanceNotFound: it has no stored configuration.
         :raises InstanceActionFailed: it does not run; reasons, and what was restored.
         """
-        layout = self._directory.layout(instance_id)
-        with self._locks.hold(instance_id):
-            self.require(instance_id)
-            status = self._engine.status(layout)
-            if status.state is ServiceState.RUNNING:
-                return Outcome(
-                    Done.STARTED,
-                    f"haproxy daemon for {instance_id} already runs (pid {status.pid}); nothing was changed",
-                )
-            return self._done(layout, Done.STARTED, self._applier.start(layout))
+        return self._actions.run(
+            (instance_id, START), lambda: self._inputs(instance_id), lambda: self._start(instance_id)
+        )
 
     def reload(self, instance_id: str) -> Outcome:
         """Reload an instance from its stored configuration; one that does not run is started.
+
+        Who asks while a reload from the same files is under way gets its outcome; all who ask while one
+        from older files is, share the next.
 
         :returns: what was done, for people.
         :raises InstanceNotFound: it has no stored configuration.
         :raises InstanceActionFailed: what ran before runs on; reasons, and what was restored.
         """
-        layout = self._directory.layout(instance_id)
-        with self._locks.hold(instance_id):
-            self.require(instance_id)
-            if self._engine.status(layout).state is ServiceState.RUNNING:
-                return self._done(layout, Done.RELOADED, self._applier.reload(layout))
-            return self._done(layout, Done.STARTED, self._applier.start(layout))
+        return self._actions.run(
+            (instance_id, RELOAD), lambda: self._inputs(instance_id), lambda: self._reload(instance_id)
+        )
 
     def stop(self, instance_id: str) -> Outcome:
         """Stop an instance; one that is stopped is left alone.
@@ -165,22 +158,8 @@ class Instances:
         with self._locks.hold(instance_id):
             if not layout.directory.is_dir():
                 raise InstanceNotFound(instance_id)
-            try:
-                self._engine.remove(layout)
-            except OperationFailed as error:
-                raise InstanceActionFailed("stop", error.details) from error
-            self._cert_store.delete_all(instance_id)
-            self._remove_named_sockets(layout)
-            files.remove_tree(layout.directory)
+            self._delete(layout)
             self._on_change()
-
-    def make_namespace(self) -> None:
-        """Make the namespace that instances run in, if there are any. Called once, at start.
-
-        :raises OperationFailed: it could not be made.
-        """
-        if self._directory.all():
-            self._engine.make_namespace()
 
     def recover(self) -> None:
         """Finish or undo what was under way when the agent ended. Called once, at start.
@@ -191,24 +170,72 @@ class Instances:
             with self._locks.hold(layout.instance_id):
                 try:
                     files.sweep_temporaries(layout.directory)
-                    self._engine.unstage(layout)
-                    self._applier.settle(layout)
+                    settle(self._engine, self._operations, layout, self._delete)
                 except AmphoraError as error:
                     LOG.error("%s could not be recovered: %s", layout.instance_id, error)
+        self._on_change()
 
-    def _give_up_upload(self, layout: InstanceLayout, data: bytes, known: bool, error: BaseException) -> None:
-        if known and isinstance(error, InvalidConfiguration):
-            files.write_atomically(layout.refused, data)
-        if not known:
-            self._engine.keep_local_peer(layout, "")
-            if files.is_empty_directory(layout.directory):
-                files.remove_tree(layout.directory)
+    def _inputs(self, instance_id: str) -> object:
+        """Return what a start or reload reads, as an identity: equal ones lead to the same result."""
+        layout = self._directory.layout(instance_id)
+        return tuple(
+            files.identity(path)
+            for path in (layout.stored, layout.local_peer, self._cert_store.directory(instance_id))
+        )
+
+    def _start(self, instance_id: str) -> Outcome:
+        layout = self._directory.layout(instance_id)
+        with self._locks.hold(instance_id):
+            self.require(instance_id)
+            status = self._engine.status(layout)
+            if status.state is ServiceState.RUNNING:
+                return Outcome(
+                    Done.STARTED,
+                    f"haproxy daemon for {instance_id} already runs (pid {status.pid}); nothing was changed",
+                )
+            return self._done(layout, Done.STARTED, self._activate(layout, START))
+
+    def _reload(self, instance_id: str) -> Outcome:
+        layout = self._directory.layout(instance_id)
+        with self._locks.hold(instance_id):
+            self.require(instance_id)
+            if self._engine.status(layout).state is ServiceState.RUNNING:
+                return self._done(layout, Done.RELOADED, self._activate(layout, RELOAD))
+            return self._done(layout, Done.STARTED, self._activate(layout, START))
+
+    def _activate(self, layout: InstanceLayout, kind: str) -> Evidence:
+        activation = Activation(self._engine, layout, kind)
+        try:
+            self._operations.run(activation)
+        except (ChangeFailed, InvalidConfiguration) as error:
+            raise InstanceActionFailed(kind, error.details) from error
+        return activation.evidence
+
+    def _delete(self, layout: InstanceLayout) -> None:
+        steps = Steps(
+            DELETE,
+            layout.instance_id,
+            act=lambda: self._engine.remove(layout),
+            keep=lambda: self._remove_files(layout),
+            restore=_nothing_to_say,
+        )
+        try:
+            self._operations.run(steps)
+        except ChangeFailed as error:
+            raise InstanceActionFailed("stop", error.details) from error
+        self._operations.forget(layout.instance_id)
+
+    def _remove_files(self, layout: InstanceLayout) -> None:
+        self._cert_store.delete_all(layout.instance_id)
+        self._remove_named_sockets(layout)
+        files.remove_tree(layout.directory)
 
     def _stop(self, layout: InstanceLayout, status: ServiceStatus) -> None:
         pid = status.pid or processes.read_pid_file(layout.pid_file)
         try:
-            self._engine.stop(layout)
-        except OperationFailed as error:
+            act = partial(self._engine.stop, layout)
+            self._operations.run(Steps(STOP, layout.instance_id, act=act, restore=_nothing_to_say))
+        except ChangeFailed as error:
             raise InstanceActionFailed("stop", error.details) from error
         self._on_change()
         if status.pid is None:
@@ -240,3 +267,12 @@ class Instances:
         for path in named:
             if path.is_relative_to(layout.base_path) and ".." not in path.parts and path.is_socket():
                 files.remove(path)
+
+
+def _always() -> object:
+    return None
+
+
+def _nothing_to_say() -> str:
+    # What has ended is not started again because something else of it has not.
+    return ""

@@ -77,9 +77,42 @@ class InstanceLayout:
         return self.directory / "agent.cfg.new"
 
     @property
-    def under_way(self) -> Path:
-        """Exists from before the running configuration is swapped until its outcome is settled."""
-        return self.directory / "apply-under-way"
+    def received(self) -> Path:
+        """An upload, byte for byte, while it is being checked."""
+        return self.directory / "haproxy.cfg.received"
+
+    @property
+    def received_peer(self) -> Path:
+        """The name among peers that comes with that upload."""
+        return self.directory / "local-peer.received"
+
+    @property
+    def to_be_proven(self) -> Path:
+        """A second name of the stored configuration while a start or reload of it is under way."""
+        return self.directory / "proven.cfg.new"
+
+    @property
+    def former(self) -> tuple[tuple[Path, Path], ...]:
+        """What a start or reload replaces, and second names for it while that is under way.
+
+        Going back by renaming needs no room on the disk.
+        """
+        return (
+            (self.overlay, self.directory / "agent.cfg.former"),
+            (self.running, self.directory / "running.cfg.former"),
+        )
+
+    @property
+    def transient(self) -> tuple[Path, ...]:
+        """Everything that is there only while a change is under way."""
+        return (
+            self.staged,
+            self.staged_overlay,
+            self.received,
+            self.received_peer,
+            self.to_be_proven,
+            *(kept for _, kept in self.former),
+        )
 
     @property
     def pid_file(self) -> Path:

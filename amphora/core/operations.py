@@ -107,8 +107,14 @@ class Steps:
     limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
+_UNSETTLED = (OperationState.UNDER_WAY, OperationState.FAILED)
 _BEFORE_TOUCHING = ("stage", "check", "preflight")
 _TOUCHING = ("swap", "act", "prove", "keep")
+
+
+def has_touched(operation: Operation) -> bool:
+    """Whether a change had come so far that something live may be other than before."""
+    return operation.last_step in (*_TOUCHING, "restore")
 
 
 class Operations:
@@ -157,10 +163,13 @@ class Operations:
             return _copy(self._known[identity])
 
     def interrupted(self, target: str) -> Operation | None:
-        """Return the change to a target that the end of the last agent cut off, or None."""
+        """Return the last change to a target if it is to be settled, or None.
+
+        The end of the last agent cut it off, or it failed and could not be undone.
+        """
         with self._guard:
             found = [each for each in self._known.values() if each.target == target]
-        return _copy(found[-1]) if found and found[-1].state is OperationState.UNDER_WAY else None
+        return _copy(found[-1]) if found and found[-1].state in _UNSETTLED else None
 
     def settle(self, interrupted: Operation, state: OperationState, outcome: str) -> None:
         """Say what became of an interrupted change."""
@@ -173,7 +182,12 @@ class Operations:
             state.value,
             outcome,
         )
-        self._end(operation, state, reason="the agent ended in the middle of it", evidence=outcome)
+        reason = "the agent ended in the middle of it"
+        if self._is_latest(operation):
+            self._end(operation, state, reason, outcome)
+        else:
+            # It was settled by a later one, which has the target's journal now.
+            self._set(operation, state, reason, outcome)
 
     def forget(self, target: str) -> None:
         """Remove the journal of a target that is gone."""
@@ -192,11 +206,11 @@ class Operations:
         try:
             for name in _BEFORE_TOUCHING:
                 self._take(operation, change, name)
-        except BaseException as error:
+        except Exception as error:
             raise self._undone(operation, change, "discard", change.discard, error) from error
         try:
             evidence = [self._take(operation, change, name) for name in _TOUCHING]
-        except BaseException as error:
+        except Exception as error:
             raise self._undone(operation, change, "restore", change.restore, error) from error
         proof = str(evidence[_TOUCHING.index("prove")] or "")
         self._end(operation, OperationState.DONE, evidence=proof)
@@ -218,8 +232,8 @@ class Operations:
         change: Change,
         name: str,
         bring_back: Callable[[], str],
-        error: BaseException,
-    ) -> BaseException:
+        error: Exception,
+    ) -> Exception:
         """Bring back what was, record it, and return what is to be raised."""
         self._note_quietly(operation, {"begins": name})
         self._note_step(operation, StepRecord(name))
@@ -233,14 +247,21 @@ class Operations:
             self._end(operation, OperationState.FAILED, reason=str(error), evidence=outcome)
         else:
             self._end(operation, OperationState.UNDONE, reason=str(error), evidence=outcome)
-        if isinstance(error, InvalidInput | NotFound) or not isinstance(error, Exception):
+        if isinstance(error, InvalidInput | NotFound):
             return error
-        return ChangeFailed(f"{error}\n{outcome}")
+        return ChangeFailed(f"{error}\n{outcome}".rstrip())
 
     def _end(self, operation: Operation, state: OperationState, reason: str = "", evidence: str = "") -> None:
+        self._set(operation, state, reason, evidence)
+        self._note_quietly(operation, {"state": state.value, "reason": reason, "evidence": evidence})
+
+    def _set(self, operation: Operation, state: OperationState, reason: str, evidence: str) -> None:
         with self._guard:
             operation.state, operation.reason, operation.evidence = state, reason, evidence
-        self._note_quietly(operation, {"state": state.value, "reason": reason, "evidence": evidence})
+
+    def _is_latest(self, operation: Operation) -> bool:
+        with self._guard:
+            return [each for each in self._known.values() if each.target == operation.target][-1] is operation
 
     def _note_quietly(self, operation: Operation, event: Mapping[str, object]) -> None:
         # The change itself is settled; without this line the next start looks at it once more.

@@ -1,28 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VRRP: configure and run the keepalived that moves virtual addresses between two amphorae.
-
-The order of a change is always: stage, check, swap, act, prove; and after a failure: restore what was
-running, act again, and say so.
-"""
+"""VRRP: configure and run the keepalived that moves virtual addresses between two amphorae."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import NoReturn
 
+from amphora.core.journal import OperationState
 from amphora.core.locks import KEEPALIVED, InstanceLocks
+from amphora.core.operations import Operations, Steps, has_touched
+from amphora.core.vrrp_change import RELOAD, START, VrrpActivation
 from amphora.core.vrrp_engine import VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
-from amphora.errors import AmphoraError, OperationFailed, VrrpActionFailed, VrrpNotConfigured, VrrpWasGone
-from amphora.keepalived.configuration import KeepalivedConfiguration, parse
-from amphora.keepalived.proof import KeepalivedEvidence
+from amphora.errors import ChangeFailed, VrrpActionFailed, VrrpNotConfigured, VrrpWasGone
+from amphora.keepalived.configuration import parse
 from amphora.models import Done, Outcome, Role, ServiceState
 from amphora.system import files, processes
 
-LOG = logging.getLogger(__name__)
-
-_Act = Callable[[KeepalivedConfiguration, str], KeepalivedEvidence]
+UPLOAD, STOP = "upload", "stop"
 
 
 class Vrrp:
@@ -37,12 +31,14 @@ class Vrrp:
         layout: VrrpLayout,
         engine: VrrpEngine,
         locks: InstanceLocks,
+        operations: Operations,
         install_scripts: Callable[[], None] = lambda: None,
     ) -> None:
         self._layout = layout
         self._install_scripts = install_scripts
         self._engine = engine
         self._locks = locks
+        self._operations = operations
 
     def upload(self, data: bytes) -> str:
         """Store a configuration of the controller's, once keepalived accepts it. Safe to repeat.
@@ -114,9 +110,16 @@ class Vrrp:
                 return Outcome(Done.STOPPED, "keepalived is already stopped; nothing was changed")
             pid = status.pid or processes.read_pid_file(self._layout.pid_file)
             try:
-                self._engine.stop()
-                self._engine.remove_stale_pid_files()
-            except OperationFailed as error:
+                self._operations.run(
+                    Steps(
+                        STOP,
+                        KEEPALIVED,
+                        act=self._engine.stop,
+                        keep=self._engine.remove_stale_pid_files,
+                        restore=lambda: "",
+                    )
+                )
+            except ChangeFailed as error:
                 raise VrrpActionFailed("stop", error.details) from error
             if status.pid is None:
                 which = f" with PID {pid}" if pid is not None else ""
@@ -140,7 +143,6 @@ class Vrrp:
             return
         with self._locks.hold(KEEPALIVED):
             files.sweep_temporaries(layout.directory)
-            self._engine.unstage()
             # A service that starts by itself would be refused because of them.
             self._engine.remove_stale_pid_files()
             if not self._engine.status().state.is_at_rest:
@@ -154,95 +156,66 @@ class Vrrp:
         self._engine.close()
 
     def _store(self, data: bytes, name: str) -> str:
+        output: list[str] = []
+        steps = Steps(
+            UPLOAD,
+            KEEPALIVED,
+            stage=lambda: self._stage(data),
+            check=lambda: output.append(self._engine.check()),
+            swap=lambda: files.rename(self._layout.staged, self._layout.directory / name),
+            keep=self._engine.unstage,
+            discard=self._discard_upload,
+            restore=self._discard_upload,
+        )
+        self._operations.run(steps)
+        return output[0]
+
+    def _stage(self, data: bytes) -> None:
         self._install_scripts()
-        _, output = self._engine.stage(data)
-        try:
-            files.rename(self._layout.staged, self._layout.directory / name)
-        finally:
-            self._engine.unstage()
-        return output
+        self._engine.stage(data)
+
+    def _discard_upload(self) -> str:
+        self._engine.unstage()
+        return "The stored configuration is what it was."
 
     def _start_or_reload(self, action: str) -> Outcome:
         with self._locks.hold(KEEPALIVED):
             data = self.configuration()
-            if self._engine.status().state is ServiceState.RUNNING:
-                evidence = self._apply(action, data, self._engine.reload, self._undo_reload)
-                return Outcome(Done.RELOADED, f"keepalived reloaded (pid {evidence.main_pid})")
-            evidence = self._apply(action, data, self._engine.start, self._undo_start)
-            return Outcome(Done.STARTED, f"keepalived started (pid {evidence.main_pid})")
-
-    def _apply(self, action: str, data: bytes, act: _Act, undo: Callable[[], str]) -> KeepalivedEvidence:
-        try:
-            configuration, _ = self._engine.stage(data)
-        except Exception as error:
-            interrupted = self._layout.under_way.exists()
-            self._fail(action, error, undo if interrupted else _nothing_to_undo)
-        files.write_atomically(self._layout.under_way, action.encode())
-        try:
-            evidence = act(configuration, self._engine.swap())
-            files.write_atomically(self._layout.proven, data)
-        except Exception as error:
-            self._fail(action, error, undo)
-        files.remove(self._layout.under_way)
-        LOG.info("%s of keepalived proven: %s", action, evidence)
-        return evidence
-
-    def _fail(self, action: str, error: Exception, undo: Callable[[], str]) -> NoReturn:
-        try:
-            self._engine.unstage()
-            outcome = f"{undo()} {self._restore_stored()}"
-            files.remove(self._layout.under_way)
-        except Exception as failure:
-            # The marker stays, so that the agent's next start tries again.
-            LOG.error("restoring keepalived failed", exc_info=failure)
-            outcome = f"Additionally, restoring the former state failed: {failure}"
-        raise VrrpActionFailed(action, f"{error}\n{outcome}") from error
-
-    def _undo_start(self) -> str:
-        self._engine.stop()
-        self._engine.restore_files()
-        return "keepalived is stopped, as it was before."
-
-    def _undo_reload(self) -> str:
-        restored = self._engine.restore_files()
-        if restored is None:
-            return self._undo_start()
-        if self._engine.status().state is ServiceState.RUNNING:
+            runs = self._engine.status().state is ServiceState.RUNNING
+            change = VrrpActivation(self._engine, self._layout, RELOAD if runs else START, data)
             try:
-                evidence = self._engine.reload(*restored)
-                return f"keepalived goes on with its last proven configuration (pid {evidence.main_pid})."
-            except OperationFailed as error:
-                LOG.warning("keepalived must be started anew: %s", error)
-        # It may be about to be started again over the refused configuration.
-        self._engine.stop()
-        evidence = self._engine.start(*restored)
-        return f"keepalived had ended and was started again (pid {evidence.main_pid})."
-
-    def _restore_stored(self) -> str:
-        proven = files.read_if_present(self._layout.proven)
-        if proven is None:
-            return "The stored configuration stays, as none was ever proven to run."
-        if proven == files.read_if_present(self._layout.rendered):
-            files.remove(self._layout.stored)
-        else:
-            files.write_atomically(self._layout.stored, proven)
-        return "The last proven configuration is stored again."
+                self._operations.run(change)
+            except ChangeFailed as error:
+                raise VrrpActionFailed(action, error.details) from error
+            pid = change.evidence.main_pid
+            if runs:
+                return Outcome(Done.RELOADED, f"keepalived reloaded (pid {pid})")
+            return Outcome(Done.STARTED, f"keepalived started (pid {pid})")
 
     def _settle(self) -> None:
         """Finish or undo what was under way when the agent was killed. Safe to repeat."""
-        if not self._layout.under_way.exists():
+        interrupted = self._operations.interrupted(KEEPALIVED)
+        if interrupted is None or interrupted.kind == UPLOAD or not has_touched(interrupted):
+            self._engine.unstage()
+            if interrupted is not None:
+                self._operations.settle(interrupted, OperationState.UNDONE, "nothing had been changed")
             return
+        self._operations.settle(interrupted, *self._finish(interrupted.kind))
+
+    def _finish(self, kind: str) -> tuple[OperationState, str]:
+        if kind == STOP:
+            self._engine.stop()
+            return OperationState.DONE, "keepalived is stopped"
+        data = self.configuration()
         if self._engine.status().state.is_at_rest:
-            self._undo_start()
-            files.remove(self._layout.under_way)
-            LOG.warning("undid the interrupted start of keepalived")
-            return
+            return OperationState.UNDONE, VrrpActivation(self._engine, self._layout, START, data).restore()
+        # What a further failure goes back to is the proven configuration, not the one that was cut off.
+        self._engine.restore_files()
+        self._engine.unstage()
+        again = VrrpActivation(self._engine, self._layout, RELOAD, data)
         try:
-            evidence = self._apply("reload", self.configuration(), self._engine.reload, self._undo_reload)
-            LOG.warning("finished the interrupted change of keepalived: %s", evidence)
-        except AmphoraError as error:
-            LOG.warning("undid the interrupted change of keepalived: %s", error)
-
-
-def _nothing_to_undo() -> str:
-    return "No process was touched."
+            return OperationState.DONE, self._operations.run(again)
+        except ChangeFailed as error:
+            # Where nothing was touched again, what runs may still be of the change that was cut off.
+            outcome = error.details if again.has_swapped else f"{error.details}\n{again.restore()}"
+            return OperationState.UNDONE, outcome

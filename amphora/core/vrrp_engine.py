@@ -21,6 +21,7 @@ from amphora.keepalived.watchdog import Watchdog
 from amphora.models import RestartPolicy, Role, ServiceSpec, ServiceStatus
 from amphora.system import files
 from amphora.system.addresses import addresses_in
+from amphora.system.processes import ProcessIdentity
 
 #: Seconds that duplicate address detection may take (it is about 1 s, RFC 4862), and between two looks.
 _TENTATIVE_TIME = 4.0
@@ -41,6 +42,14 @@ class VrrpSettings:
     restart: RestartPolicy = RestartPolicy()
 
 
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """What the next two overlays tell keepalived's states to be of: that of a change, and of its undoing."""
+
+    next: str
+    back: str
+
+
 class VrrpEngine:
     """Checks, runs and proves configurations of keepalived, and knows what it is doing."""
 
@@ -56,11 +65,11 @@ class VrrpEngine:
         self._watchdog = Watchdog(self._processes, self._states, layout.fifo, settings.namespace)
         self._proof = KeepalivedProof(self._processes, self._states, settings.namespace)
 
-    def stage(self, data: bytes) -> tuple[KeepalivedConfiguration, str]:
-        """Write a configuration beside the live one and let keepalived check it, alone and with our overlay.
+    def stage(self, data: bytes) -> KeepalivedConfiguration:
+        """Write a configuration, and our overlay for it, beside the live ones.
 
-        :returns: the configuration as read, and keepalived's own words.
-        :raises InvalidConfiguration: keepalived's output, or why it is of no use; nothing stays staged.
+        :returns: the configuration as read.
+        :raises InvalidConfiguration: why it is of no use.
         """
         configuration = parse(data)
         if not configuration.instances:
@@ -71,44 +80,84 @@ class VrrpEngine:
         files.write_atomically(layout.staged, data)
         try:
             overlay = render_overlay(layout.staged, layout.fifo, new_generation())
-            files.write_atomically(layout.staged_overlay, overlay)
-            # Alone first: a brace that is missing would else show as errors of the overlay.
-            output = self._check(layout.staged)
-            self._check(layout.staged_overlay)
         except ValueError as error:
-            self.unstage()
             raise OperationFailed(str(error)) from error
-        except BaseException:
-            self.unstage()
-            raise
-        return configuration, output
+        files.write_atomically(layout.staged_overlay, overlay)
+        return configuration
+
+    def check(self) -> str:
+        """Let keepalived check what is staged, and return its own words.
+
+        :raises InvalidConfiguration: keepalived's output.
+        """
+        # Alone first: a brace that is missing would else show as errors of the overlay.
+        output = self._check(self._layout.staged)
+        self._check(self._layout.staged_overlay)
+        return output
 
     def unstage(self) -> None:
-        """Forget what is staged. Safe to repeat."""
-        files.remove(self._layout.staged)
-        files.remove(self._layout.staged_overlay)
+        """Forget everything that is there only while a change is under way. Safe to repeat."""
+        for path in self._layout.transient:
+            files.remove(path)
 
-    def swap(self) -> str:
-        """Make the staged configuration the one that keepalived reads next; return its generation."""
+    def stage_swap(self, data: bytes) -> Generations:
+        """Write all that swapping and going back will need, so that neither needs room on the disk."""
+        layout = self._layout
+        generations = Generations(new_generation(), new_generation())
+        for path, generation in (
+            (layout.next_overlay, generations.next),
+            (layout.overlay_back, generations.back),
+        ):
+            files.write_atomically(path, render_overlay(layout.running, layout.fifo, generation))
+        files.write_atomically(layout.to_be_proven, data)
+        files.link(layout.proven, layout.former)
+        return generations
+
+    def swap(self) -> None:
+        """Make the staged configuration the one that keepalived reads next."""
         files.rename(self._layout.staged, self._layout.running)
         files.remove(self._layout.staged_overlay)
-        return self._write_overlay()
+        files.rename(self._layout.next_overlay, self._layout.overlay)
 
-    def restore_files(self) -> tuple[KeepalivedConfiguration, str] | None:
-        """Make the proven configuration the one that keepalived reads next; None if none was ever proven."""
-        proven = files.read_if_present(self._layout.proven)
+    def keep(self) -> None:
+        """Make what runs now what :meth:`restore_files` goes back to from now on."""
+        files.rename(self._layout.to_be_proven, self._layout.proven)
+        self.unstage()
+
+    def restore_files(
+        self, generations: Generations | None = None
+    ) -> tuple[KeepalivedConfiguration, str] | None:
+        """Make the proven configuration the one that keepalived reads next; None if none was ever proven.
+
+        :param generations: of :meth:`stage_swap`, unless the agent ended since.
+        """
+        layout = self._layout
+        proven = files.read_if_present(layout.proven)
         if proven is None:
-            files.remove(self._layout.running)
+            files.remove(layout.running)
             return None
-        files.write_atomically(self._layout.running, proven)
-        return parse(proven), self._write_overlay()
+        if generations is not None and layout.former.exists() and layout.overlay_back.exists():
+            files.rename(layout.former, layout.running)
+            files.rename(layout.overlay_back, layout.overlay)
+            return parse(proven), generations.back
+        files.write_atomically(layout.running, proven)
+        generation = new_generation()
+        files.write_atomically(layout.overlay, render_overlay(layout.running, layout.fifo, generation))
+        return parse(proven), generation
 
     def start(self, configuration: KeepalivedConfiguration, generation: str) -> KeepalivedEvidence:
         """Start the service and prove that it has taken up a generation.
 
         :raises OperationFailed: it did not start, or could not be proven in time.
         """
-        deadline = self._deadline()
+        self.act_start(configuration)
+        return self.prove(configuration, generation)
+
+    def act_start(self, configuration: KeepalivedConfiguration) -> None:
+        """Start the service.
+
+        :raises OperationFailed: it did not start.
+        """
         self._await_link_local(configuration)
         self.follow(configuration)
         # After a crash it may be started again over the former files at this very moment.
@@ -116,17 +165,48 @@ class VrrpEngine:
         self._processes.remove_stale_pid_files()
         self._services.install(self._spec())
         self._services.start(self._layout.service_name)
-        return self._prove(generation, configuration, deadline, is_reload=False)
 
     def reload(self, configuration: KeepalivedConfiguration, generation: str) -> KeepalivedEvidence:
         """Reload the service and prove that the same main process has taken up a generation.
 
         :raises OperationFailed: it was refused, keepalived ended over it, or it could not be proven in time.
         """
-        deadline = self._deadline()
+        before = self.before_reload()
+        self.act_reload(configuration)
+        return self.prove(configuration, generation, before)
+
+    def before_reload(self) -> ProcessIdentity:
+        """Return the main process that is to be the same afterwards.
+
+        :raises ProofFailed: there is none.
+        """
+        before = self._processes.main()
+        if before is None:
+            raise ProofFailed("keepalived has no main process, so a reload could not be proven")
+        return before
+
+    def act_reload(self, configuration: KeepalivedConfiguration) -> None:
+        """Reload the service.
+
+        :raises ServiceError: it does not run.
+        """
         # Until it is proven, orphans may be addresses of either configuration.
         self.follow(parse(files.read_if_present(self._layout.proven) or b""), configuration)
-        evidence = self._prove(generation, configuration, deadline, is_reload=True)
+        self._services.reload(self._layout.service_name)
+
+    def prove(
+        self, configuration: KeepalivedConfiguration, generation: str, before: ProcessIdentity | None = None
+    ) -> KeepalivedEvidence:
+        """Wait until keepalived tells the states of a generation.
+
+        :param before: the main process that was reloaded; None after a start.
+        :raises ProofFailed: it does not in time, or that process ended.
+        """
+        try:
+            evidence = self._proof.await_generation(generation, configuration, self._deadline(), before)
+        except ProofFailed as error:
+            why = self.status().last_error
+            raise ProofFailed(f"{error.details}\n{why}" if why else error.details) from error
         self._watchdog.guard(configuration)
         return evidence
 
@@ -172,21 +252,6 @@ class VrrpEngine:
         names = {str(layout.staged): layout.stored.name, str(layout.staged_overlay): layout.overlay.name}
         return self._program.check(file, namespace=self._settings.namespace, names=names)
 
-    def _prove(
-        self, generation: str, configuration: KeepalivedConfiguration, deadline: float, *, is_reload: bool
-    ) -> KeepalivedEvidence:
-        before = None
-        if is_reload:
-            before = self._processes.main()
-            if before is None:
-                raise ProofFailed("keepalived has no main process, so a reload could not be proven")
-            self._services.reload(self._layout.service_name)
-        try:
-            return self._proof.await_generation(generation, configuration, deadline, before)
-        except ProofFailed as error:
-            why = self.status().last_error
-            raise ProofFailed(f"{error.details}\n{why}" if why else error.details) from error
-
     def _await_link_local(self, configuration: KeepalivedConfiguration) -> None:
         """Wait until adverts over IPv6 can be sent.
 
@@ -200,12 +265,6 @@ class VrrpEngine:
             if not any(each.tentative and each.interface in names for each in found):
                 return
             time.sleep(_LOOK_INTERVAL)
-
-    def _write_overlay(self) -> str:
-        generation = new_generation()
-        overlay = render_overlay(self._layout.running, self._layout.fifo, generation)
-        files.write_atomically(self._layout.overlay, overlay)
-        return generation
 
     def _spec(self) -> ServiceSpec:
         layout = self._layout

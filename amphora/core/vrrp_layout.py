@@ -54,9 +54,36 @@ class VrrpLayout:
         return self.directory / "agent.conf.new"
 
     @property
-    def under_way(self) -> Path:
-        """Exists from before the running configuration is swapped until its outcome is settled."""
-        return self.directory / "apply-under-way"
+    def former(self) -> Path:
+        """A second name of what a start or reload replaces, while that is under way."""
+        return self.directory / "running.conf.former"
+
+    @property
+    def to_be_proven(self) -> Path:
+        """A copy of what is to run, while a start or reload is under way."""
+        return self.directory / "proven.conf.new"
+
+    @property
+    def next_overlay(self) -> Path:
+        """The overlay of what is to run, while a start or reload is under way."""
+        return self.directory / "agent.conf.next"
+
+    @property
+    def overlay_back(self) -> Path:
+        """The overlay to go back with, while a start or reload is under way."""
+        return self.directory / "agent.conf.back"
+
+    @property
+    def transient(self) -> tuple[Path, ...]:
+        """Everything that is there only while a change is under way."""
+        return (
+            self.staged,
+            self.staged_overlay,
+            self.former,
+            self.to_be_proven,
+            self.next_overlay,
+            self.overlay_back,
+        )
 
     @property
     def pid_file(self) -> Path:
@@ -92,6 +119,11 @@ class VrrpLayout:
     def haproxy_check_script(self) -> Path:
         """Tells whether every haproxy that is to run does."""
         return self.check_scripts / "haproxy_check_script.sh"
+
+    @property
+    def lvs_check_script(self) -> Path:
+        """Tells whether every LVS listener that was started runs."""
+        return self.check_scripts / "lvs_udp_check.sh"
 
     @property
     def service_name(self) -> str:

@@ -76,6 +76,23 @@ def rename(source: Path, target: Path) -> None:
         raise StorageError(f"{source} could not be renamed to {target.name}: {error.strerror}") from error
 
 
+def link(source: Path, target: Path) -> bool:
+    """Give a file a second name, replacing what stands there, durably; it takes no room of its own.
+
+    :returns: False where there is no such file; then there is nothing under the second name either.
+    :raises StorageError: what stood under the second name may be gone.
+    """
+    remove(target)
+    try:
+        os.link(source, target)
+        _sync_directory(target.parent)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StorageError(f"{source} could not be linked to {target}: {error.strerror}") from error
+    return True
+
+
 def read_if_present(path: Path) -> bytes | None:
     """Return the content of a file, or None when there is none.
 
@@ -100,6 +117,15 @@ def mode_of(path: Path) -> int | None:
         return None
     except OSError as error:
         raise StorageError(f"{path} could not be read: {error.strerror}") from error
+
+
+def identity(path: Path) -> tuple[int, ...] | None:
+    """Return what tells one version of a file or directory from another, or None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def remove(path: Path) -> bool:

@@ -56,10 +56,15 @@ def attached(rig):
     return rig
 
 
+def is_state(path):
+    """Whether a path is of what requests can change; how they went is told beside it."""
+    return path.is_file() and path.parent.name != "operations"
+
+
 def state(rig):
     """Everything that requests can change."""
     root = rig.directory.layout(LOAD_BALANCER).base_path
-    stored = {str(path): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    stored = {str(path): path.read_bytes() for path in sorted(root.rglob("*")) if is_state(path)}
     machine = rig.processes.machine
     services = {name: (spec, rig.processes.status(name).pid) for name, spec in machine.specs.items()}
     return stored, services, dict(rig.network.wires.active), dict(rig.network.wires.stored)

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from amphora.cmd.drift import DriftSources, make_drift
 from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.agent_configuration import AgentConfiguration
-from amphora.core.apply import Applier
 from amphora.core.certificates import Certificates
+from amphora.core.drift import DriftSettings
 from amphora.core.engine import EngineSettings, HaproxyEngine
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
@@ -26,6 +27,7 @@ from amphora.core.recovery import Recovery
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
 from amphora.core.topology import TopologyKind, TopologyManager
+from amphora.core.vrrp_layout import VrrpLayout
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.drivers.package_manager.dpkg import DpkgPackageManager
 from amphora.errors import ConfigurationError, InvalidConfiguration
@@ -90,12 +92,15 @@ class FakeEngine(HaproxyEngine):
             self.before_failure()
             raise self.fail_at[name].pop(0)
 
-    def stage(self, layout, data, local_peer=None):
+    def stage(self, layout, data):
         self._step("stage")
-        return super().stage(layout, data, local_peer)
+        return super().stage(layout, data)
 
     def preflight(self, layout, configuration):
         self._step("preflight")
+
+    def before_reload(self, layout, configuration):
+        return None
 
     def swap(self, layout):
         self._step("swap")
@@ -105,15 +110,19 @@ class FakeEngine(HaproxyEngine):
         self._step("restore_files")
         return super().restore_files(layout)
 
-    def start(self, layout, configuration):
+    def act_start(self, layout):
         self._services.install(self._spec(layout))
         self._services.start(layout.service_name)
         self._step("start")
-        return self._evidence(layout)
 
-    def reload(self, layout, configuration):
+    def act_reload(self, layout, before):
         self._services.reload(layout.service_name)
         self._step("reload")
+
+    def prove_start(self, layout, configuration):
+        return self._evidence(layout)
+
+    def prove_reload(self, layout, configuration, before):
         return self._evidence(layout)
 
     def _evidence(self, layout):
@@ -237,10 +246,10 @@ class CoreRig:
             guard=rules.protect,
             look_for_links=self._look_for_links,
         )
+        self.operations = operations = Operations(Journal(base_path / "operations"))
         self.instances = Instances(
-            self.directory, self.engine, Applier(self.engine), self.cert_store, locks, plug.announce
+            self.directory, self.engine, operations, self.cert_store, locks, plug.announce
         )
-        operations = Operations(Journal(base_path / "operations"))
         self.lvs = LvsRig(base_path, self.processes, operations, locks)
         self.services = CoreServices(
             instances=self.instances,
@@ -258,7 +267,26 @@ class CoreRig:
             agent_configuration=AgentConfiguration(
                 self.configuration.path, self.configuration.try_out, self.configuration.take_up
             ),
+            operations=operations,
+            drift=self._drift(base_path, locks, plug),
         )
+
+    def _drift(self, base_path, locks, plug):
+        sources = DriftSources(
+            directory=self.directory,
+            vrrp_layout=VrrpLayout(base_path),
+            process_manager=self.processes,
+            network=self.network,
+            cert_store=self.cert_store,
+            engine=EngineSettings("", 5.0, OverlaySettings(Path())),
+            locks=locks,
+            operations=self.operations,
+            instances=self.instances,
+            plug=plug,
+            vrrp=self.vrrp,
+            topology=self.topology,
+        )
+        return make_drift(DriftSettings(), sources)
 
     def pair_up(self):
         """Make this amphora one of a pair, as its controller configures it."""

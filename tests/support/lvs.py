@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from amphora.core.data_namespace import DataNamespace
@@ -62,6 +63,25 @@ def _member(number, weight):
         f"    # Configuration for Member {member(number)}\n"
         f"    real_server 10.0.0.{number} 53 {{\n        weight {weight}\n    }}\n"
     )
+
+
+class StandIn:
+    """A process that looks like the keepalived of a listener, by its command line and pid files.
+
+    :param file: that it was given; another agent gives the stored one.
+    """
+
+    def __init__(self, layout, file=None, checker=True):
+        self._layout = layout
+        argv = ["/bin/sh", "-c", "read forever", "keepalived", "-f", str(file or layout.running)]
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE)
+        files = [layout.pid_files.main, *([layout.pid_files.check] if checker else [])]
+        for path in files:
+            path.write_text(f"{self._process.pid}\n")
+
+    def close(self):
+        """End it; its pid files stay, as after a kill."""
+        self._process.communicate()
 
 
 class FakeLvsProgram(LvsProgram):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from amphora.core.journal import Journal
 from amphora.core.locks import InstanceLocks
+from amphora.core.operations import Operations
 from amphora.core.vrrp import Vrrp
 from amphora.core.vrrp_engine import VrrpEngine, VrrpSettings
 from amphora.core.vrrp_layout import VrrpLayout
@@ -76,7 +79,7 @@ class Network:
     """The bridge, two places for nodes and one for a client."""
 
     def __init__(self):
-        self.prefix = f"amp-vrrp-{os.getpid()}"
+        self.prefix = f"amp-vrrp-{os.getpid()}-{secrets.token_hex(2)}"
         self.switch = f"{self.prefix}-sw"
         self.nodes = (Place(f"{self.prefix}-1", 11), Place(f"{self.prefix}-2", 12))
         self.client = Place(f"{self.prefix}-c", 50)
@@ -150,7 +153,9 @@ class Node:
             self.services,
             VrrpSettings(self.namespace, 8.0, RestartPolicy(delay=RESTART_DELAY)),
         )
-        self.vrrp = Vrrp(self.layout, engine, InstanceLocks(5.0))
+        operations = Operations(Journal(self.layout.directory / "operations"))
+        operations.recover()
+        self.vrrp = Vrrp(self.layout, engine, InstanceLocks(5.0), operations)
         self.services.supervise()
         self.vrrp.recover()
 

@@ -4,6 +4,7 @@
 import pytest
 
 from amphora.core.check_scripts import CheckScripts
+from amphora.core.lvs_layout import LvsDirectory
 from amphora.core.vrrp_layout import VrrpLayout
 from amphora.errors import OperationFailed
 from amphora.system import files
@@ -19,7 +20,8 @@ class Scripts:
         self.layout = VrrpLayout(base_path)
         self.directory = directory
         self.stopped = set()
-        self.scripts = CheckScripts(self.layout, directory, self.is_to_run, ("check", "it"))
+        self.lvs = LvsDirectory(base_path)
+        self.scripts = CheckScripts(self.layout, directory, self.is_to_run, ("check", "it"), self.lvs)
 
     def is_to_run(self, layout):
         if layout.instance_id in self.stopped:
@@ -56,6 +58,24 @@ def test_modes_and_names_are_those_that_controllers_and_images_know(node, memory
 
 def test_without_any_load_balancer_the_node_serves_nobody(node):
     node.scripts.install()
+    assert node.text() == "exit 1\n"
+
+
+def test_a_node_with_lvs_listeners_alone_is_judged_by_those(node):
+    node.scripts.install()
+    stored = node.lvs.layout(OTHER).stored
+    files.ensure_directory(stored.parent)
+    stored.touch()
+    node.scripts.refresh()
+    assert not node.layout.haproxy_check_script.exists()
+    assert node.layout.lvs_check_script.stat().st_mode & 0o777 == 0o100
+    assert f"{stored.parent}/*.pid" in node.layout.lvs_check_script.read_text()
+    node.store(ID)
+    node.scripts.refresh()
+    assert node.layout.haproxy_check_script.read_text().startswith("check it ")
+    (node.directory.layout(ID).stored).unlink()
+    stored.unlink()
+    node.scripts.refresh()
     assert node.text() == "exit 1\n"
 
 

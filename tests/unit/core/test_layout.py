@@ -25,10 +25,11 @@ def test_every_file_of_an_instance_is_in_its_directory():
     paths = [
         getattr(layout, name)
         for name in dir(type(layout))
-        if isinstance(getattr(type(layout), name), property) and name not in ("directory", "service_name")
-    ]
+        if isinstance(getattr(type(layout), name), property)
+        and name not in ("directory", "service_name", "former", "transient")
+    ] + [kept for _, kept in layout.former]
     assert len(set(paths)) == len(paths) >= 9
-    assert {path.parent for path in paths} == {layout.directory}
+    assert {path.parent for path in (*paths, *layout.transient)} == {layout.directory}
 
 
 def test_prepare_makes_the_base_path_and_sweeps_it(short_dir):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from amphora.core.locks import InstanceLocks
+from amphora.core.journal import Journal, OperationState
+from amphora.core.locks import KEEPALIVED, InstanceLocks
+from amphora.core.operations import Operations
 from amphora.core.vrrp import Vrrp
 from amphora.core.vrrp_engine import VrrpEngine, VrrpSettings
 from amphora.core.vrrp_layout import VrrpLayout
@@ -56,23 +58,26 @@ class FakeEngine(VrrpEngine):
             raise self.fail_at[name].pop(0)
 
     def swap(self):
-        generation = super().swap()
+        super().swap()
         self._step("swap")
-        return generation
 
-    def restore_files(self):
+    def restore_files(self, generations=None):
         self._step("restore_files")
-        return super().restore_files()
+        return super().restore_files(generations)
 
-    def start(self, configuration, generation):
+    def act_start(self, configuration):
         self._services.install(self._spec())
         self._services.start(SERVICE)
         self._step("start")
-        return self._evidence()
 
-    def reload(self, configuration, generation):
+    def before_reload(self):
+        return None
+
+    def act_reload(self, configuration):
         self._services.reload(SERVICE)
         self._step("reload")
+
+    def prove(self, configuration, generation, before=None):
         return self._evidence()
 
     def _evidence(self):
@@ -84,7 +89,8 @@ class Rig:
         self.layout = VrrpLayout(base_path)
         self.processes = FakeProcessManager()
         self.engine = FakeEngine(self.layout, self.processes)
-        self.vrrp = Vrrp(self.layout, self.engine, InstanceLocks(5.0))
+        self.operations = Operations(Journal(base_path / "operations"))
+        self.vrrp = Vrrp(self.layout, self.engine, InstanceLocks(5.0), self.operations)
 
     def state(self):
         return self.processes.status(SERVICE).state
@@ -205,9 +211,9 @@ def test_a_failed_restore_is_told_and_tried_again_later(running):
     }
     with pytest.raises(VrrpActionFailed, match=r"(?s)first.*Additionally.*disk full"):
         running.vrrp.reload()
-    assert running.layout.under_way.exists()
+    assert running.operations.interrupted(KEEPALIVED).state is OperationState.FAILED
     running.vrrp.recover()
-    assert not running.layout.under_way.exists()
+    assert running.operations.interrupted(KEEPALIVED) is None
     assert running.layout.running.read_bytes() == running.layout.proven.read_bytes() == NEW
 
 
@@ -219,7 +225,8 @@ def test_an_interrupted_reload_is_finished_at_the_next_start(running, step):
         running.vrrp.reload()
     running.vrrp.recover()
     assert running.layout.proven.read_bytes() == NEW
-    assert not running.layout.under_way.exists()
+    assert running.operations.interrupted(KEEPALIVED) is None
+    assert set(running.names()) - {"states.json"} == set(SETTLED)
 
 
 def test_an_interrupted_start_that_does_not_run_stays_stopped(rig):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The order of steps, and what is left after a failure at each of them."""
+"""Starts and reloads: the order of steps, and what is left after a failure at each of them."""
 
 import pytest
 
+from amphora.core.journal import OperationState
 from amphora.errors import InstanceActionFailed, OperationFailed, ProofFailed, ServiceError, StorageError
 from amphora.models import ServiceState
 from tests.unit.core.conftest import ID, NEW, OLD
@@ -82,8 +83,7 @@ def test_a_failed_first_start_keeps_the_upload_and_stops(rig, layout):
         rig.instances.start(ID)
     assert rig.processes.status(layout.service_name).state is ServiceState.STOPPED
     assert layout.stored.read_bytes() == NEW
-    assert not layout.running.exists()
-    assert not layout.under_way.exists()
+    assert names(layout) == ["agent.cfg", "haproxy.cfg"]
 
 
 def test_a_failed_later_start_brings_the_proven_configuration_back(running, layout):
@@ -103,7 +103,10 @@ def test_a_failed_restore_is_told_beside_the_first_failure(running, layout):
     }
     with pytest.raises(InstanceActionFailed, match=r"(?s)first failure.*Additionally.*disk full"):
         running.instances.reload(ID)
-    assert layout.under_way.exists(), "the next start of the agent must try again"
+    assert running.operations.interrupted(ID).state is OperationState.FAILED
+    running.instances.recover()
+    assert layout.stored.read_bytes() == layout.running.read_bytes() == layout.proven.read_bytes()
+    assert names(layout) == SETTLED
 
 
 def test_an_unexpected_error_is_undone_as_well(running, layout):
@@ -158,7 +161,7 @@ def test_an_interrupted_start_that_does_not_run_stays_stopped(rig, layout):
         rig.instances.start(ID)
     rig.instances.recover()
     assert rig.processes.status(layout.service_name).pid is None
-    assert not layout.under_way.exists()
+    assert rig.operations.interrupted(ID) is None
     assert layout.stored.read_bytes() == NEW
 
 

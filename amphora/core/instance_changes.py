@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of changes to an instance; :mod:`amphora.core.operations` owns their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from amphora.core.engine import HaproxyEngine
+from amphora.core.layout import InstanceLayout
+from amphora.errors import InstanceNotFound, InvalidConfiguration, OperationFailed
+from amphora.haproxy.configuration import Configuration
+from amphora.haproxy.proof import Evidence, Generation
+from amphora.models import ServiceState
+from amphora.system import files
+
+_NOTHING_SEEN = Evidence(0, 0, 0, (), 0.0)
+
+UPLOAD, START, RELOAD, STOP, DELETE = "upload", "start", "reload", "stop", "delete"
+
+
+class Upload:
+    """Stores a configuration. What runs is not touched, so there is nothing to act on or to prove.
+
+    :param local_peer: this amphora's name in ``peers`` sections; empty: its host name.
+    :ivar output: haproxy's own words about it.
+    """
+
+    kind = UPLOAD
+    limits: Mapping[str, float] = MappingProxyType({})
+
+    def __init__(self, engine: HaproxyEngine, layout: InstanceLayout, data: bytes, local_peer: str) -> None:
+        self.target = layout.instance_id
+        self.output = ""
+        self._engine = engine
+        self._layout = layout
+        self._data = data
+        self._local_peer = local_peer
+        self._was_refused = False
+
+    def stage(self) -> None:
+        """Write what was received, and what would run."""
+        layout = self._layout
+        files.ensure_directory(layout.directory)
+        files.write_atomically(layout.received, self._data)
+        files.write_atomically(layout.received_peer, self._local_peer.encode())
+        self._engine.stage(layout, self._data)
+
+    def check(self) -> None:
+        """Let haproxy check it."""
+        try:
+            self.output = self._engine.check(self._layout, self._local_peer)
+        except InvalidConfiguration:
+            self._was_refused = True
+            raise
+
+    def preflight(self) -> None:
+        """Nothing runs from it yet."""
+
+    def swap(self) -> None:
+        """Make it the stored one, with the name among peers that belongs to it."""
+        finish_upload(self._layout)
+
+    def act(self) -> None:
+        """It takes effect with the next start or reload."""
+
+    def prove(self) -> str:
+        """Return haproxy's own words."""
+        return self.output
+
+    def keep(self) -> None:
+        """Forget what was staged."""
+        self._engine.unstage(self._layout)
+
+    def discard(self) -> str:
+        """Keep what haproxy refused for whoever looks into it, unless there was nothing before it."""
+        layout = self._layout
+        known = layout.stored.exists()
+        if known and self._was_refused:
+            files.rename(layout.received, layout.refused)
+        self._engine.unstage(layout)
+        if not known and files.is_empty_directory(layout.directory):
+            files.remove_tree(layout.directory)
+        return "The stored configuration is what it was." if known else "Nothing is stored, as before."
+
+    def restore(self) -> str:
+        """Nothing can have been lost: the stored configuration is replaced in one instant."""
+        return self.discard()
+
+
+def finish_upload(layout: InstanceLayout) -> bool:
+    """Make what was received the stored configuration; return False where it is that already.
+
+    The name among peers first: haproxy looks for it only at the next start or reload.
+    """
+    peer = files.read_if_present(layout.received_peer)
+    if peer is not None:
+        if peer:
+            files.rename(layout.received_peer, layout.local_peer)
+        else:
+            files.remove(layout.local_peer)
+            files.remove(layout.received_peer)
+    if files.read_if_present(layout.received) is None:
+        return False
+    files.rename(layout.received, layout.stored)
+    return True
+
+
+class Activation:
+    """Starts or reloads an instance from its stored configuration.
+
+    :ivar evidence: what proved it.
+    :ivar has_swapped: whether something live was touched.
+    """
+
+    def __init__(self, engine: HaproxyEngine, layout: InstanceLayout, kind: str) -> None:
+        self.kind = kind
+        self.target = layout.instance_id
+        self.evidence = _NOTHING_SEEN
+        self.has_swapped = False
+        self._engine = engine
+        self._layout = layout
+        self._configuration = Configuration()
+        self._before: Generation | None = None
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """A start or reload may be taken twice in a restore, each with its proof."""
+        patience = self._engine.patience(self._configuration)
+        stopping = 30.0
+        return {
+            "act": patience + stopping,
+            "prove": patience + 5.0,
+            "restore": 2 * patience + 2 * stopping,
+        }
+
+    def stage(self) -> None:
+        """Write what is to run, and keep what runs under second names."""
+        data = files.read_if_present(self._layout.stored)
+        if data is None:
+            raise InstanceNotFound(self.target)
+        self._engine.keep_former(self._layout)
+        self._configuration = self._engine.stage(self._layout, data)
+
+    def check(self) -> None:
+        """Let haproxy check it once more: what it names may have changed since the upload."""
+        try:
+            self._engine.check(self._layout)
+        except InvalidConfiguration as error:
+            raise OperationFailed(error.details) from error
+
+    def preflight(self) -> None:
+        """Find what would keep it from running, and note what runs."""
+        self._engine.preflight(self._layout, self._configuration)
+        if self.kind == RELOAD:
+            self._before = self._engine.before_reload(self._layout, self._configuration)
+
+    def swap(self) -> None:
+        """Make it what the service runs from."""
+        self.has_swapped = True
+        self._engine.swap(self._layout)
+
+    def act(self) -> None:
+        """Start or reload the service."""
+        if self.kind == START:
+            self._engine.act_start(self._layout)
+        else:
+            self._engine.act_reload(self._layout, self._before)
+
+    def prove(self) -> str:
+        """See every frontend open in the new worker."""
+        engine, layout, configuration = self._engine, self._layout, self._configuration
+        if self.kind == START:
+            self.evidence = engine.prove_start(layout, configuration)
+        else:
+            self.evidence = engine.prove_reload(layout, configuration, self._before)
+        return str(self.evidence)
+
+    def keep(self) -> None:
+        """Make it what a later failure comes back to."""
+        self._engine.keep(self._layout)
+
+    def discard(self) -> str:
+        """No process was touched."""
+        outcome = self._restore_stored()
+        self._engine.unstage(self._layout)
+        return f"No process was touched. {outcome}"
+
+    def restore(self) -> str:
+        """Bring back what ran."""
+        outcome = self._undo_start() if self.kind == START else self._undo_reload()
+        stored = self._restore_stored()
+        self._engine.unstage(self._layout)
+        return f"{outcome} {stored}"
+
+    def _undo_start(self) -> str:
+        self._engine.stop(self._layout)
+        self._engine.restore_files(self._layout)
+        return "haproxy is stopped, as it was before."
+
+    def _undo_reload(self) -> str:
+        runs = self._engine.status(self._layout).state is ServiceState.RUNNING
+        if runs and not self._layout.proven.exists():
+            return "haproxy goes on as it was."
+        configuration = self._engine.restore_files(self._layout)
+        if configuration is None:
+            return self._undo_start()
+        if runs:
+            evidence = self._engine.reload(self._layout, configuration)
+            return f"haproxy goes on with its last proven configuration (pid {evidence.master_pid})."
+        evidence = self._engine.start(self._layout, configuration)
+        return f"haproxy had ended and was started again (pid {evidence.master_pid})."
+
+    def _restore_stored(self) -> str:
+        layout = self._layout
+        if not layout.proven.exists():
+            return "The uploaded configuration stays stored, as none was ever proven to run."
+        # A second name of the proven one needs no room on the disk.
+        files.link(layout.proven, layout.to_be_proven)
+        files.rename(layout.to_be_proven, layout.stored)
+        return "The last proven configuration is stored again."

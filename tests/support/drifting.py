@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an agent tells of drift, and waiting for it."""
+
+import time
+
+#: Options of an agent that looks for drift all the time.
+OFTEN = {"drift": {"interval": 1}}
+
+
+def healing(group):
+    return {"drift": {"interval": 1, f"heal_{group}": "auto"}}
+
+
+def reasons(answer, part="drift"):
+    return {each["reason"] for each in answer[part]}
+
+
+class DriftWatch:
+    """Asks one agent."""
+
+    def __init__(self, agent):
+        self.agent = agent
+
+    def now(self):
+        answer = self.agent.call("GET", "/extensions/drift?now=1")
+        assert answer.status == 200
+        return answer.json
+
+    def next(self, seconds=30.0):
+        """Return what a look that begins after this call has found."""
+        looks, answer = [self.now()["checked_at"]], None
+        deadline = time.monotonic() + seconds
+        # The first new look may have begun before.
+        while len(looks) < 3:
+            assert time.monotonic() < deadline, f"no look was taken: {answer}\n{self.agent.log_tail()}"
+            answer = self.now()
+            if answer["checked_at"] != looks[-1]:
+                looks.append(answer["checked_at"])
+            time.sleep(0.05)
+        return answer
+
+    def until(self, wanted, what, seconds=40.0):
+        """Return the first answer that fulfils a condition."""
+        deadline = time.monotonic() + seconds
+        answer = self.now()
+        while not wanted(answer):
+            assert time.monotonic() < deadline, f"not in time: {what}: {answer}\n{self.agent.log_tail(40)}"
+            time.sleep(0.05)
+            answer = self.now()
+        return answer
+
+    def told(self, reason, part="drift"):
+        """Wait until a reason is among those told, and return what is told with it."""
+        answer = self.until(lambda answer: reason in reasons(answer, part), reason)
+        return next(each for each in answer[part] if each["reason"] == reason)
+
+    def clean(self):
+        """Wait until nothing is told."""
+        return self.until(lambda answer: answer["checked_at"] and not answer["drift"], "there is no drift")
+
+    def healed(self, group):
+        return self.until(
+            lambda answer: answer["healing"][group]["done"] and not answer["drift"], f"{group} are healed"
+        )
