@@ -12,6 +12,9 @@ from oslo_config import cfg
 from amphora.core.data_namespace import DataNamespace
 from amphora.core.interface_rules import InterfaceRules
 from amphora.core.locks import InstanceLocks
+from amphora.core.lvs_layout import LvsDirectory
+from amphora.core.lvs_masquerade import LvsMasquerade
+from amphora.core.masquerade import Masquerade
 from amphora.core.plug import Plug
 from amphora.core.topology import TopologyKind
 from amphora.drivers.network.base import NetworkDriver
@@ -57,6 +60,15 @@ def make_plug(
         look_for_links=host.rescan_pci_bus,
         alone=lambda: changing_interfaces(conf),
     )
+
+
+def make_lvs_masquerade(
+    conf: cfg.ConfigOpts, network: NetworkDriver, runner: CommandRunner, rules: InterfaceRules
+) -> LvsMasquerade:
+    """Return what lets members of UDP and SCTP listeners answer."""
+    masquerade = Masquerade(Nftables(runner, conf.network.namespace))
+    lvs = LvsDirectory(Path(conf.haproxy_amphora.base_path))
+    return LvsMasquerade(masquerade, network, lvs, rules.are_in_force)
 
 
 def changing_interfaces(conf: cfg.ConfigOpts) -> AbstractContextManager[None]:

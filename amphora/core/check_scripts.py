@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scripts by which keepalived finds out whether this node still serves.
 
-Controllers write the path of the first into keepalived's configuration. It runs every script of a directory,
-one for each kind of listener; this module writes the one for haproxy.
+Controllers write the path of the first into keepalived's configuration. It runs every script of a directory:
+one for haproxy, and one for the listeners that the kernel balances.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from amphora.core.layout import InstanceDirectory, InstanceLayout
+from amphora.core.lvs_layout import LvsDirectory
 from amphora.core.vrrp_layout import VrrpLayout
 from amphora.errors import AmphoraError, InvalidConfiguration
 from amphora.haproxy.configuration import parse
+from amphora.lvs.node_check import render_node_check
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class CheckScripts:
 
     :param is_to_run: whether an instance should run, be it up or not.
     :param command: exits 0 if every stats socket that follows it answers.
+    :param lvs: the listeners that the kernel balances; None: there never are any.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class CheckScripts:
         directory: InstanceDirectory,
         is_to_run: Callable[[InstanceLayout], bool],
         command: Sequence[str],
+        lvs: LvsDirectory | None = None,
     ) -> None:
         self._layout = layout
         self._directory = directory
         self._is_to_run = is_to_run
         self._command = tuple(command)
+        self._lvs = lvs
 
     def install(self) -> None:
         """Write the scripts that configurations of keepalived refer to. Safe to repeat.
@@ -60,22 +65,31 @@ class CheckScripts:
         files.ensure_directory(self._layout.check_scripts)
         text = _ALL_SCRIPTS.format(directory=shlex.quote(str(self._layout.check_scripts)))
         _write_if_changed(self._layout.check_script, text, 0o755)
-        self._write_haproxy_script()
+        self._write_each()
 
     def refresh(self) -> None:
-        """Write the script for haproxy anew, if keepalived was ever set up here. Never fails.
+        """Write the scripts of each kind of listener anew, if keepalived was ever set up here. Never fails.
 
-        With the former one, keepalived goes on to judge the node by the instances that ran before.
+        With the former ones, keepalived goes on to judge the node by the instances that ran before.
         """
         try:
             if self._layout.check_script.exists():
-                self._write_haproxy_script()
+                self._write_each()
         except AmphoraError as error:
             LOG.error("keepalived's check script could not be brought up to date: %s", error)
 
-    def _write_haproxy_script(self) -> None:
+    def _write_each(self) -> None:
+        has_lvs_listeners = self._lvs is not None and bool(self._lvs.all())
+        if self._lvs is not None and has_lvs_listeners:
+            _write_if_changed(self._layout.lvs_check_script, render_node_check(self._lvs.path), 0o100)
+        self._write_haproxy_script(may_be_absent=has_lvs_listeners)
+
+    def _write_haproxy_script(self, may_be_absent: bool) -> None:
         sockets = [_stats_socket(layout) for layout in self._directory.all() if self._serves(layout)]
-        # A node without any load balancer serves nobody.
+        if may_be_absent and not sockets:
+            files.remove(self._layout.haproxy_check_script)
+            return
+        # A node without any listener serves nobody.
         words = shlex.join([*self._command, *map(str, sockets)])
         _write_if_changed(
             self._layout.haproxy_check_script, f"{words}; exit $?\n" if sockets else "exit 1\n", 0o644

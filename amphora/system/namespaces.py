@@ -129,9 +129,12 @@ def leave(name: str) -> None:
     while pid:
         outside = Path(f"/proc/{pid}/ns/net")
         if os.access(outside, os.R_OK) and not _is_same(outside, there):
-            return _set_namespace(outside)
+            _set_namespace(outside)
+            return
         pid = parent_of(pid) or 0
-    raise OperationFailed(f"network namespace {name} cannot be left: no process outside of it called this one")
+    raise OperationFailed(
+        f"network namespace {name} cannot be left: no process outside of it called this one"
+    )
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -139,7 +142,6 @@ def _is_same(one: Path, other: Path) -> bool:
         return os.path.samefile(one, other)
     except OSError:
         return False
-
 
 
 def write_sysctls(sysctls: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ def ip(*arguments):
 class AttachedAmphora:
     """An agent, its data namespace, and links that a hypervisor has attached."""
 
-    def __init__(self, directory, topology):
+    def __init__(self, directory, topology, more=None):
         self.data = f"amp-ports-{os.getpid()}"
         self.links = [f"amp{os.getpid() % 100000}{letter}" for letter in "abcd"]
         options = {
@@ -27,7 +27,7 @@ class AttachedAmphora:
         for mac, link, peer in zip((MAC, OTHER_MAC), self.links[:2], self.links[2:], strict=True):
             ip("link", "add", link, "address", mac, "type", "veth", "peer", "name", peer)
             ip("link", "set", peer, "up")
-        self.agent = AgentProcess(directory, options)
+        self.agent = AgentProcess(directory, options | (more or {}))
         self.agent.start()
 
     def post(self, path, parameters):

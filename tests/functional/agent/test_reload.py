@@ -93,7 +93,7 @@ def test_a_first_start_that_cannot_bind_leaves_the_upload_and_no_process(agent, 
 
 
 SLOW_CHECK = """#!/bin/sh
-case "$*" in
+case " $* " in
     *" -c "*{listener}*) while [ -e "{flag}" ]; do sleep 0.1; done ;;
 esac
 exec {haproxy} "$@"

@@ -60,8 +60,24 @@ def test_the_agents_service_is_installed_and_enabled(image):
 
 
 def test_units_are_valid(image):
-    output = image.tree.run("systemd-analyze", "verify", CERTS_MOUNT, f"{UNITS}/amphora-agent.service")
-    assert output.strip() == ""
+    units = (CERTS_MOUNT, f"{UNITS}/amphora-agent.service", f"{UNITS}/amphora-netns.service")
+    assert image.tree.run("systemd-analyze", "verify", *units).strip() == ""
+    assert image.tree.run("systemctl", "is-enabled", "amphora-netns.service").strip() == "enabled"
+
+
+def test_commands_are_where_configurations_name_them(image):
+    for name in (
+        "amphora-interface",
+        "amphora-netns",
+        "amphora-health-checker",
+        "haproxy-vrrp-check",
+        "prometheus-proxy",
+        "lvs-masquerade.sh",
+        "udp-masquerade.sh",
+    ):
+        program = image.tree.run("readlink", "-f", f"/usr/local/bin/{name}").strip()
+        assert program == f"/opt/amphora-agent-venv/bin/{name.removesuffix('.sh').replace('udp-m', 'lvs-m')}"
+        assert image.tree.run("test", "-x", program) == ""
 
 
 def test_services_of_the_distribution_are_disabled(image):

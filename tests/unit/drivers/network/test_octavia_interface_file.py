@@ -69,7 +69,7 @@ JSON = st.recursive(
 @given(
     st.fixed_dictionaries(
         {"if_type": st.sampled_from(["vip", "backend", "x"]), "name": st.just("eth1")},
-        optional={key: JSON for key in ("addresses", "routes", "rules", "mtu")},
+        optional=dict.fromkeys(("addresses", "routes", "rules", "mtu"), JSON),
     )
 )
 def test_whatever_else_a_file_holds_is_refused(document):
