@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.agent_configuration import AgentConfiguration
 from amphora.core.certificates import Certificates
+from amphora.core.drift import Drift
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
 from amphora.core.interface_rules import InterfaceRules
@@ -15,6 +16,7 @@ from amphora.core.lvs_listeners import LvsListeners
 from amphora.core.lvs_status import LvsStatusReader
 from amphora.core.node import Node
 from amphora.core.objects import ServedObjects
+from amphora.core.operations import Operations
 from amphora.core.plug import Plug
 from amphora.core.topology import TopologyManager
 from amphora.core.vrrp import Vrrp
@@ -37,3 +39,5 @@ class CoreServices:
     interface_rules: InterfaceRules
     agent_certificate: AgentCertificate
     agent_configuration: AgentConfiguration
+    operations: Operations
+    drift: Drift

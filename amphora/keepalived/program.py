@@ -29,6 +29,7 @@ _HARMLESS = re.compile(
     | vrrp_notify_fifo\ already\ specified
     | NOTICE:\ setting\ config\ option
     | Script\ user\ '[^']*'\ does\ not\ exist
+    | Virtual\ server\ .*\ has\ no\ real\ servers\ -\ ignoring
     """,
     re.VERBOSE,
 )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """UDP listeners under /1.0: a real agent and a real keepalived, on a kernel without IPVS.
 
-There keepalived runs configurations without a virtual service, and ends over all others. So what can be
-shown here is that of a listener without a pool, and what becomes of one that cannot run.
+There keepalived runs configurations without members, and ends over all others. So what can be shown here is
+a listener without a pool, one without members, and what becomes of one that cannot run.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from amphora.core.lvs_layout import LvsDirectory
 from amphora.testing.agent_client import AMPHORA_ID
 from amphora.testing.service_bench import wait_until
 from tests.support.heartbeats import Receiver
-from tests.support.lvs import EMPTY, LISTENER, with_members
+from tests.support.lvs import EMPTY, LISTENER, POOL, member, with_members
 
 UPLOAD = f"/1.0/listeners/{AMPHORA_ID}/{LISTENER}/udp_listener"
 STORED = f"/1.0/listeners/{LISTENER}/udp_listener"
@@ -65,10 +65,6 @@ def running(agent, layout):
     return EMPTY
 
 
-def network_of(pid):
-    return os.readlink(f"/proc/{pid}/ns/net")
-
-
 def test_a_listener_from_upload_to_delete(agent, layout, running, namespace, receiver):
     main = layout.processes.main()
     assert os.stat(f"/proc/{main.pid}/ns/net").st_ino == os.stat(f"/run/netns/{namespace}").st_ino
@@ -89,6 +85,16 @@ def test_a_listener_from_upload_to_delete(agent, layout, running, namespace, rec
     assert agent.call("DELETE", f"/1.0/listeners/{LISTENER}").json == {"message": "OK"}
     left = sorted(path.name for path in layout.shared_directory.rglob("*"))
     assert left == ["check", "udp_check.sh"]
+
+
+def test_a_pool_before_its_members_and_one_whose_members_are_switched_off(agent, layout, running, receiver):
+    for members in ({}, {member(1): "MAINT"}):
+        assert agent.call("PUT", UPLOAD, with_members(*(None for _ in members))).status == 200
+        assert agent.call("PUT", f"{ACTION}/reload").status == 202
+        assert layout.processes.checker() is not None
+        pool = {"status": "UP", "members": members}
+        receiver.until(lambda message, pool=pool: message["pools"] == {POOL: pool})
+        assert agent.call("GET", "/1.0/listeners").json[0]["status"] == "ACTIVE"
 
 
 def test_keepalived_refuses_at_the_upload_and_the_former_configuration_stays(agent, running):

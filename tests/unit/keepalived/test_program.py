@@ -13,6 +13,8 @@ SECURITY = "SECURITY VIOLATION - scripts are being executed but script_security 
 NOPREEMPT = "(v1) Warning - nopreempt will not work with initial state MASTER - clearing"
 AUTHENTICATION = "(v1) VRRP version 3 does not support authentication. Ignoring."
 TRUNCATED = "(vrrp.conf: Line 18) Truncating auth_pass to 8 characters"
+NO_MEMBERS = "Virtual server [ipv4-group]:0 has no real servers - ignoring"
+CHECKS = "SECURITY VIOLATION - check scripts are being executed but script_security not enabled."
 FIFO = "(/x/vrrp.conf: Line 2) vrrp_notify_fifo already specified - ignoring /tmp/theirs"
 
 
@@ -50,6 +52,8 @@ def test_silence_is_consent(file):
         (5, [NOPREEMPT]),
         (5, [AUTHENTICATION, TRUNCATED]),
         (6, [FIFO, SECURITY]),
+        (5, [NO_MEMBERS]),
+        (6, [CHECKS, NO_MEMBERS]),
     ],
 )
 def test_remarks_on_what_controllers_send_are_no_refusal(file, status, lines):

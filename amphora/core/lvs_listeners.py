@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Use cases that change LVS listeners: those for UDP and SCTP, each served by a keepalived of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from amphora.core.journal import OperationState
+from amphora.core.locks import InstanceLocks
+from amphora.core.lvs_change import RELOAD, START, LvsChange
+from amphora.core.lvs_engine import LvsEngine
+from amphora.core.lvs_layout import LvsDirectory, LvsLayout
+from amphora.core.operations import Operations, has_touched
+from amphora.errors import AmphoraError, LvsActionFailed, LvsListenerNotFound, NotFound, OperationFailed
+from amphora.lvs.configuration import parse
+from amphora.lvs.services import IPAddress, VirtualService
+from amphora.models import Done, Outcome, ServiceState
+from amphora.system import files
+
+LOG = logging.getLogger(__name__)
+
+
+class LvsListeners:
+    """Upload, start, stop, reload and delete. Each change holds the listener's lock; reading never does.
+
+    :param operations: makes the changes and remembers them.
+    :param announce: told, after each start and reload, the addresses that a listener serves.
+    :param changed: called after each change, of whatever kind.
+    """
+
+    def __init__(
+        self,
+        directory: LvsDirectory,
+        engine: LvsEngine,
+        operations: Operations,
+        locks: InstanceLocks,
+        announce: Callable[[Iterable[IPAddress]], None] = lambda _addresses: None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._directory = directory
+        self._engine = engine
+        self._operations = operations
+        self._locks = locks
+        self._announce = announce
+        self._changed = changed
+
+    def upload(self, listener_id: str, data: bytes) -> str:
+        """Check and store a configuration. What runs is not touched. Safe to repeat.
+
+        :returns: keepalived's own words about it.
+        :raises InvalidConfiguration: keepalived's words; the former configuration stays.
+        :raises OperationFailed: it could not be checked or stored.
+        """
+        layout = self._directory.layout(listener_id)
+        with self._locks.hold(listener_id):
+            is_new = not layout.directory.exists()
+            try:
+                self._engine.stage(layout, data)
+                output = self._engine.check(layout)
+                _keep_what_runs(layout)
+                files.rename(layout.staged, layout.stored)
+            except BaseException:
+                self._engine.unstage(layout)
+                if is_new:
+                    files.remove_tree(layout.directory)
+                raise
+        self._changed()
+        return output
+
+    def configuration(self, listener_id: str) -> bytes:
+        """Return the stored configuration, byte for byte.
+
+        :raises LvsListenerNotFound: there is none.
+        """
+        data = files.read_if_present(self._directory.layout(listener_id).stored)
+        if data is None:
+            raise LvsListenerNotFound(listener_id)
+        return data
+
+    def knows(self, listener_id: str) -> bool:
+        """Whether anything of a listener is stored."""
+        layout = self._directory.layout(listener_id)
+        return layout.stored.exists() or layout.directory.is_dir()
+
+    def start(self, listener_id: str) -> Outcome:
+        """Start a listener; one that runs is left alone. Safe to repeat.
+
+        :returns: what was done, for people.
+        :raises LvsListenerNotFound: it has no stored configuration.
+        :raises LvsActionFailed: it does not run; reasons, and what was restored.
+        """
+        layout = self._directory.layout(listener_id)
+        with self._locks.hold(listener_id):
+            data = self.configuration(listener_id)
+            status = self._engine.status(layout)
+            if status.state is ServiceState.RUNNING:
+                return Outcome(Done.STARTED, f"{listener_id} already runs; nothing was changed")
+            # One that should run is to run again with what was proven, if this configuration fails.
+            kind = START if status.state.is_at_rest else RELOAD
+            evidence = self._run(layout, "start", kind)
+        self._after_start(data)
+        return Outcome(Done.STARTED, evidence)
+
+    def reload(self, listener_id: str) -> Outcome:
+        """Restart a listener from its stored configuration; one that does not run is started.
+
+        :returns: what was done, for people.
+        :raises LvsListenerNotFound: it has no stored configuration.
+        :raises LvsActionFailed: reasons, and what was restored.
+        """
+        layout = self._directory.layout(listener_id)
+        with self._locks.hold(listener_id):
+            data = self.configuration(listener_id)
+            at_rest = self._engine.status(layout).state.is_at_rest
+            evidence = self._run(layout, "restart", START if at_rest else RELOAD)
+        self._after_start(data)
+        return Outcome(Done.STARTED if at_rest else Done.RELOADED, evidence)
+
+    def stop(self, listener_id: str) -> Outcome:
+        """Stop a listener; one that is stopped is left alone.
+
+        :returns: what was done, for people.
+        :raises LvsListenerNotFound: it has no stored configuration.
+        :raises LvsActionFailed: a process survived.
+        """
+        layout = self._directory.layout(listener_id)
+        with self._locks.hold(listener_id):
+            self.configuration(listener_id)
+            try:
+                self._engine.stop(layout)
+            except OperationFailed as error:
+                raise LvsActionFailed("stop", listener_id, error.details) from error
+        self._changed()
+        return Outcome(Done.STOPPED, f"{listener_id} is stopped")
+
+    def delete(self, listener_id: str) -> None:
+        """Stop a listener and remove all of it. One that was deleted half-way is deleted wholly.
+
+        :raises LvsListenerNotFound: nothing of it is stored.
+        :raises LvsActionFailed: its processes could not be ended; its configuration stays.
+        """
+        layout = self._directory.layout(listener_id)
+        with self._locks.hold(listener_id):
+            if not self.knows(listener_id):
+                raise LvsListenerNotFound(listener_id)
+            try:
+                self._engine.remove(layout)
+            except OperationFailed as error:
+                raise LvsActionFailed("delete", listener_id, error.details) from error
+            files.remove_tree(layout.directory)
+            files.remove(layout.stored)
+            self._operations.forget(listener_id)
+        self._changed()
+
+    def recover(self) -> None:
+        """Finish or undo what was under way when the agent ended. Called once, at start.
+
+        What runs goes on. One listener that cannot be recovered does not keep the others from it; it is
+        logged.
+        """
+        files.sweep_temporaries(self._directory.path)
+        for layout in self._directory.all():
+            with self._locks.hold(layout.listener_id):
+                try:
+                    self._recover(layout)
+                except AmphoraError as error:
+                    LOG.error("LVS listener %s could not be recovered: %s", layout.listener_id, error)
+        self._changed()
+
+    def _recover(self, layout: LvsLayout) -> None:
+        files.sweep_temporaries(layout.directory)
+        # A service that starts by itself, as after a reboot, would be refused because of them.
+        layout.processes.remove_stale_pid_files()
+        interrupted = self._operations.interrupted(layout.listener_id)
+        if interrupted is None:
+            self._engine.unstage(layout)
+            return
+        change = LvsChange(self._engine, layout, interrupted.kind, dict)
+        outcome = change.restore() if has_touched(interrupted) else change.discard()
+        self._operations.settle(interrupted, OperationState.UNDONE, outcome)
+
+    def _run(self, layout: LvsLayout, action: str, kind: str) -> str:
+        change = LvsChange(self._engine, layout, kind, lambda: self._served_beside(layout))
+        try:
+            return self._operations.run(change)
+        except NotFound:
+            raise
+        except AmphoraError as error:
+            raise LvsActionFailed(action, layout.listener_id, error.details) from error
+        finally:
+            self._changed()
+
+    def _served_beside(self, layout: LvsLayout) -> Mapping[VirtualService, str]:
+        return {
+            service: other.listener_id
+            for other in self._directory.all()
+            if other != layout and not self._engine.status(other).state.is_at_rest
+            for service in parse(files.read_if_present(other.running) or b"").services
+        }
+
+    def _after_start(self, data: bytes) -> None:
+        self._announce(parse(data).addresses)
+
+
+def _keep_what_runs(layout: LvsLayout) -> None:
+    """Count what another agent has left running as proven, before its only file is replaced."""
+    stored = files.read_if_present(layout.stored)
+    if stored is not None and not layout.proven.exists() and layout.processes.main() is not None:
+        files.write_atomically(layout.proven, stored, 0o644)
