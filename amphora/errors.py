@@ -192,7 +192,14 @@ class OperationFailed(AmphoraError):
 
 
 class ChangeFailed(OperationFailed):
-    """A change could not be made; ``details`` says why, and what is the case now."""
+    """A change could not be made; ``details`` says why, and what is the case now.
+
+    :ivar reason: why; where everything is as it was, that may be all there is to say.
+    """
+
+    def __init__(self, reason: str, outcome: str = "", *, is_undone: bool = True) -> None:
+        super().__init__(f"{reason}\n{outcome}".rstrip())
+        self.reason = reason if is_undone else self.details
 
 
 class StepTimeout(OperationFailed):

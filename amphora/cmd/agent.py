@@ -21,6 +21,7 @@ from amphora.api.app import make_app
 from amphora.api.gateway import Gateway
 from amphora.cmd.composition import Composition, OwnFiles, compose
 from amphora.cmd.driver_loading import print_drivers
+from amphora.cmd.ports import make_operations
 from amphora.conf import load as configuration
 from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.agent_configuration import AgentConfiguration
@@ -83,14 +84,20 @@ class Agent:
         self._arguments = arguments
         self._conf = self._started_with = conf
         _set_up_logging(conf)
+        operations = make_operations(conf)
         own_files = OwnFiles(
+            operations,
             AgentCertificate(
                 Path(conf.amphora_agent.agent_server_cert),
                 self._try_out_certificate,
                 self._take_up_certificate,
+                operations,
             ),
             AgentConfiguration(
-                configuration.file_in_use(conf), self._try_out_configuration, self._take_up_configuration
+                configuration.file_in_use(conf),
+                self._try_out_configuration,
+                self._take_up_configuration,
+                operations,
             ),
         )
         self._composition: Composition = compose(conf, own_files)

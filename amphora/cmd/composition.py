@@ -31,7 +31,6 @@ from amphora.core.data_namespace import DataNamespace
 from amphora.core.engine import EngineSettings, HaproxyEngine
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
-from amphora.core.journal import Journal
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
 from amphora.core.lvs_layout import LvsDirectory
@@ -93,9 +92,15 @@ class Composition:
         take("topology", core.topology.recover)
         take("instances", core.instances.recover)
         take("LVS listeners", core.lvs.recover)
+        take("own files", self._recover_own_files)
         self._foundation.sampler.start()
         self._foundation.heartbeat.start()
         core.drift.start()
+
+    def _recover_own_files(self) -> None:
+        self.core.agent_certificate.recover()
+        self.core.agent_configuration.recover()
+        self._foundation.operations.settle_rest()
 
     def reconfigure(self, conf: cfg.ConfigOpts) -> None:
         """Take up what a running agent can of a configuration that was read again."""
@@ -131,6 +136,7 @@ class Foundation:
 class OwnFiles:
     """The files that are the running agent's own, which only it can take up."""
 
+    operations: Operations
     certificate: AgentCertificate
     configuration: AgentConfiguration
 
@@ -151,7 +157,7 @@ def compose(conf: cfg.ConfigOpts, own_files: OwnFiles) -> Composition:
         Recovery(),
         make_heartbeat(conf, directory),
         make_data_namespace(conf, runner),
-        Operations(Journal(Path(conf.haproxy_amphora.base_path) / "operations")),
+        own_files.operations,
     )
     drivers = load_drivers(conf, runner)
     return Composition(_core(conf, drivers, directory, foundation, own_files), drivers, directory, foundation)
@@ -175,10 +181,11 @@ def _core(
         conf,
         drivers.network,
         locks,
+        foundation.operations,
         rules,
         lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
     )
-    topology = _topology(conf, vrrp, plug)
+    topology = _topology(conf, vrrp, plug, foundation.operations)
     metrics = _metrics(conf, drivers, directory, engine)
     instances = Instances(
         directory,
@@ -219,7 +226,7 @@ def _core(
         lvs=lvs_listeners,
         lvs_status=LvsStatusReader(lvs.directory, lvs.engine),
         objects=ServedObjects(directory, instances, lvs_listeners),
-        certificates=Certificates(drivers.cert_store, instances, locks),
+        certificates=Certificates(drivers.cert_store, instances, locks, foundation.operations),
         node=_node(conf, drivers, directory, foundation),
         topology=topology,
         vrrp=vrrp,
@@ -286,13 +293,14 @@ def _vrrp(
     return Vrrp(layout, engine, foundation.locks, foundation.operations, install_scripts)
 
 
-def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug) -> TopologyManager:
+def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug, operations: Operations) -> TopologyManager:
     group = conf.keepalived_vrrp
     pair = Pair(vrrp, conf.network.namespace, group.vrrp_advert_int, plug.hand_over_vip)
     return TopologyManager(
         topology_file(conf),
         configured_topology(conf),
         pair,
+        operations,
         group.topology_change_timeout,
     )
 

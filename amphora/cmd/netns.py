@@ -12,6 +12,7 @@ from amphora.cmd.ports import (
     configured_topology,
     make_data_namespace,
     make_interface_rules,
+    make_operations,
     make_plug,
     topology_file,
 )
@@ -51,7 +52,9 @@ def _recover(path: Path) -> Iterator[str]:
     rules = make_interface_rules(conf, runner, locks)
     topology, _ = read_topology(topology_file(conf), configured_topology(conf))
     vip_is_ours = topology.kind is not TopologyKind.ACTIVE_STANDBY
-    plug = make_plug(conf, load_network(conf, runner), locks, rules, lambda: vip_is_ours)
+    plug = make_plug(
+        conf, load_network(conf, runner), locks, make_operations(conf), rules, lambda: vip_is_ours
+    )
     for step in (rules.recover, plug.recover):
         yield from _problem(step)
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from oslo_config import cfg
 
+from amphora.cmd.request_context import in_request
 from amphora.core.data_namespace import DataNamespace
 from amphora.core.interface_rules import InterfaceRules
+from amphora.core.journal import Journal
 from amphora.core.locks import InstanceLocks
 from amphora.core.lvs_layout import LvsDirectory
 from amphora.core.lvs_masquerade import LvsMasquerade
 from amphora.core.masquerade import Masquerade
+from amphora.core.operations import Operations
 from amphora.core.plug import Plug
 from amphora.core.topology import TopologyKind
 from amphora.drivers.network.base import NetworkDriver
@@ -47,6 +50,7 @@ def make_plug(
     conf: cfg.ConfigOpts,
     network: NetworkDriver,
     locks: InstanceLocks,
+    operations: Operations,
     rules: InterfaceRules,
     vip_is_ours: Callable[[], bool],
 ) -> Plug:
@@ -54,6 +58,7 @@ def make_plug(
     return Plug(
         network,
         locks,
+        operations,
         vip_is_ours=vip_is_ours,
         advertise=lambda address, interface, mac: advertise(address, interface, mac, conf.network.namespace),
         guard=rules.protect,
@@ -84,3 +89,8 @@ def topology_file(conf: cfg.ConfigOpts) -> Path:
 def configured_topology(conf: cfg.ConfigOpts) -> TopologyKind:
     """Return the topology that is in force where none was asked for."""
     return TopologyKind(conf.controller_worker.loadbalancer_topology.replace("_", "-"))
+
+
+def make_operations(conf: cfg.ConfigOpts) -> Operations:
+    """Return what makes changes and keeps their journal."""
+    return Operations(Journal(Path(conf.haproxy_amphora.base_path) / "operations"), in_context=in_request)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from amphora.core import pem
-from amphora.errors import AmphoraError, InvalidInput, OperationFailed
-from amphora.system import files
+from amphora.core.operations import Operations
+from amphora.core.own_file import OwnFile
+from amphora.errors import AmphoraError, InvalidInput
 
 LOG = logging.getLogger(__name__)
 
@@ -24,10 +25,12 @@ class AgentCertificate:
     :param take_up: makes the server use the file for new connections.
     """
 
-    def __init__(self, path: Path, try_out: Callable[[Path], None], take_up: Callable[[], None]) -> None:
+    def __init__(
+        self, path: Path, try_out: Callable[[Path], None], take_up: Callable[[], None], operations: Operations
+    ) -> None:
         self.path = path
         self._try_out = try_out
-        self._take_up = take_up
+        self._file = OwnFile("agent-certificate", self._refuse_unusable, take_up, operations)
         self._lock = threading.Lock()
 
     def put(self, data: bytes) -> None:
@@ -40,23 +43,15 @@ class AgentCertificate:
         """
         pem.check_certificate_and_key(data)
         with self._lock:
-            self._refuse_unusable(data)
-            former = files.read_if_present(self.path)
-            files.write_atomically(self.path, data)
-            try:
-                self._take_up()
-            except Exception as error:
-                if former is not None:
-                    files.write_atomically(self.path, former)
-                raise OperationFailed(f"the server goes on with its former certificate: {error}") from error
+            self._file.replace(self.path, data)
         LOG.info("the agent's certificate was replaced")
 
-    def _refuse_unusable(self, data: bytes) -> None:
-        trial = self.path.with_name(f"{self.path.name}.new")
-        files.write_atomically(trial, data)
+    def recover(self) -> None:
+        """Settle what was cut off when the last agent ended. Called once, at start."""
+        self._file.recover(self.path)
+
+    def _refuse_unusable(self, trial: Path) -> None:
         try:
             self._try_out(trial)
         except AmphoraError as error:
             raise InvalidInput(f"TLS cannot use this material: {error}") from error
-        finally:
-            files.remove(trial)

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from amphora.errors import AgentConfigurationFailed, AmphoraError
-from amphora.system import files
+from amphora.core.operations import Operations
+from amphora.core.own_file import OwnFile
+from amphora.errors import AgentConfigurationFailed, AmphoraError, ChangeFailed
 
 LOG = logging.getLogger(__name__)
 
@@ -23,11 +24,15 @@ class AgentConfiguration:
     """
 
     def __init__(
-        self, path: Path | None, try_out: Callable[[Path], None], take_up: Callable[[], None]
+        self,
+        path: Path | None,
+        try_out: Callable[[Path], None],
+        take_up: Callable[[], None],
+        operations: Operations,
     ) -> None:
         self._path = path
         self._try_out = try_out
-        self._take_up = take_up
+        self._file = OwnFile("agent-configuration", self._refuse_unusable, take_up, operations)
         self._lock = threading.Lock()
 
     def put(self, data: bytes) -> None:
@@ -41,36 +46,20 @@ class AgentConfiguration:
             raise AgentConfigurationFailed("The agent was started without --config-file")
         with self._lock:
             try:
-                self._refuse_unusable(self._path, data)
-                self._replace(self._path, data)
-            except AmphoraError as error:
-                raise AgentConfigurationFailed(error.details) from error
+                self._file.replace(self._path, data)
+            except ChangeFailed as error:
+                raise AgentConfigurationFailed(error.reason) from error
         LOG.info("the agent's configuration was replaced")
 
-    def _refuse_unusable(self, path: Path, data: bytes) -> None:
-        trial = path.with_name(f"{path.name}.new")
-        files.write_atomically(trial, data)
+    def recover(self) -> None:
+        """Settle what was cut off when the last agent ended. Called once, at start."""
+        if self._path is not None:
+            self._file.recover(self._path)
+
+    def _refuse_unusable(self, trial: Path) -> None:
         try:
             self._try_out(trial)
         except AmphoraError as error:
             # The name of the trial would mean nothing to whoever sent it.
-            raise AgentConfigurationFailed(error.details.replace(str(trial), str(path))) from error
-        finally:
-            files.remove(trial)
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        former, mode = files.read_if_present(path), files.mode_of(path)
-        files.write_atomically(path, data, mode or 0o600)
-        try:
-            self._take_up()
-        except AmphoraError:
-            if former is not None:
-                files.write_atomically(path, former, mode or 0o600)
-                self._take_up_again()
-            raise
-
-    def _take_up_again(self) -> None:
-        try:
-            self._take_up()
-        except AmphoraError as error:
-            LOG.error("the former configuration is stored again, but was not taken up: %s", error)
+            details = error.details.replace(str(trial), str(self._path))
+            raise AgentConfigurationFailed(details) from error

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from dataclasses import dataclass
 
 from amphora.core import pem
+from amphora.core.instance_changes import certificates_target
 from amphora.core.instances import Instances
 from amphora.core.locks import InstanceLocks
+from amphora.core.operations import Operations, Steps
 from amphora.drivers.cert_store.base import CertStore
-from amphora.errors import CertificateNotFound, InvalidFilename
+from amphora.errors import CertificateNotFound, InvalidFilename, ProofFailed
 
 LOG = logging.getLogger(__name__)
 
@@ -42,8 +45,11 @@ ANY_CONTENT = CertificateRules(re.compile(r"[A-Za-z0-9_-]+\.pem"), pairs_only=Fa
 class Certificates:
     """Upload, digest and removal of certificate files. What runs sees a change at its next reload."""
 
-    def __init__(self, store: CertStore, instances: Instances, locks: InstanceLocks) -> None:
+    def __init__(
+        self, store: CertStore, instances: Instances, locks: InstanceLocks, operations: Operations
+    ) -> None:
         self._store = store
+        self._operations = operations
         self._instances = instances
         self._locks = locks
 
@@ -68,7 +74,15 @@ class Certificates:
             if instance_must_exist:
                 self._instances.require(instance_id)
             certificate = pem.check_certificate_and_key(data) if rules.pairs_only else None
-            self._store.put(instance_id, filename, data)
+            self._operations.run(
+                Steps(
+                    "put",
+                    certificates_target(instance_id),
+                    swap=lambda: self._store.put(instance_id, filename, data),
+                    prove=lambda: self._see(instance_id, filename, data),
+                    restore=lambda: f"{filename} is whole: the former one or the new one.",
+                )
+            )
         name = filename.removesuffix(".pem").replace("WILDCARD.", "*.", 1)
         if certificate is not None and name not in pem.names_of(certificate):
             LOG.info("%s of %s is named for none of its certificate's names", filename, instance_id)
@@ -96,9 +110,23 @@ class Certificates:
         """
         _check_filename(filename, rules)
         with self._locks.hold(instance_id):
-            if not self._store.delete(instance_id, filename):
+            if self._store.digest(instance_id, filename) is None:
                 self._instances.require(instance_id)
                 raise CertificateNotFound(filename)
+            self._operations.run(
+                Steps(
+                    "delete",
+                    certificates_target(instance_id),
+                    swap=lambda: self._store.delete(instance_id, filename),
+                    restore=lambda: f"{filename} is whole, or gone.",
+                )
+            )
+
+    def _see(self, instance_id: str, filename: str, data: bytes) -> str:
+        digest = self._store.digest(instance_id, filename)
+        if digest != hashlib.md5(data, usedforsecurity=False).hexdigest():
+            raise ProofFailed(f"{filename} is not what was stored a moment ago")
+        return f"{filename} is stored, MD5 {digest}"
 
 
 def _check_filename(filename: str, rules: CertificateRules) -> None:

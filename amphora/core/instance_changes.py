@@ -19,6 +19,11 @@ _NOTHING_SEEN = Evidence(0, 0, 0, (), 0.0)
 UPLOAD, START, RELOAD, STOP, DELETE = "upload", "start", "reload", "stop", "delete"
 
 
+def certificates_target(instance_id: str) -> str:
+    """Return what changes to an instance's certificates are journalled under."""
+    return f"{instance_id}-certificates"
+
+
 class Upload:
     """Stores a configuration. What runs is not touched, so there is nothing to act on or to prove.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from amphora.core.engine import HaproxyEngine
 from amphora.core.flights import Flights
-from amphora.core.instance_changes import DELETE, RELOAD, START, STOP, Activation, Upload
+from amphora.core.instance_changes import DELETE, RELOAD, START, STOP, Activation, Upload, certificates_target
 from amphora.core.instance_recovery import settle
 from amphora.core.layout import InstanceDirectory, InstanceLayout
 from amphora.core.locks import InstanceLocks
@@ -223,7 +223,8 @@ class Instances:
             self._operations.run(steps)
         except ChangeFailed as error:
             raise InstanceActionFailed("stop", error.details) from error
-        self._operations.forget(layout.instance_id)
+        for target in (layout.instance_id, certificates_target(layout.instance_id)):
+            self._operations.forget(target)
 
     def _remove_files(self, layout: InstanceLayout) -> None:
         self._cert_store.delete_all(layout.instance_id)

@@ -18,7 +18,15 @@ from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from amphora.core.journal import Journal, Operation, OperationState, StepRecord
-from amphora.errors import ChangeFailed, InvalidInput, NotFound, OperationNotFound, StepTimeout, StorageError
+from amphora.errors import (
+    ChangeFailed,
+    InterfaceConflict,
+    InvalidInput,
+    NotFound,
+    OperationNotFound,
+    StepTimeout,
+    StorageError,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -107,6 +115,8 @@ class Steps:
     limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
+#: Told as they are: what the caller sent, named or is in the way of.
+_CALLERS_MATTER = (InvalidInput, NotFound, InterfaceConflict)
 _UNSETTLED = (OperationState.UNDER_WAY, OperationState.FAILED)
 _BEFORE_TOUCHING = ("stage", "check", "preflight")
 _TOUCHING = ("swap", "act", "prove", "keep")
@@ -189,6 +199,21 @@ class Operations:
             # It was settled by a later one, which has the target's journal now.
             self._set(operation, state, reason, outcome)
 
+    def settle_rest(self) -> None:
+        """Say what became of interrupted changes that no part has settled: those of one atomic step.
+
+        Called once, at start, after all parts.
+        """
+        with self._guard:
+            rest = [_copy(each) for each in self._known.values() if each.state is OperationState.UNDER_WAY]
+        for operation in rest:
+            if not has_touched(operation):
+                self.settle(operation, OperationState.UNDONE, "nothing had been changed")
+            elif operation.last_step == "swap":
+                self.settle(operation, OperationState.UNDONE, "it was whole at any instant, before or after")
+            else:
+                self.settle(operation, OperationState.DONE, "it had been made already")
+
     def forget(self, target: str) -> None:
         """Remove the journal of a target that is gone."""
         self._journal.forget(target)
@@ -197,7 +222,8 @@ class Operations:
         """Make a change, or leave everything as it was; return the evidence.
 
         :raises InvalidInput: its check refused it; nothing was touched.
-        :raises NotFound: what it needs is not there; nothing was touched.
+        :raises NotFound: what it needs is not there; everything is as it was.
+        :raises InterfaceConflict: something else is in the way; everything is as it was.
         :raises ChangeFailed: what happened, and what is the case now.
         """
         operation = Operation(str(uuid.uuid4()), change.kind, change.target, time.time())
@@ -247,9 +273,9 @@ class Operations:
             self._end(operation, OperationState.FAILED, reason=str(error), evidence=outcome)
         else:
             self._end(operation, OperationState.UNDONE, reason=str(error), evidence=outcome)
-        if isinstance(error, InvalidInput | NotFound):
+        if isinstance(error, _CALLERS_MATTER):
             return error
-        return ChangeFailed(f"{error}\n{outcome}".rstrip())
+        return ChangeFailed(str(error), outcome, is_undone=operation.state is OperationState.UNDONE)
 
     def _end(self, operation: Operation, state: OperationState, reason: str = "", evidence: str = "") -> None:
         self._set(operation, state, reason, evidence)

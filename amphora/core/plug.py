@@ -22,15 +22,16 @@ from amphora.core.interface_plan import (
     without_member_network,
 )
 from amphora.core.locks import INTERFACES, InstanceLocks
+from amphora.core.operations import Operations, Steps
 from amphora.core.plug_requests import IPAddress, IPInterface, NetworkRequest, VipRequest
 from amphora.drivers.network.base import NetworkDriver
 from amphora.errors import (
     AmphoraError,
+    ChangeFailed,
     InterfaceConflict,
     NoSuchLink,
     OperationFailed,
     PlugFailed,
-    StorageError,
 )
 from amphora.models import Interface, InterfaceConfig, InterfaceRole
 
@@ -95,6 +96,7 @@ class Plug:
         self,
         network: NetworkDriver,
         locks: InstanceLocks,
+        operations: Operations,
         *,
         vip_is_ours: Callable[[], bool],
         advertise: Advertise,
@@ -104,6 +106,7 @@ class Plug:
     ) -> None:
         self._network = network
         self._locks = locks
+        self._operations = operations
         self._vip_is_ours = vip_is_ours
         self._advertise = advertise
         self._guard = guard
@@ -254,21 +257,25 @@ class Plug:
             raise PlugFailed(_WHAT[InterfaceRole.VIP], error.details) from error
 
     def _take_into_use(self, config: InterfaceConfig, place: _Place) -> PluggedInterface:
+        steps = Steps(
+            "plug",
+            f"port-{config.mac_address}",
+            # Stored first: a crash right after leaves an amphora that completes the plug when it starts.
+            swap=lambda: self._network.persist(config),
+            act=lambda: self._activate(config),
+            prove=lambda: f"{config.name} is up with {_held(self._plugged(config))}",
+            restore=lambda: self._store_again(config.name, place.known),
+        )
         try:
-            self._configure(config)
-        except (NoSuchLink, InterfaceConflict) as error:
-            self._store_again(config.name, place.known)
-            if isinstance(error, NoSuchLink):
-                self._look_for_links()
+            self._operations.run(steps)
+        except NoSuchLink:
+            self._look_for_links()
             raise
-        except OperationFailed as error:
-            self._store_again(config.name, place.known)
-            raise PlugFailed(_WHAT[config.role], error.details) from error
+        except ChangeFailed as error:
+            raise PlugFailed(_WHAT[config.role], error.reason) from error
         return replace(self._plugged(config), was_there=place.is_there)
 
-    def _configure(self, config: InterfaceConfig) -> None:
-        # Stored first: a crash right after leaves an amphora that completes the plug when it starts.
-        self._network.persist(config)
+    def _activate(self, config: InterfaceConfig) -> None:
         try:
             self._network.activate(config)
         except (NoSuchLink, InterfaceConflict):
@@ -282,14 +289,13 @@ class Plug:
             self._network.activate(without)
             LOG.warning("%s is configured without its host routes: %s", config.name, error)
 
-    def _store_again(self, name: str, former: InterfaceConfig | None) -> None:
-        try:
-            if former is None:
-                self._network.forget(name)
-            else:
-                self._network.persist(former)
-        except StorageError as error:
-            LOG.error("the stored configuration of %s may be that of a failed plug: %s", name, error)
+    def _store_again(self, name: str, former: InterfaceConfig | None) -> str:
+        """Store what was stored before; the interface itself is as it was already."""
+        if former is None:
+            self._network.forget(name)
+        else:
+            self._network.persist(former)
+        return "The port is where and as it was."
 
     def _plugged(self, config: InterfaceConfig) -> PluggedInterface:
         interfaces = {interface.name: interface for interface in self._network.interfaces()}
@@ -307,6 +313,10 @@ class Plug:
 
 def _reachable(interface: Interface) -> tuple[IPInterface, ...]:
     return tuple(address for address in interface.addresses if not address.is_link_local)
+
+
+def _held(plugged: PluggedInterface) -> str:
+    return ", ".join(str(address) for address in plugged.addresses) or "no address yet"
 
 
 def _free_name(taken: set[str], first: int) -> str:

@@ -10,16 +10,23 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from amphora.errors import TopologyTransition
+from amphora.core.journal import OperationState
+from amphora.core.operations import Operations, Steps
+from amphora.errors import AmphoraError, OperationFailed, TopologyTransition
 from amphora.models import Role
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)
+
+_TARGET = "topology"
+#: Seconds; longer than all parts of a change together.
+_ENDLESS = 3600.0
 
 
 class TopologyKind(Enum):
@@ -74,7 +81,15 @@ class TopologyManager:
     :param time_limit: seconds a change may take before it is undone.
     """
 
-    def __init__(self, state_file: Path, default: TopologyKind, pair: PairKeeper, time_limit: float) -> None:
+    def __init__(
+        self,
+        state_file: Path,
+        default: TopologyKind,
+        pair: PairKeeper,
+        operations: Operations,
+        time_limit: float,
+    ) -> None:
+        self._operations = operations
         self._state_file = state_file
         self.default = default
         self._pair = pair
@@ -127,8 +142,10 @@ class TopologyManager:
         """Go back to where an interrupted change began. Called once, at start."""
         former, wanted = self._read()
         if wanted is not None:
-            LOG.warning("the change to %s was interrupted; going back to %s", wanted, former)
-            self._settle(former)
+            outcome = self._settle(former)
+            interrupted = self._operations.interrupted(_TARGET)
+            if interrupted is not None:
+                self._operations.settle(interrupted, OperationState.UNDONE, outcome)
 
     def close(self) -> None:
         """Wait for a change that is under way."""
@@ -136,33 +153,39 @@ class TopologyManager:
             self._change.join()
 
     def _run(self, former: Topology, wanted: Topology) -> None:
-        failures: list[Exception] = []
-        worker = threading.Thread(target=self._attempt, args=(wanted, failures), name="topology-change")
-        worker.start()
-        worker.join(self._time_limit)
-        if worker.is_alive():
-            failures.append(TimeoutError(f"it took more than {self._time_limit:g} s"))
-            # Each step has a limit of its own, and undoing beside a step at work would make a mess.
-            worker.join()
-        if not failures:
-            self._write(wanted, None)
-            LOG.info("topology is now %s", wanted)
-            return
-        LOG.error("the change to %s failed, going back to %s: %s", wanted, former, failures[0])
-        self._settle(former)
-
-    def _attempt(self, wanted: Topology, failures: list[Exception]) -> None:
+        steps = Steps(
+            "change",
+            _TARGET,
+            act=lambda: self._apply_in_time(wanted),
+            prove=lambda: str(wanted),
+            keep=lambda: self._write(wanted, None),
+            restore=lambda: self._settle(former),
+            # Each part of it has a limit of its own, and undoing beside one at work would make a mess.
+            limits={"act": _ENDLESS, "restore": _ENDLESS},
+        )
         try:
-            self._apply(wanted)
-        except Exception as error:  # whatever it is, the former topology is restored
-            failures.append(error)
+            self._operations.run(steps)
+        except AmphoraError as error:
+            LOG.error("the change to %s failed, going back to %s: %s", wanted, former, error)
+        if self._read()[1] is not None:
+            # Not even its journal could be begun.
+            self._settle(former)
 
-    def _settle(self, former: Topology) -> None:
+    def _apply_in_time(self, wanted: Topology) -> None:
+        began = time.monotonic()
+        self._apply(wanted)
+        if time.monotonic() - began > self._time_limit:
+            raise OperationFailed(f"it took more than {self._time_limit:g} s")
+
+    def _settle(self, former: Topology) -> str:
+        outcome = f"The topology is {former}, as before."
         try:
             self._apply(former)
         except Exception as error:
-            LOG.error("%s could not be restored completely: %s", former, error)
+            outcome = f"{former} could not be restored completely: {error}"
+            LOG.error("%s", outcome)
         self._write(former, None)
+        return outcome
 
     def _apply(self, topology: Topology) -> None:
         if topology.kind is TopologyKind.ACTIVE_STANDBY:

@@ -16,6 +16,7 @@ from amphora.keepalived.overlay import render_overlay
 from amphora.keepalived.processes import KeepalivedProcesses
 from amphora.keepalived.program import KeepalivedProgram
 from amphora.keepalived.proof import KeepalivedEvidence, KeepalivedProof, new_generation
+from amphora.keepalived.routes import with_known_words
 from amphora.keepalived.state import VrrpStates
 from amphora.keepalived.watchdog import Watchdog
 from amphora.models import RestartPolicy, Role, ServiceSpec, ServiceStatus
@@ -77,7 +78,7 @@ class VrrpEngine:
             raise InvalidConfiguration("The configuration has no vrrp_instance, so it would hold no address")
         layout = self._layout
         files.ensure_directory(layout.directory)
-        files.write_atomically(layout.staged, data)
+        files.write_atomically(layout.staged, with_known_words(data))
         try:
             overlay = render_overlay(layout.staged, layout.fifo, new_generation())
         except ValueError as error:
@@ -109,7 +110,7 @@ class VrrpEngine:
             (layout.overlay_back, generations.back),
         ):
             files.write_atomically(path, render_overlay(layout.running, layout.fifo, generation))
-        files.write_atomically(layout.to_be_proven, data)
+        files.write_atomically(layout.to_be_proven, with_known_words(data))
         files.link(layout.proven, layout.former)
         return generations
 

@@ -54,11 +54,6 @@ def test_a_character_of_several_bytes_may_stand_anywhere(client, lead):
     assert client.do("GET", f"{ONE}/haproxy").body == body
 
 
-def siblings(base_path):
-    """What is beside the base path, directories of tests that run meanwhile left out."""
-    return sorted(path for path in base_path.parent.iterdir() if not path.name.startswith("amp-"))
-
-
 @pytest.mark.parametrize("bad", ["..", "amp_123", "%2e%2e", LOAD_BALANCER[:-1]])
 @pytest.mark.parametrize(
     ("method", "path"),
@@ -73,10 +68,10 @@ def siblings(base_path):
 )
 def test_an_id_that_is_no_uuid_goes_nowhere(client, rig, method, path, bad):
     base_path = rig.directory.layout(LOAD_BALANCER).base_path
-    before = siblings(base_path)
+    before = rig.siblings()
     answer = client.do(method, path.format(bad), BODY)
     assert answer.status_int in (400, 404)
-    assert siblings(base_path) == before
+    assert rig.siblings() == before
     assert not any(base_path.iterdir())
 
 

@@ -216,6 +216,7 @@ class CoreRig:
     """A core on a directory in memory, and the fakes below it."""
 
     def __init__(self, base_path: Path) -> None:
+        self.base_path = base_path
         self.processes = FakeProcessManager()
         self.cert_store = TmpfsCertStore(base_path / "certs")
         self.engine = FakeEngine(
@@ -232,21 +233,22 @@ class CoreRig:
         self.directory = InstanceDirectory(base_path)
         files.ensure_directory(base_path)
         locks = InstanceLocks(patience=10.0)
+        self.operations = operations = Operations(Journal(base_path / "operations"))
         sampler = Sampler(lambda: take_sample(""))
         self.topology = TopologyManager(
-            base_path / "topology.json", TopologyKind.SINGLE, self.vrrp, time_limit=10.0
+            base_path / "topology.json", TopologyKind.SINGLE, self.vrrp, operations, time_limit=10.0
         )
         self.nftables = FakeNftables()
         rules = InterfaceRules(base_path, self.nftables, locks, lambda: None)
         plug = Plug(
             self.network,
             locks,
+            operations,
             vip_is_ours=lambda: self.topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
             advertise=lambda address, interface, _mac: self.told.append((str(address), interface)),
             guard=rules.protect,
             look_for_links=self._look_for_links,
         )
-        self.operations = operations = Operations(Journal(base_path / "operations"))
         self.instances = Instances(
             self.directory, self.engine, operations, self.cert_store, locks, plug.announce
         )
@@ -257,15 +259,17 @@ class CoreRig:
             lvs=self.lvs.listeners,
             lvs_status=self.lvs.status,
             objects=ServedObjects(self.directory, self.instances, self.lvs.listeners),
-            certificates=Certificates(self.cert_store, self.instances, locks),
+            certificates=Certificates(self.cert_store, self.instances, locks, operations),
             node=Node(AMPHORA_ID, FakeProgram(), self.directory, sampler, DpkgPackageManager(), Recovery()),
             topology=self.topology,
             vrrp=self.vrrp,
             plug=plug,
             interface_rules=rules,
-            agent_certificate=AgentCertificate(self.agent_certificate, lambda _path: None, lambda: None),
+            agent_certificate=AgentCertificate(
+                self.agent_certificate, lambda _path: None, lambda: None, operations
+            ),
             agent_configuration=AgentConfiguration(
-                self.configuration.path, self.configuration.try_out, self.configuration.take_up
+                self.configuration.path, self.configuration.try_out, self.configuration.take_up, operations
             ),
             operations=operations,
             drift=self._drift(base_path, locks, plug),
@@ -287,6 +291,10 @@ class CoreRig:
             topology=self.topology,
         )
         return make_drift(DriftSettings(), sources)
+
+    def siblings(self):
+        """What is beside the base path; directories of tests that run meanwhile are left out."""
+        return sorted(path for path in self.base_path.parent.iterdir() if not path.name.startswith("amp-"))
 
     def pair_up(self):
         """Make this amphora one of a pair, as its controller configures it."""

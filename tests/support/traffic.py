@@ -11,10 +11,12 @@ import time
 class Load:
     """Clients that each make one request after the other, a new connection for each.
 
+    :param pause: seconds between two requests of a client.
     :param enter: called first in each client's thread, as to enter another network namespace.
     """
 
-    def __init__(self, *ports, clients=4, enter=None):
+    def __init__(self, *ports, clients=4, enter=None, pause=0.0):
+        self._pause = pause
         self._enter = enter or (lambda: None)
         self._ends = threading.Event()
         self.good = 0
@@ -51,6 +53,7 @@ class Load:
                     self.good += 1
                 else:
                     self.failures.append((time.time(), port, error))
+            self._ends.wait(self._pause)
 
 
 def request_once(port, host="127.0.0.1", timeout=5.0):

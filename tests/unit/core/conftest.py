@@ -3,6 +3,8 @@
 
 import pytest
 
+from amphora.core.journal import Journal
+from amphora.core.operations import Operations
 from tests.support.core import CoreRig
 
 ID = "04bff5c3-5862-4a13-b9e3-9b440d0ed50a"
@@ -18,3 +20,8 @@ def rig(memory_dir):
 @pytest.fixture
 def layout(rig):
     return rig.directory.layout(ID)
+
+
+@pytest.fixture
+def operations(tmp_path):
+    return Operations(Journal(tmp_path / "operations"))

@@ -10,12 +10,13 @@ from amphora.errors import AgentConfigurationFailed, ConfigurationError, Operati
 class Agent:
     """Notes what its configuration was when it was told to take it up."""
 
-    def __init__(self, path):
+    def __init__(self, path, operations):
         self.path = path
+        path.parent.mkdir(exist_ok=True)
         self.tried = []
         self.taken_up = []
         self.errors = []
-        self.configuration = AgentConfiguration(path, self.try_out, self.take_up)
+        self.configuration = AgentConfiguration(path, self.try_out, self.take_up, operations)
 
     def try_out(self, path):
         self.tried.append((path, self.path.read_bytes() if self.path.exists() else None))
@@ -29,8 +30,8 @@ class Agent:
 
 
 @pytest.fixture
-def agent(tmp_path):
-    return Agent(tmp_path / "agent.conf")
+def agent(tmp_path, operations):
+    return Agent(tmp_path / "etc" / "agent.conf", operations)
 
 
 def test_a_file_is_tried_beside_the_one_in_use_and_then_taken_up(agent):
@@ -66,9 +67,9 @@ def test_one_that_cannot_be_taken_up_is_undone(agent, caplog, errors):
     assert ("no 1" in caplog.text) is (errors == 2)
 
 
-def test_without_a_file_there_is_nothing_to_replace(agent):
+def test_without_a_file_there_is_nothing_to_replace(agent, operations):
     with pytest.raises(AgentConfigurationFailed, match="--config-file"):
-        AgentConfiguration(None, agent.try_out, agent.take_up).put(b"new")
+        AgentConfiguration(None, agent.try_out, agent.take_up, operations).put(b"new")
 
 
 def test_files_that_come_at_once_take_turns(agent):

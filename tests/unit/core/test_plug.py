@@ -25,12 +25,19 @@ VIPS["dual"] = ("203.0.113.2", DUAL)
 class Amphora:
     """Plug on a fake network, and what it told the neighbours."""
 
-    def __init__(self):
+    def __init__(self, operations):
         self.network = FakeNetwork()
         self.locks = InstanceLocks(patience=0.05)
+        self.operations = operations
         self.single = True
         self.told = []
-        self.plug = Plug(self.network, self.locks, vip_is_ours=lambda: self.single, advertise=self.advertise)
+        self.plug = Plug(
+            self.network,
+            self.locks,
+            operations,
+            vip_is_ours=lambda: self.single,
+            advertise=self.advertise,
+        )
         self.network.wires.plug(ONE)
         self.network.wires.plug(OTHER)
 
@@ -46,8 +53,8 @@ class Amphora:
 
 
 @pytest.fixture
-def amphora():
-    return Amphora()
+def amphora(operations):
+    return Amphora(operations)
 
 
 @pytest.mark.parametrize("family", VIPS)
@@ -187,7 +194,9 @@ def test_neighbours_that_cannot_be_told_do_not_fail_a_plug(amphora, caplog):
     def refuse(address, interface, mac_address):
         raise OperationFailed("network is down")
 
-    plug = Plug(amphora.network, amphora.locks, vip_is_ours=lambda: True, advertise=refuse)
+    plug = Plug(
+        amphora.network, amphora.locks, amphora.operations, vip_is_ours=lambda: True, advertise=refuse
+    )
     assert plug.plug_vip(parse_vip_request(*VIPS["v4"])).name == "eth1"
     assert "network is down" in caplog.text
 
@@ -227,6 +236,7 @@ def test_a_link_that_is_not_there_is_looked_for(amphora):
     plug = Plug(
         amphora.network,
         amphora.locks,
+        amphora.operations,
         vip_is_ours=lambda: True,
         advertise=amphora.advertise,
         look_for_links=lambda: looks.append(1),

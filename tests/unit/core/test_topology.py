@@ -46,8 +46,8 @@ def pair():
 
 
 @pytest.fixture
-def manager(tmp_path, pair):
-    return TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, pair, time_limit=5)
+def manager(tmp_path, pair, operations):
+    return TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, pair, operations, time_limit=5)
 
 
 def test_the_default_is_in_force_until_it_is_changed(manager, pair):
@@ -105,8 +105,10 @@ def test_a_failed_change_goes_back_and_is_logged(manager, pair, caplog):
     assert "no interface" in caplog.text
 
 
-def test_a_change_over_its_time_limit_goes_back(tmp_path, pair, caplog):
-    manager = TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, pair, time_limit=0.01)
+def test_a_change_over_its_time_limit_goes_back(tmp_path, pair, caplog, operations):
+    manager = TopologyManager(
+        tmp_path / "topology.json", TopologyKind.SINGLE, pair, operations, time_limit=0.01
+    )
     pair.may_go_on.clear()
     manager.change(PAIR)
     pair.entered.wait(5)
@@ -125,15 +127,15 @@ def test_a_restore_that_fails_too_still_ends_the_change(manager, pair, caplog):
 
 
 @pytest.mark.parametrize("former", [SINGLE, PAIR])
-def test_an_agent_killed_in_a_change_goes_back_at_its_next_start(tmp_path, former):
+def test_an_agent_killed_in_a_change_goes_back_at_its_next_start(tmp_path, former, operations):
     killed = FakePair()
-    first = TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, killed, time_limit=5)
+    first = TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, killed, operations, time_limit=5)
     if former == PAIR:
         first.change(PAIR)
         first.close()
     first._write(former, SINGLE if former == PAIR else PAIR)
     pair = FakePair()
-    after = TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, pair, time_limit=5)
+    after = TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, pair, operations, time_limit=5)
     after.recover()
     assert after.current() == former
     assert pair.calls == [("leave",) if former == SINGLE else ("form", PAIR)]
