@@ -6,6 +6,7 @@ import subprocess
 
 from amphora.testing.agent import AgentProcess
 from tests.support.load_balancers import MAC, OTHER_MAC
+from tests.support.turns import Turn
 
 
 def ip(*arguments):
@@ -16,6 +17,7 @@ class AttachedAmphora:
     """An agent, its data namespace, and links that a hypervisor has attached."""
 
     def __init__(self, directory, topology, more=None):
+        self._turn = Turn("links")
         self.data = f"amp-ports-{os.getpid()}"
         self.links = [f"amp{os.getpid() % 100000}{letter}" for letter in "abcd"]
         options = {
@@ -56,3 +58,4 @@ class AttachedAmphora:
         subprocess.run(["ip", "netns", "del", self.data], timeout=10, capture_output=True)
         for link in self.links:
             subprocess.run(["ip", "link", "del", link], timeout=10, capture_output=True)
+        self._turn.close()

@@ -16,6 +16,7 @@ from amphora.testing.agent import AgentProcess
 from amphora.testing.member import Member
 from tests.support.listeners import configuration, listener_id
 from tests.support.traffic import request_once
+from tests.support.turns import Turn
 from tests.support.vrrp_pair import eventually
 
 ONE = listener_id(1)
@@ -36,6 +37,7 @@ class Hypervisor:
     """Attaches links to this machine's own namespace, and a client behind them."""
 
     def __init__(self):
+        self._turn = Turn("links")
         self.data = f"amp-boot-{os.getpid()}"
         self.client = f"{self.data}-c"
         self._links = 0
@@ -85,6 +87,7 @@ class Hypervisor:
     def close(self):
         for name in (self.data, self.client):
             subprocess.run(["ip", "netns", "del", name], timeout=10, capture_output=True)
+        self._turn.close()
 
 
 def _stable(thing):
