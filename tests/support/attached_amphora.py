@@ -26,11 +26,15 @@ class AttachedAmphora:
             "amphora_agent": {"agent_server_network_dir": directory / "interfaces"},
             "controller_worker": {"loadbalancer_topology": topology},
         }
-        for mac, link, peer in zip((MAC, OTHER_MAC), self.links[:2], self.links[2:], strict=True):
-            ip("link", "add", link, "address", mac, "type", "veth", "peer", "name", peer)
-            ip("link", "set", peer, "up")
         self.agent = AgentProcess(directory, options | (more or {}))
-        self.agent.start()
+        try:
+            for mac, link, peer in zip((MAC, OTHER_MAC), self.links[:2], self.links[2:], strict=True):
+                ip("link", "add", link, "address", mac, "type", "veth", "peer", "name", peer)
+                ip("link", "set", peer, "up")
+            self.agent.start()
+        except BaseException:
+            self._turn.close()
+            raise
 
     def post(self, path, parameters):
         answer = self.agent.post(path, parameters)

@@ -8,16 +8,18 @@ import sys
 from tests.support.nspawn import REPOSITORY, Machine
 
 
-def run_tests(machine: Machine, path: str, *options: str) -> None:
+def run_tests(machine: Machine, path: str, *options: str, **environment: str) -> None:
     """Run a test file inside; it passes with all of its tests and skips none.
 
     :param path: of the file, seen from the top of the repository.
+    :param environment: variables that it sees.
     """
     done = machine.run(
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options),
         *("--rootdir", str(REPOSITORY), "-c", str(REPOSITORY / "pyproject.toml"), str(REPOSITORY / path)),
         seconds=300,
         PYTHONDONTWRITEBYTECODE="1",
+        **environment,
     )
     summary = done.stdout.strip().rpartition("\n")[2]
     assert done.returncode == 0, done.stdout

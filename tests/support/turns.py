@@ -3,7 +3,10 @@
 
 import fcntl
 import tempfile
+import time
 from pathlib import Path
+
+_PATIENCE = 120.0
 
 
 class Turn:
@@ -14,7 +17,17 @@ class Turn:
 
     def __init__(self, thing):
         self._file = (Path(tempfile.gettempdir()) / f"amphora-tests-{thing}.lock").open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        deadline = time.monotonic() + _PATIENCE
+        while not self._is_ours():
+            assert time.monotonic() < deadline, f"it was not our turn with {thing} in {_PATIENCE:g} s"
+            time.sleep(0.05)
 
     def close(self):
         self._file.close()
+
+    def _is_ours(self):
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
