@@ -262,6 +262,8 @@ class DriftReason(Enum):
     #: What a service is started from is not what was proven last.
     RUNNING_EDITED = "running-edited"
     RUNNING_MISSING = "running-missing"
+    #: What the agent would go back to.
+    PROVEN_EDITED = "proven-edited"
     #: Our own second configuration file.
     OVERLAY_EDITED = "overlay-edited"
     OVERLAY_MISSING = "overlay-missing"
@@ -276,7 +278,6 @@ class DriftReason(Enum):
 
     CERTIFICATE_REPLACED = "certificate-replaced"
     CERTIFICATE_MISSING = "certificate-missing"
-    CERTIFICATE_UNREADABLE = "certificate-unreadable"
     #: The file is older than the worker, which serves another one all the same.
     CERTIFICATE_NOT_SERVED = "certificate-not-served"
 

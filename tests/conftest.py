@@ -30,11 +30,38 @@ def report(request):
     return lambda line: request.node.user_properties.append(("measured", line))
 
 
+@pytest.fixture
+def count(request):
+    """Counts a test as one of a kind; the sums are printed after all tests."""
+    return lambda what, kind: request.node.user_properties.append(("counted", (what, kind)))
+
+
 def pytest_terminal_summary(terminalreporter):
     reports = [each for outcome in ("passed", "failed") for each in terminalreporter.getreports(outcome)]
     lines = [line for each in reports for name, line in each.user_properties if name == "measured"]
+    lines += _sums(reports)
     if lines:
         terminalreporter.section("measured")
     # A test reports its properties after its call and again after its teardown.
     for line in dict.fromkeys(lines):
         terminalreporter.write_line(line)
+
+
+def _sums(reports):
+    """Return a line for each thing that tests were counted of."""
+    bad = {each.nodeid for each in reports if each.failed}
+    found = {
+        (each.nodeid, *counted)
+        for each in reports
+        for name, counted in each.user_properties
+        if name == "counted"
+    }
+    sums = {}
+    for node, what, kind in sorted(found):
+        of_kind = sums.setdefault(what, {}).setdefault(kind, [])
+        of_kind.append(node not in bad)
+    for what, kinds in sums.items():
+        every = [each for of_kind in kinds.values() for each in of_kind]
+        parts = ", ".join(f"{kind} {len(of_kind)}" for kind, of_kind in kinds.items())
+        green = "all green" if all(every) else f"{every.count(False)} FAILED"
+        yield f"{what}: {len(every)} cells, {green} ({parts})"

@@ -7,6 +7,7 @@ from webob import Request, Response
 
 from amphora.api.answers import json_answer
 from amphora.api.errors import AS_IN_TABLE, Wording
+from amphora.api.extensions.root import extensions_branch
 from amphora.api.resource import Handler, Resource
 from amphora.api.v0_1.node import InfoController
 from amphora.api.v0_1.root import VersionController
@@ -22,10 +23,10 @@ class RootController(Resource):
     def __init__(self, core: CoreServices) -> None:
         self._children: dict[str, Resource] = {
             "info": InfoController(core.node),
-            "v0.1": VersionController(core, certificates_need_configuration=True),
-            # Legacy controllers upload certificates before the configuration that uses them.
-            "0.5": VersionController(core, certificates_need_configuration=False),
+            "v0.1": VersionController(core),
+            "0.5": VersionController(core, is_legacy=True),
             "1.0": LoadBalancerVersionController(core),
+            "extensions": extensions_branch(core),
         }
 
     def child(self, segment: str) -> Resource | None:

@@ -49,6 +49,7 @@ from amphora.core.topology import TopologyKind, TopologyManager
 from amphora.core.vrrp import Vrrp
 from amphora.core.vrrp_engine import VrrpEngine, VrrpSettings
 from amphora.core.vrrp_layout import VrrpLayout
+from amphora.haproxy.capacity import MIB
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram
 from amphora.health.heartbeat import Heartbeat
@@ -87,6 +88,7 @@ class Composition:
         take("interface rules", core.interface_rules.recover)
         take("interfaces", core.plug.recover)
         take("haproxy", self._foundation.haproxy.refresh)
+        take("haproxy of another agent", core.instances.adopt)
         take("services", self._drivers.process_manager.supervise)
         take("keepalived", core.vrrp.recover)
         take("topology", core.topology.recover)
@@ -319,6 +321,9 @@ def _engine_settings(conf: cfg.ConfigOpts) -> EngineSettings:
             user_log_facility=group.user_log_facility,
             user=account[0] if account else None,
             group=account[1] if account else None,
+            drain_seconds=group.haproxy_drain_time,
+            survived_reloads=group.haproxy_max_old_workers,
         ),
+        memory_reserve=group.memory_reserve * MIB,
         group_file=Path(group.base_path) / "haproxy-default-user-group.conf",
     )

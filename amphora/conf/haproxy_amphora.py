@@ -66,4 +66,25 @@ OPTIONS = [
         help="Seconds a start or reload of haproxy may take until it is proven; then the former state is "
         "restored. Controllers give up after 60 seconds, so the answer must come before that.",
     ),
+    cfg.IntOpt(
+        "haproxy_drain_time",
+        default=0,
+        min=0,
+        help="Seconds after which a worker that a reload has replaced ends the connections it still has. "
+        "0: never, however long they stay. A configuration's own hard-stop-after counts before this.",
+    ),
+    cfg.IntOpt(
+        "haproxy_max_old_workers",
+        min=0,
+        help="Workers replaced by reloads that may still finish their connections at a time; one more "
+        "reload ends the oldest. Unset: any number. A configuration's own mworker-max-reloads counts "
+        "before this. Needs haproxy 1.9 or newer.",
+    ),
+    cfg.IntOpt(
+        "memory_reserve",
+        default=32,
+        min=0,
+        help="MiB that a start or reload of haproxy must leave to the rest of the machine, else it is "
+        "refused with the numbers: two generations run side by side for a while.",
+    ),
 ]

@@ -8,6 +8,7 @@ from oslo_config import cfg
 from amphora.conf import (
     amphora_agent,
     controller_worker,
+    drift,
     drivers,
     haproxy_amphora,
     health_manager,
@@ -25,6 +26,7 @@ _GROUPS = (
     drivers,
     network,
     server,
+    drift,
 )
 
 

@@ -12,7 +12,7 @@ from amphora.core import pem
 from amphora.core.instance_changes import certificates_target
 from amphora.core.instances import Instances
 from amphora.core.locks import InstanceLocks
-from amphora.core.operations import Operations, Steps
+from amphora.core.operations import Operations, Stands, Steps
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import CertificateNotFound, InvalidFilename, ProofFailed
 
@@ -80,7 +80,7 @@ class Certificates:
                     certificates_target(instance_id),
                     swap=lambda: self._store.put(instance_id, filename, data),
                     prove=lambda: self._see(instance_id, filename, data),
-                    restore=lambda: f"{filename} is whole: the former one or the new one.",
+                    restore=lambda: self._tell(instance_id, filename, _digest(data)),
                 )
             )
         name = filename.removesuffix(".pem").replace("WILDCARD.", "*.", 1)
@@ -118,15 +118,25 @@ class Certificates:
                     "delete",
                     certificates_target(instance_id),
                     swap=lambda: self._store.delete(instance_id, filename),
-                    restore=lambda: f"{filename} is whole, or gone.",
+                    restore=lambda: self._tell(instance_id, filename, None),
                 )
             )
 
     def _see(self, instance_id: str, filename: str, data: bytes) -> str:
         digest = self._store.digest(instance_id, filename)
-        if digest != hashlib.md5(data, usedforsecurity=False).hexdigest():
+        if digest != _digest(data):
             raise ProofFailed(f"{filename} is not what was stored a moment ago")
         return f"{filename} is stored, MD5 {digest}"
+
+    def _tell(self, instance_id: str, filename: str, wanted: str | None) -> str:
+        """Say what became of a file that is replaced or removed in one instant."""
+        if self._store.digest(instance_id, filename) == wanted:
+            raise Stands(f"{filename} is {'removed' if wanted is None else 'stored'}")
+        return f"{filename} is as it was."
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _check_filename(filename: str, rules: CertificateRules) -> None:

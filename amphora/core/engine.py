@@ -6,21 +6,25 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
+from amphora.core.instance_checks import check_staged
 from amphora.core.layout import InstanceLayout
 from amphora.core.worker_group import WorkerGroup
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.errors import OperationFailed
+from amphora.errors import ControlSocketError, OperationFailed
 from amphora.haproxy.configuration import Configuration, parse
-from amphora.haproxy.master import MasterSocket
+from amphora.haproxy.master import Master, MasterSocket, SocketlessMaster
 from amphora.haproxy.overlay import OverlaySettings, render_overlay
-from amphora.haproxy.preflight import bind_findings
+from amphora.haproxy.preflight import DEFAULT_RESERVE, Finding, gather_facts, preflight
 from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.proof import Evidence, Generation, prove_reload, prove_start, snapshot
+from amphora.haproxy.reach import reach, reach_seconds
+from amphora.haproxy.reach_report import ReachReport
 from amphora.haproxy.stats import StatsSocket
 from amphora.models import Readiness, RestartPolicy, ServiceSpec, ServiceStatus
 from amphora.system import files, namespaces, processes
@@ -29,8 +33,7 @@ from amphora.system.command import CommandRunner
 LOG = logging.getLogger(__name__)
 
 _SOCKET_TIMEOUT = 1.0
-_CHECK_TIMEOUT = 30.0
-_PATIENCE_PER_BIND = 0.02
+_LOOK_INTERVAL = 0.05
 #: Version of haproxy from which on limits are strict unless it is told otherwise.
 _STRICT_LIMITS = (2, 3)
 
@@ -42,6 +45,7 @@ class EngineSettings:
     :ivar namespace: network namespace of tenant traffic; empty means the agent's own.
     :ivar apply_timeout: seconds from an action to its proof.
     :ivar overlay: what we add to configurations; its stats socket is set for each instance.
+    :ivar memory_reserve: bytes that a reload must leave to the rest of the machine.
     :ivar group_file: of the image, names the group of haproxy's workers; it need not exist. Or None.
     """
 
@@ -49,6 +53,7 @@ class EngineSettings:
     apply_timeout: float
     overlay: OverlaySettings
     group_file: Path | None = None
+    memory_reserve: int = DEFAULT_RESERVE
 
 
 class HaproxyEngine:
@@ -79,29 +84,36 @@ class HaproxyEngine:
         files.write_atomically(layout.staged_overlay, self._overlay(layout, configuration))
         return configuration
 
-    def check(self, layout: InstanceLayout, local_peer: str | None = None) -> str:
+    def check(self, layout: InstanceLayout, local_peer: str, findings: Sequence[Finding]) -> str:
         """Let haproxy check what is staged, and return its own words.
 
-        :param local_peer: this amphora's name in ``peers`` sections; None: the one that is stored.
-        :raises InvalidConfiguration: haproxy's output.
+        :param local_peer: this amphora's name in ``peers`` sections; empty: its host name.
+        :param findings: of :meth:`findings`.
+        :raises InvalidConfiguration: haproxy's output, and what was found of the files.
         """
         self.make_namespace()
-        names: Mapping[str, str] = {
-            str(layout.staged): layout.stored.name,
-            str(layout.staged_overlay): layout.overlay.name,
-        }
-        return self._program.check(
-            (layout.staged_overlay, layout.staged),
-            namespace=self._settings.namespace,
-            timeout=_CHECK_TIMEOUT,
-            names=names,
-            local_peer=_local_peer(layout) if local_peer is None else local_peer,
+        return check_staged(self._program, layout, self._settings.namespace, local_peer, findings)
+
+    def findings(
+        self, layout: InstanceLayout, configuration: Configuration, local_peer: str
+    ) -> tuple[Finding, ...]:
+        """Find out, before anything is signalled, what would keep a configuration from running."""
+        pid, running = self.status(layout).pid, files.read_if_present(layout.running)
+        facts = gather_facts(
+            self._settings.namespace,
+            master_pid=pid,
+            worker_pids=frozenset(processes.children_of(pid)) if pid else frozenset(),
+            current_worker=self._worker(layout) if pid else None,
+            running=parse(running) if pid and running else None,
+            local_peer=local_peer,
+            reserve=self._settings.memory_reserve,
+            settles_for_less=self._settles_for_less(),
         )
+        return preflight(configuration, facts)
 
     def patience(self, configuration: Configuration) -> float:
         """Seconds that a proof of this configuration may take; more with more binds."""
-        binds = sum(len(frontend.binds) for frontend in configuration.frontends)
-        return self._settings.apply_timeout + _PATIENCE_PER_BIND * binds
+        return self._settings.apply_timeout + reach_seconds(configuration)
 
     def make_namespace(self) -> None:
         """Make the network namespace that instances run in where it is missing. Safe to repeat.
@@ -111,29 +123,21 @@ class HaproxyEngine:
         namespaces.ensure(self._settings.namespace, namespaces.DATA_SYSCTLS, self._runner)
 
     def keep_former(self, layout: InstanceLayout) -> None:
-        """Give what is live second names, so that :meth:`restore_files` can go back to it."""
+        """Keep what is live under second names, so that going back needs no room on the disk.
+
+        Copies where people may edit a file in place: that must not reach what was proven.
+        """
         for live, kept in layout.former:
             files.link(live, kept)
-        files.link(layout.stored, layout.to_be_proven)
+        for path, kept in ((layout.stored, layout.to_be_proven), (layout.proven, layout.stored_back)):
+            data = files.read_if_present(path)
+            if data is not None:
+                files.write_atomically(kept, data)
 
     def unstage(self, layout: InstanceLayout) -> None:
         """Forget everything that is there only while a change is under way. Safe to repeat."""
         for path in layout.transient:
             files.remove(path)
-
-    def preflight(self, layout: InstanceLayout, configuration: Configuration) -> None:
-        """Find out, before anything is signalled, what would keep this configuration from running.
-
-        :raises OperationFailed: names line, address and reason of each bind that cannot be had.
-        """
-        findings = bind_findings(
-            configuration,
-            self._settings.namespace,
-            self._own_processes(layout),
-            local_peer=_local_peer(layout),
-        )
-        if findings:
-            raise OperationFailed("\n".join(f"[{layout.stored.name}] {finding}" for finding in findings))
 
     def swap(self, layout: InstanceLayout) -> None:
         """Make the staged files those that the service runs from."""
@@ -188,13 +192,17 @@ class HaproxyEngine:
         :raises ProofFailed: it could not be seen in time.
         """
         deadline = self._deadline(configuration)
-        return prove_start(self._master(layout), self._stats(layout), configuration, deadline)
+        return prove_start(
+            self._master(layout), self._stats(layout), configuration, deadline, reach=self._reach(layout)
+        )
 
     def reload(self, layout: InstanceLayout, configuration: Configuration) -> Evidence:
         """Reload the service and prove by the master process that a new worker has taken over.
 
         :raises OperationFailed: it was refused, or could not be proven in time.
         """
+        # What failed may have been cut off right after its signal, and a master that begins anew is silent.
+        self._await_master(layout, self._deadline(configuration))
         before = self.before_reload(layout, configuration)
         self.act_reload(layout, before)
         return self.prove_reload(layout, configuration, before)
@@ -218,6 +226,8 @@ class HaproxyEngine:
         if before is None:
             self.act_start(layout)
             return
+        if self._is_adopted(layout):
+            self._store_what_runs(layout)
         self._save_servers_state(layout)
         self._services.install(self._spec(layout))
         self._services.reload(layout.service_name)
@@ -232,7 +242,36 @@ class HaproxyEngine:
         if before is None:
             return self.prove_start(layout, configuration)
         deadline = self._deadline(configuration)
-        return prove_reload(before, self._master(layout), self._stats(layout), configuration, deadline)
+        master = self._master(layout, before.pids)
+        return prove_reload(
+            before, master, self._stats(layout), configuration, deadline, reach=self._reach(layout)
+        )
+
+    def adopt(self, layout: InstanceLayout, local_peer: str) -> None:
+        """Make a service of ours of a process that another agent started; it is not touched.
+
+        :param local_peer: this amphora's name in ``peers`` sections, as that process has it.
+        :raises OperationFailed: it could not be installed.
+        :raises InvalidConfiguration: what is stored cannot be read.
+        """
+        data = files.read_if_present(layout.stored) or b""
+        adapted = self._group.adapt(data)
+        files.write_atomically(layout.overlay, self._overlay(layout, parse(adapted)))
+        if adapted == data:
+            # A second name, so that it is as old as what runs from it.
+            files.link(layout.stored, layout.running)
+        else:
+            files.write_atomically(layout.running, adapted)
+        files.write_atomically(layout.proven, data)
+        if local_peer:
+            files.write_atomically(layout.local_peer, local_peer.encode())
+        self._services.install(self._spec(layout))
+
+    def disown(self, layout: InstanceLayout) -> None:
+        """Forget a service whose process cannot be adopted."""
+        self._services.remove(layout.service_name)
+        for path in (layout.running, layout.proven, layout.overlay):
+            files.remove(path)
 
     def stop(self, layout: InstanceLayout) -> None:
         """End the service; it stays installed.
@@ -252,10 +291,6 @@ class HaproxyEngine:
         """Return what the service is doing now. Never forks, never waits for a change."""
         return self._services.status(layout.service_name)
 
-    def _own_processes(self, layout: InstanceLayout) -> list[int]:
-        status = self.status(layout)
-        return [] if status.pid is None else [status.pid, *processes.children_of(status.pid)]
-
     def _before(self, layout: InstanceLayout) -> Generation:
         before = snapshot(self._master(layout))
         if before is None:
@@ -264,11 +299,29 @@ class HaproxyEngine:
             )
         return before
 
-    def _is_other_peer(self, layout: InstanceLayout) -> bool:
+    def _await_master(self, layout: InstanceLayout, deadline: float) -> None:
+        while snapshot(self._master(layout)) is None and time.monotonic() < deadline:
+            time.sleep(_LOOK_INTERVAL)
+
+    def _arguments(self, layout: InstanceLayout) -> tuple[str, ...]:
         pid = self.status(layout).pid
-        arguments = processes.command_line(pid) if pid is not None else ()
+        return processes.command_line(pid) if pid is not None else ()
+
+    def _is_adopted(self, layout: InstanceLayout) -> bool:
+        """Whether what runs was started by another agent; it reads the stored configuration itself."""
+        arguments = self._arguments(layout)
+        return str(layout.stored) in arguments and str(layout.running) not in arguments
+
+    def _store_what_runs(self, layout: InstanceLayout) -> None:
+        # On the way back from a configuration that failed the stored one is still that.
+        stored, running = files.read_if_present(layout.stored), files.read_if_present(layout.running)
+        if stored is not None and running not in (stored, self._group.adapt(stored)):
+            files.link(layout.proven, layout.stored)
+
+    def _is_other_peer(self, layout: InstanceLayout) -> bool:
+        arguments = self._arguments(layout)
         running = next((after for option, after in pairwise(arguments) if option == "-L"), "")
-        return bool(arguments) and running != _local_peer(layout)
+        return bool(arguments) and running != local_peer(layout)
 
     def _save_servers_state(self, layout: InstanceLayout) -> None:
         # Without it members begin anew as their configuration has them, which is no reason to fail.
@@ -283,14 +336,26 @@ class HaproxyEngine:
             self._settings.overlay,
             stats_socket=layout.stats_socket,
             group=self._group.name(),
-            # Controllers ask for a million connections where there is no limit.
-            settles_for_less=self._program.refresh().numbers >= _STRICT_LIMITS,
+            settles_for_less=self._settles_for_less(),
         )
-        return render_overlay(configuration, overlay)
+        return render_overlay(configuration, overlay, self._program.refresh().numbers)
+
+    def _settles_for_less(self) -> bool:
+        # Controllers ask for a million connections where there is no limit.
+        return self._program.refresh().numbers >= _STRICT_LIMITS
+
+    def _worker(self, layout: InstanceLayout) -> int | None:
+        try:
+            return self._stats(layout).worker_pid()
+        except ControlSocketError:
+            return None
+
+    def _reach(self, layout: InstanceLayout) -> Callable[[Configuration, frozenset[int]], ReachReport]:
+        return partial(reach, namespace=self._settings.namespace, local_peer=local_peer(layout))
 
     def _spec(self, layout: InstanceLayout) -> ServiceSpec:
         # "log global" copies only the targets known at its line, so ours come first.
-        both, peer = (layout.overlay, layout.running), _local_peer(layout)
+        both, peer = (layout.overlay, layout.running), local_peer(layout)
         return ServiceSpec(
             name=layout.service_name,
             description=f"haproxy of {layout.instance_id}",
@@ -304,15 +369,19 @@ class HaproxyEngine:
             start_timeout=self._settings.apply_timeout,
         )
 
-    def _master(self, layout: InstanceLayout) -> MasterSocket:
+    def _master(self, layout: InstanceLayout, known: frozenset[int] = frozenset()) -> Master:
+        pid = self.status(layout).pid
+        if pid is not None and self._is_adopted(layout):
+            return SocketlessMaster(pid, known)
         return MasterSocket(layout.master_socket, _SOCKET_TIMEOUT)
 
     def _stats(self, layout: InstanceLayout) -> StatsSocket:
-        return StatsSocket(layout.stats_socket, _SOCKET_TIMEOUT)
+        return StatsSocket(layout.answering_socket(), _SOCKET_TIMEOUT)
 
     def _deadline(self, configuration: Configuration) -> float:
         return time.monotonic() + self.patience(configuration)
 
 
-def _local_peer(layout: InstanceLayout) -> str:
+def local_peer(layout: InstanceLayout) -> str:
+    """Return this amphora's name in ``peers`` sections as it is stored; empty: its host name."""
     return (files.read_if_present(layout.local_peer) or b"").decode()

@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from amphora.core.engine import HaproxyEngine
+from amphora.core.engine import HaproxyEngine, local_peer
+from amphora.core.instance_checks import refuse_start
 from amphora.core.layout import InstanceLayout
-from amphora.errors import InstanceNotFound, InvalidConfiguration, OperationFailed
+from amphora.core.operations import Stands
+from amphora.errors import InstanceNotFound, InvalidConfiguration, OperationFailed, StorageError
 from amphora.haproxy.configuration import Configuration
+from amphora.haproxy.findings import Finding
 from amphora.haproxy.proof import Evidence, Generation
 from amphora.models import ServiceState
 from amphora.system import files
+
+LOG = logging.getLogger(__name__)
 
 _NOTHING_SEEN = Evidence(0, 0, 0, (), 0.0)
 
@@ -40,6 +46,7 @@ class Upload:
         self._engine = engine
         self._layout = layout
         self._data = data
+        self._configuration = Configuration()
         self._local_peer = local_peer
         self._was_refused = False
 
@@ -49,15 +56,19 @@ class Upload:
         files.ensure_directory(layout.directory)
         files.write_atomically(layout.received, self._data)
         files.write_atomically(layout.received_peer, self._local_peer.encode())
-        self._engine.stage(layout, self._data)
+        self._configuration = self._engine.stage(layout, self._data)
 
     def check(self) -> None:
-        """Let haproxy check it."""
+        """Let haproxy check it; what only keeps it from running now is told and no reason to refuse it."""
+        engine, layout = self._engine, self._layout
+        findings = engine.findings(layout, self._configuration, self._local_peer)
         try:
-            self.output = self._engine.check(self._layout, self._local_peer)
+            output = engine.check(layout, self._local_peer, findings)
         except InvalidConfiguration:
             self._was_refused = True
             raise
+        remarks = (f"Now it would not run or run with less: {finding}" for finding in findings)
+        self.output = "\n".join((output.strip(), *remarks))
 
     def preflight(self) -> None:
         """Nothing runs from it yet."""
@@ -89,8 +100,21 @@ class Upload:
         return "The stored configuration is what it was." if known else "Nothing is stored, as before."
 
     def restore(self) -> str:
-        """Nothing can have been lost: the stored configuration is replaced in one instant."""
-        return self.discard()
+        """Nothing can have been lost: the stored configuration is replaced in one instant.
+
+        :raises Stands: it was.
+        """
+        if self._layout.received.exists():
+            return self.discard()
+        raise _stands(self._engine, self._layout, self.output)
+
+
+def _stands(engine: HaproxyEngine, layout: InstanceLayout, outcome: str) -> Stands:
+    try:
+        engine.unstage(layout)
+    except StorageError as error:
+        LOG.warning("the next start of the agent cleans up after %s: %s", layout.instance_id, error)
+    return Stands(outcome)
 
 
 def finish_upload(layout: InstanceLayout) -> bool:
@@ -126,6 +150,7 @@ class Activation:
         self._engine = engine
         self._layout = layout
         self._configuration = Configuration()
+        self._findings: tuple[Finding, ...] = ()
         self._before: Generation | None = None
 
     @property
@@ -149,14 +174,16 @@ class Activation:
 
     def check(self) -> None:
         """Let haproxy check it once more: what it names may have changed since the upload."""
+        peer = local_peer(self._layout)
+        self._findings = self._engine.findings(self._layout, self._configuration, peer)
         try:
-            self._engine.check(self._layout)
+            self._engine.check(self._layout, peer, self._findings)
         except InvalidConfiguration as error:
             raise OperationFailed(error.details) from error
 
     def preflight(self) -> None:
-        """Find what would keep it from running, and note what runs."""
-        self._engine.preflight(self._layout, self._configuration)
+        """Refuse what could not run, and note what runs."""
+        refuse_start(self._layout, self._findings)
         if self.kind == RELOAD:
             self._before = self._engine.before_reload(self._layout, self._configuration)
 
@@ -192,7 +219,12 @@ class Activation:
         return f"No process was touched. {outcome}"
 
     def restore(self) -> str:
-        """Bring back what ran."""
+        """Bring back what ran.
+
+        :raises Stands: what runs is what to come back to already.
+        """
+        if self.has_swapped and not self._layout.to_be_proven.exists():
+            raise _stands(self._engine, self._layout, str(self.evidence))
         outcome = self._undo_start() if self.kind == START else self._undo_reload()
         stored = self._restore_stored()
         self._engine.unstage(self._layout)
@@ -218,9 +250,11 @@ class Activation:
 
     def _restore_stored(self) -> str:
         layout = self._layout
-        if not layout.proven.exists():
+        proven = files.read_if_present(layout.proven)
+        if proven is None:
             return "The uploaded configuration stays stored, as none was ever proven to run."
-        # A second name of the proven one needs no room on the disk.
-        files.link(layout.proven, layout.to_be_proven)
-        files.rename(layout.to_be_proven, layout.stored)
+        if layout.stored_back.exists():
+            files.rename(layout.stored_back, layout.stored)
+        elif proven != files.read_if_present(layout.stored):
+            files.write_atomically(layout.stored, proven)
         return "The last proven configuration is stored again."

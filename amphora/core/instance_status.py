@@ -110,6 +110,6 @@ def _readable(layout: InstanceLayout, *, prefer_running: bool) -> Configuration 
 
 def _statistics(layout: InstanceLayout) -> tuple[StatRow, ...]:
     try:
-        return StatsSocket(layout.stats_socket, _STATS_TIMEOUT).statistics()
+        return StatsSocket(layout.answering_socket(), _STATS_TIMEOUT).statistics()
     except AmphoraError:
         return ()

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+from amphora.core.adoption import take_over
 from amphora.core.engine import HaproxyEngine
 from amphora.core.flights import Flights
 from amphora.core.instance_changes import DELETE, RELOAD, START, STOP, Activation, Upload, certificates_target
 from amphora.core.instance_recovery import settle
 from amphora.core.layout import InstanceDirectory, InstanceLayout
 from amphora.core.locks import InstanceLocks
-from amphora.core.operations import Operations, Steps
+from amphora.core.operations import Operations, Stands, Steps
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import (
     AmphoraError,
@@ -23,6 +24,7 @@ from amphora.errors import (
     InstanceNotFound,
     InstanceWasGone,
     InvalidConfiguration,
+    OperationFailed,
 )
 from amphora.haproxy.addresses import IPAddress
 from amphora.haproxy.configuration import parse
@@ -161,6 +163,10 @@ class Instances:
             self._delete(layout)
             self._on_change()
 
+    def adopt(self) -> None:
+        """Take over what another agent has started. Called once, at start, before services are taken up."""
+        take_over(self._directory.all(), self._engine)
+
     def recover(self) -> None:
         """Finish or undo what was under way when the agent ended. Called once, at start.
 
@@ -217,12 +223,12 @@ class Instances:
             layout.instance_id,
             act=lambda: self._engine.remove(layout),
             keep=lambda: self._remove_files(layout),
-            restore=_nothing_to_say,
+            restore=lambda: self._undo_delete(layout),
         )
         try:
             self._operations.run(steps)
         except ChangeFailed as error:
-            raise InstanceActionFailed("stop", error.details) from error
+            raise InstanceActionFailed("stop", error.reason) from error
         for target in (layout.instance_id, certificates_target(layout.instance_id)):
             self._operations.forget(target)
 
@@ -235,7 +241,9 @@ class Instances:
         pid = status.pid or processes.read_pid_file(layout.pid_file)
         try:
             act = partial(self._engine.stop, layout)
-            self._operations.run(Steps(STOP, layout.instance_id, act=act, restore=_nothing_to_say))
+            self._operations.run(
+                Steps(STOP, layout.instance_id, act=act, restore=lambda: self._undo_stop(layout))
+            )
         except ChangeFailed as error:
             raise InstanceActionFailed("stop", error.details) from error
         self._on_change()
@@ -243,6 +251,20 @@ class Instances:
             files.remove(layout.pid_file)
             which = f" with PID {pid}" if pid is not None else ""
             raise InstanceWasGone("stop", f"haproxy process{which} not found")
+
+    def _undo_delete(self, layout: InstanceLayout) -> str:
+        if not layout.directory.exists():
+            raise Stands("nothing of it is left")
+        if self._engine.status(layout).state.is_at_rest:
+            # What has ended is not started again because something else of it has not.
+            raise OperationFailed(f"haproxy has ended, but files of {layout.instance_id} are left")
+        return "haproxy goes on as it was."
+
+    def _undo_stop(self, layout: InstanceLayout) -> str:
+        status = self._engine.status(layout)
+        if status.state.is_at_rest and status.pid is None:
+            raise Stands("haproxy is stopped")
+        return "haproxy goes on as it was."
 
     def _done(self, layout: InstanceLayout, done: Done, evidence: Evidence) -> Outcome:
         configuration = parse(files.read_if_present(layout.stored) or b"")
@@ -272,8 +294,3 @@ class Instances:
 
 def _always() -> object:
     return None
-
-
-def _nothing_to_say() -> str:
-    # What has ended is not started again because something else of it has not.
-    return ""

@@ -88,8 +88,13 @@ class InstanceLayout:
 
     @property
     def to_be_proven(self) -> Path:
-        """A second name of the stored configuration while a start or reload of it is under way."""
+        """A copy of the stored configuration while a start or reload of it is under way."""
         return self.directory / "proven.cfg.new"
+
+    @property
+    def stored_back(self) -> Path:
+        """A copy of the proven configuration meanwhile, to store again without needing room on the disk."""
+        return self.directory / "haproxy.cfg.back"
 
     @property
     def former(self) -> tuple[tuple[Path, Path], ...]:
@@ -111,6 +116,7 @@ class InstanceLayout:
             self.received,
             self.received_peer,
             self.to_be_proven,
+            self.stored_back,
             *(kept for _, kept in self.former),
         )
 
@@ -123,6 +129,16 @@ class InstanceLayout:
     def stats_socket(self) -> Path:
         """Our stats socket, bound by the worker."""
         return self.directory / "agent.sock"
+
+    @property
+    def named_socket(self) -> Path:
+        """The stats socket that configurations of Octavia's controllers name."""
+        return self.base_path / f"{self.instance_id}.sock"
+
+    def answering_socket(self) -> Path:
+        """Return where a running worker answers: a process of another agent has no socket of ours."""
+        is_ours = self.stats_socket.exists() or not self.named_socket.exists()
+        return self.stats_socket if is_ours else self.named_socket
 
     @property
     def master_socket(self) -> Path:

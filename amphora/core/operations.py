@@ -38,6 +38,13 @@ Step = Callable[[], object]
 _REMEMBERED = 200
 
 
+class Stands(Exception):
+    """Raised by :meth:`Change.restore`: all of the change is made, so that it is to be told as made.
+
+    :param outcome: what is the case, for people.
+    """
+
+
 class Change(Protocol):
     """One change. Core calls the steps in the order of this class, each at most once.
 
@@ -82,7 +89,10 @@ class Change(Protocol):
         """Forget what is staged, say what is the case now. Safe to repeat."""
 
     def restore(self) -> str:
-        """Bring back what was running, prove that, and say what is the case now. Safe to repeat."""
+        """Bring back what was running, prove that, and say what is the case now. Safe to repeat.
+
+        :raises Stands: nothing is left to do, and going back is not possible or not wanted.
+        """
 
 
 def _nothing() -> None:
@@ -205,8 +215,12 @@ class Operations:
         Called once, at start, after all parts.
         """
         with self._guard:
-            rest = [_copy(each) for each in self._known.values() if each.state is OperationState.UNDER_WAY]
-        for operation in rest:
+            known = [_copy(each) for each in self._known.values()]
+        for operation in known:
+            # What was touched and could not be undone is not known to be right by now.
+            is_failed = operation.state is OperationState.FAILED and not has_touched(operation)
+            if operation.state is not OperationState.UNDER_WAY and not is_failed:
+                continue
             if not has_touched(operation):
                 self.settle(operation, OperationState.UNDONE, "nothing had been changed")
             elif operation.last_step == "swap":
@@ -233,11 +247,11 @@ class Operations:
             for name in _BEFORE_TOUCHING:
                 self._take(operation, change, name)
         except Exception as error:
-            raise self._undone(operation, change, "discard", change.discard, error) from error
+            return self._back_out(operation, change, "discard", change.discard, error)
         try:
             evidence = [self._take(operation, change, name) for name in _TOUCHING]
         except Exception as error:
-            raise self._undone(operation, change, "restore", change.restore, error) from error
+            return self._back_out(operation, change, "restore", change.restore, error)
         proof = str(evidence[_TOUCHING.index("prove")] or "")
         self._end(operation, OperationState.DONE, evidence=proof)
         LOG.info("%s of %s proven: %s", change.kind, change.target, proof)
@@ -252,21 +266,25 @@ class Operations:
         self._note_step(operation, StepRecord(name, round(time.monotonic() - began, 4)), ended=True)
         return result
 
-    def _undone(
+    def _back_out(
         self,
         operation: Operation,
         change: Change,
         name: str,
         bring_back: Callable[[], str],
         error: Exception,
-    ) -> Exception:
-        """Bring back what was, record it, and return what is to be raised."""
+    ) -> str:
+        """Bring back what was, record it and raise why; or return what is the case where the change stands."""
         self._note_quietly(operation, {"begins": name})
         self._note_step(operation, StepRecord(name))
         try:
             limit = change.limits.get(name, self._step_limit)
             back = self._in_context(bring_back)
             outcome = str(within(limit, back, f"{name} after {change.kind} of {change.target}"))
+        except Stands as stands:
+            LOG.warning("%s of %s stands in spite of: %s", change.kind, change.target, error)
+            self._end(operation, OperationState.DONE, reason=str(error), evidence=str(stands))
+            return str(stands)
         except Exception as second:
             outcome = f"Additionally, restoring the former state failed: {second}"
             LOG.error("%s of %s: %s", change.kind, change.target, outcome, exc_info=second)
@@ -274,8 +292,10 @@ class Operations:
         else:
             self._end(operation, OperationState.UNDONE, reason=str(error), evidence=outcome)
         if isinstance(error, _CALLERS_MATTER):
-            return error
-        return ChangeFailed(str(error), outcome, is_undone=operation.state is OperationState.UNDONE)
+            raise error
+        raise ChangeFailed(
+            str(error), outcome, is_undone=operation.state is OperationState.UNDONE
+        ) from error
 
     def _end(self, operation: Operation, state: OperationState, reason: str = "", evidence: str = "") -> None:
         self._set(operation, state, reason, evidence)

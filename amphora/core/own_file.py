@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from amphora.core.journal import OperationState
-from amphora.core.operations import Operations, Steps, has_touched
+from amphora.core.operations import Operations, Stands, Steps, has_touched
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class OwnFile:
         """
         trial, former = _trial(path), _former(path)
         mode = files.mode_of(path) or 0o600
+        evidence, kept = f"{len(data)} bytes taken up from {path}", list[bool]()
 
         def stage() -> None:
             files.link(path, former)
@@ -52,6 +53,15 @@ class OwnFile:
         def forget() -> None:
             files.remove(trial)
             files.remove(former)
+
+        def restore() -> str:
+            if kept:
+                raise Stands(evidence)
+            return self._restore(path)
+
+        def keep() -> None:
+            kept.append(True)
+            forget()
 
         def discard() -> str:
             forget()
@@ -65,10 +75,10 @@ class OwnFile:
                 check=lambda: self._try_out(trial),
                 swap=lambda: files.rename(trial, path),
                 act=self._take_up,
-                prove=lambda: f"{len(data)} bytes taken up from {path}",
-                keep=forget,
+                prove=lambda: evidence,
+                keep=keep,
                 discard=discard,
-                restore=lambda: self._restore(path),
+                restore=restore,
             )
         )
 

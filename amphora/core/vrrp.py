@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from amphora.core.journal import OperationState
 from amphora.core.locks import KEEPALIVED, InstanceLocks
-from amphora.core.operations import Operations, Steps, has_touched
+from amphora.core.operations import Operations, Stands, Steps, has_touched
 from amphora.core.vrrp_change import RELOAD, START, VrrpActivation
 from amphora.core.vrrp_engine import VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
@@ -116,7 +116,7 @@ class Vrrp:
                         KEEPALIVED,
                         act=self._engine.stop,
                         keep=self._engine.remove_stale_pid_files,
-                        restore=lambda: "",
+                        restore=self._undo_stop,
                     )
                 )
             except ChangeFailed as error:
@@ -165,7 +165,7 @@ class Vrrp:
             swap=lambda: files.rename(self._layout.staged, self._layout.directory / name),
             keep=self._engine.unstage,
             discard=self._discard_upload,
-            restore=self._discard_upload,
+            restore=self._undo_upload,
         )
         self._operations.run(steps)
         return output[0]
@@ -177,6 +177,17 @@ class Vrrp:
     def _discard_upload(self) -> str:
         self._engine.unstage()
         return "The stored configuration is what it was."
+
+    def _undo_upload(self) -> str:
+        if self._layout.staged.exists():
+            return self._discard_upload()
+        raise Stands("it is stored")
+
+    def _undo_stop(self) -> str:
+        if self._engine.status().state.is_at_rest:
+            self._engine.remove_orphans()
+            raise Stands("keepalived is stopped")
+        return "keepalived goes on as it was."
 
     def _start_or_reload(self, action: str) -> Outcome:
         with self._locks.hold(KEEPALIVED):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from amphora.core.locks import KEEPALIVED
+from amphora.core.operations import Stands
 from amphora.core.vrrp_engine import Generations, VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
 from amphora.errors import InvalidConfiguration, OperationFailed
@@ -95,7 +96,12 @@ class VrrpActivation:
         return f"No process was touched. {self._restore_stored()}"
 
     def restore(self) -> str:
-        """Bring back what ran."""
+        """Bring back what ran.
+
+        :raises Stands: what runs is what to come back to already.
+        """
+        if self.has_swapped and not self._layout.to_be_proven.exists():
+            raise Stands(str(self.evidence))
         outcome = self._undo_start() if self.kind == START else self._undo_reload()
         stored = self._restore_stored()
         self._engine.unstage()
@@ -134,7 +140,12 @@ class VrrpActivation:
         if proven == files.read_if_present(layout.rendered):
             files.remove(layout.stored)
         else:
-            # A second name of the proven one needs no room on the disk.
-            files.link(layout.proven, layout.to_be_proven)
-            files.rename(layout.to_be_proven, layout.stored)
+            _store(layout, proven)
         return "The last proven configuration is stored again."
+
+
+def _store(layout: VrrpLayout, proven: bytes) -> None:
+    if layout.stored_back.exists():
+        files.rename(layout.stored_back, layout.stored)
+    elif proven != files.read_if_present(layout.stored):
+        files.write_atomically(layout.stored, proven)

@@ -64,6 +64,11 @@ class VrrpLayout:
         return self.directory / "proven.conf.new"
 
     @property
+    def stored_back(self) -> Path:
+        """A copy of the proven configuration meanwhile, to store again without needing room on the disk."""
+        return self.directory / "octavia-keepalived.conf.back"
+
+    @property
     def next_overlay(self) -> Path:
         """The overlay of what is to run, while a start or reload is under way."""
         return self.directory / "agent.conf.next"
@@ -81,6 +86,7 @@ class VrrpLayout:
             self.staged_overlay,
             self.former,
             self.to_be_proven,
+            self.stored_back,
             self.next_overlay,
             self.overlay_back,
         )

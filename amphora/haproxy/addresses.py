@@ -78,6 +78,11 @@ def unresolvable(text: str) -> Endpoint:
     return Endpoint(EndpointKind.UNRESOLVABLE, text)
 
 
+def unmapped(address: IPAddress) -> IPAddress:
+    """Return the IPv4 address that an IPv6 one stands for (RFC 4291, section 2.5.5.2), or itself."""
+    return (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+
+
 def _parse_address(text: str, unix_prefix: str, datagram: bool) -> Endpoint:
     if "$" in text:
         return unresolvable(text)

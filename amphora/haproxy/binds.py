@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from amphora.haproxy.addresses import Endpoint
 
 #: Parameters followed by a value, of haproxy 2.0 to 3.x: the value may look like a parameter.
-_WITH_VALUE = frozenset(
+BIND_PARAMETERS_WITH_VALUE = frozenset(
     """accept-netscaler-cip alpn backlog ca-file ca-ignore-err ca-sign-file ca-sign-pass ca-verify-file cc
     ciphers ciphersuites client-sigalgs crl-file crt crt-ignore-err crt-list curves default-crt ecdhe
     expose-fd gid group guid-prefix id idle-ping interface ktls label level maxconn mode mss name namespace
     nice npn ocsp-update process proto quic-cc-algo quic-socket severity-output shards sigalgs ssl-max-ver
     ssl-min-ver tcp-md5sig tcp-ut thread tls-ticket-keys uid user verify""".split()  # noqa: SIM905
 )
-_CERTIFICATE_FILES = ("crt", "crt-list", "default-crt")
+_CERTIFICATE_FILES = ("crt", "default-crt")
 _AUTHORITY_FILES = ("ca-file", "ca-verify-file", "crl-file")
 
 
@@ -32,6 +32,7 @@ class Bind:
     :ivar namespace: a network namespace of its own, or empty.
     :ivar transparent: it may listen on an address this machine does not have.
     :ivar v6only: True for ``v6only``, False for ``v4v6``, None when the system decides.
+    :ivar keywords: all of its parameters, without their values.
     """
 
     line: int
@@ -43,6 +44,7 @@ class Bind:
     namespace: str = ""
     transparent: bool = False
     v6only: bool | None = None
+    keywords: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,16 @@ def parse_bind(
     v6only: bool | None = None
     values: dict[str, str] = {}
     files: list[str] = []
+    keywords: set[str] = set()
     for keyword, value in _pairs(parameters):
+        keywords.add(keyword)
         ssl = ssl or keyword == "ssl"
         transparent = transparent or keyword == "transparent"
         if keyword in ("v6only", "v4v6"):
             v6only = keyword == "v6only"
+        elif keyword == "crt-list":
+            # Its own path does not start from crt-base, those in it do (measured on 2.6).
+            files.append(value)
         elif keyword in _CERTIFICATE_FILES:
             files.append(_join(bases.certificates, value))
         elif keyword in _AUTHORITY_FILES:
@@ -82,13 +89,14 @@ def parse_bind(
         namespace=values.get("namespace", ""),
         transparent=transparent,
         v6only=v6only,
+        keywords=frozenset(keywords),
     )
 
 
 def _pairs(parameters: Sequence[str]) -> Iterator[tuple[str, str]]:
     words = iter(parameters)
     for keyword in words:
-        yield keyword, next(words, "") if keyword in _WITH_VALUE else ""
+        yield keyword, next(words, "") if keyword in BIND_PARAMETERS_WITH_VALUE else ""
 
 
 def _join(base: str, name: str) -> str:

@@ -47,6 +47,7 @@ class Configuration:
     :ivar reuse_port: False after the global ``noreuseport``.
     :ivar pool_ids: backend name to pool id, for every backend.
     :ivar member_ids: (backend name, server name) to member id, for every server.
+    :ivar lines: all of it, for questions that are seldom asked.
     """
 
     frontends: tuple[Frontend, ...] = ()
@@ -62,6 +63,7 @@ class Configuration:
     reuse_port: bool = True
     pool_ids: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     member_ids: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
+    lines: tuple[Line, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def main_frontend(self) -> Frontend | None:
@@ -98,10 +100,11 @@ def parse(data: bytes) -> Configuration:
     :raises InvalidConfiguration: it is not UTF-8 or holds a NUL byte; the details name the line.
     """
     text = decode(data)
+    lines = tuple(read_lines(text))
     parser = _Parser()
-    for line in read_lines(text):
+    for line in lines:
         parser.take(line)
-    return _with_ids(parser.finish(), text)
+    return replace(_with_ids(parser.finish(), text), lines=lines)
 
 
 def is_internal(proxy: str) -> bool:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from amphora.errors import ControlSocketError
 from amphora.haproxy.control_socket import ask
+from amphora.system.processes import children_of, identify
 
 #: Older versions have a column with the process's relative number, ``[was: N]`` for old workers.
 _PROCESS = re.compile(
@@ -48,6 +50,41 @@ class MasterProcesses:
     def pids(self) -> frozenset[int]:
         """Return the ids of all of them."""
         return frozenset(process.pid for process in (self.master, *self.workers, *self.old_workers))
+
+
+class Master(Protocol):
+    """Whoever can tell the processes of one haproxy."""
+
+    def processes(self) -> MasterProcesses:
+        """Return the process list.
+
+        :raises ControlSocketError: it cannot be told now.
+        """
+        ...
+
+
+class SocketlessMaster:
+    """A master process that was started without a socket, known by its child processes.
+
+    It cannot be told whether a reload failed, only that no new worker has come.
+
+    :param known: processes from before a reload; each other one counts as a reload.
+    """
+
+    def __init__(self, pid: int, known: frozenset[int] = frozenset()) -> None:
+        self._pid = pid
+        self._known = known
+
+    def processes(self) -> MasterProcesses:
+        """Return the process list.
+
+        :raises ControlSocketError: the process is gone.
+        """
+        if identify(self._pid) is None:
+            raise ControlSocketError(f"master process {self._pid} is gone")
+        workers = tuple(Process(pid, 0) for pid in children_of(self._pid))
+        reloads = sum(worker.pid not in self._known for worker in workers) if self._known else 0
+        return MasterProcesses(Process(self._pid, reloads), None, workers)
 
 
 class MasterSocket:

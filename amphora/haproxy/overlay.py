@@ -4,16 +4,21 @@
 haproxy reads several ``-f`` files as one, so the uploaded file stays as it came, byte for byte. Ours
 comes first, because ``log global`` takes the log targets known where it stands. Stats sockets add up,
 but a second ``user`` or ``group`` is an alert, so those come only where the upload has none (all
-measured on 2.6).
+measured on 2.6). What bounds old workers is the upload's to say as well.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.lines import quote
+from amphora.haproxy.placement import global_values
+
+#: First versions with ``hard-stop-after`` and with ``mworker-max-reloads``.
+_KNOWS_DRAIN_LIMIT, _KNOWS_RELOAD_LIMIT = (1, 8), (1, 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,10 @@ class OverlaySettings:
     :ivar group: likewise.
     :ivar settles_for_less: start with fewer descriptors than ``maxconn`` asks for, and warn, where the
         system allows no more; from haproxy 2.3 on that would be fatal (``strict-limits``).
+    :ivar drain_seconds: after which an old worker ends the connections it still has
+        (``hard-stop-after``); 0 for never.
+    :ivar survived_reloads: that an old worker may have at most before it is ended with the connections
+        it still has (``mworker-max-reloads``); None for any number.
     """
 
     stats_socket: Path
@@ -40,10 +49,18 @@ class OverlaySettings:
     user: str | None = None
     group: str | None = None
     settles_for_less: bool = False
+    drain_seconds: int = 0
+    survived_reloads: int | None = None
 
 
-def render_overlay(configuration: Configuration, settings: OverlaySettings) -> bytes:
-    """Return our file for one uploaded configuration; the same input gives the same bytes."""
+def render_overlay(
+    configuration: Configuration, settings: OverlaySettings, version: tuple[int, ...] = ()
+) -> bytes:
+    """Return our file for one uploaded configuration; the same input gives the same bytes.
+
+    :param version: of haproxy, as in :class:`amphora.haproxy.program.HaproxyVersion`. Limits for old
+        workers are left out where it is unknown, as ``()``, or too old for them.
+    """
     lines = [
         "# Written by amphora-agent, read before the uploaded configuration. Changes made here are lost.",
         "global",
@@ -61,4 +78,17 @@ def render_overlay(configuration: Configuration, settings: OverlaySettings) -> b
         lines.append(f"    user {quote(settings.user)}")
     if settings.group and not configuration.sets_group:
         lines.append(f"    group {quote(settings.group)}")
+    lines.extend(_worker_limits(configuration, settings, version))
     return ("\n".join(lines) + "\n").encode()
+
+
+def _worker_limits(
+    configuration: Configuration, settings: OverlaySettings, version: tuple[int, ...]
+) -> Iterator[str]:
+    """Yield what bounds old workers, but for what the upload itself says of it."""
+    uploaded = global_values(configuration.lines)
+    if settings.drain_seconds and "hard-stop-after" not in uploaded and version >= _KNOWS_DRAIN_LIMIT:
+        yield f"    hard-stop-after {settings.drain_seconds}s"
+    limit = settings.survived_reloads
+    if limit is not None and "mworker-max-reloads" not in uploaded and version >= _KNOWS_RELOAD_LIMIT:
+        yield f"    mworker-max-reloads {limit}"

@@ -1,224 +1,172 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds out, before anything is signalled, which binds of a configuration could not be had.
+"""Finds out, before anything is signalled, what would keep a configuration from running.
 
-``haproxy -c`` binds nothing. A reload that fails to bind is refused only after two seconds in which
-healthy frontends refuse connections too (measured on 2.6), and a bind shared by accident with another
-haproxy is not refused at all: haproxy sets SO_REUSEPORT, so both would silently get some of the
-connections. Hence each address is bound here for an instant with SO_REUSEADDR alone, which fails
-beside any listener and disturbs none.
+``haproxy -c`` binds nothing, raises no limits and takes no memory. A reload that fails for one of these
+is refused only after two seconds in which healthy frontends refuse connections too (measured on 2.6).
 """
 
 from __future__ import annotations
 
-import errno
-import itertools
-import os
-import socket
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
+from datetime import UTC, datetime
 
-from amphora.haproxy.addresses import Endpoint, EndpointKind, IPAddress
-from amphora.haproxy.binds import Bind
+from amphora.haproxy.bind_checks import bind_findings
+from amphora.haproxy.capacity import MIB, Capacity, needed_memory, read_capacity
 from amphora.haproxy.configuration import Configuration
-from amphora.system import namespaces, sockets
-from amphora.system.sockets import ListeningSocket, Transport
+from amphora.haproxy.file_checks import file_findings
+from amphora.haproxy.findings import Finding, Severity, refusing_start, refusing_upload
+from amphora.system import limits, memory
 
-#: A configuration whose every port is taken need not be told so port by port.
-_MOST_FINDINGS = 100
+__all__ = [
+    "DEFAULT_RESERVE",
+    "Facts",
+    "Finding",
+    "Severity",
+    "bind_findings",
+    "capacity_findings",
+    "gather_facts",
+    "preflight",
+    "refusing_start",
+    "refusing_upload",
+]
 
-#: linux/in.h, linux/in6.h; the socket module has neither.
-_IP_FREEBIND, _IPV6_FREEBIND = 15, 78
-_ABSTRACT_ADDRESS_SIZE = 108
-
-_TRANSPORTS = {EndpointKind.TCP: Transport.TCP, EndpointKind.UDP: Transport.UDP}
-#: Errors that haproxy would meet as well. Others are our own trouble and say nothing of the bind.
-_REASONS = {
-    errno.EADDRNOTAVAIL: "no interface has this address, and binding to foreign addresses is off",
-    errno.EACCES: "permission denied; ports below 1024 need privileges",
-    errno.EPERM: "permission denied",
-    errno.EAFNOSUPPORT: "this address family is switched off",
-    errno.EINVAL: "the address cannot be bound; a link-local one needs an interface",
-}
+#: Bytes that a reload must leave to the rest of the machine.
+DEFAULT_RESERVE = 32 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One bind that could not be had.
+class Facts:
+    """The machine and what runs on it, as far as a configuration's chances depend on them.
 
-    :ivar line: number of the line in the configuration.
-    :ivar endpoint: the address, ``203.0.113.5:80``.
-    :ivar reason: for people, no full stop.
+    What is None is not known, and nothing is said of it.
+
+    :ivar namespace: network namespace that the process runs in; empty means the agent's own.
+    :ivar owner_pids: master and workers that run already; what they listen on is handed over.
+    :ivar running: the configuration of the running worker.
+    :ivar local_peer: the name given to haproxy with ``-L``.
+    :ivar descriptor_limit: files that the process may open at most.
+    :ivar open_files_left: files that the whole machine may still open.
+    :ivar worker_memory: bytes that the running worker takes.
+    :ivar available: memory that can still be taken.
+    :ivar reserve: bytes of it that are to stay free.
+    :ivar now: with a time zone; None for the time of the call.
+    :ivar settles_for_less: as in :class:`amphora.haproxy.overlay.OverlaySettings`.
     """
 
-    line: int
-    endpoint: str
-    reason: str
+    namespace: str = ""
+    owner_pids: frozenset[int] = frozenset()
+    running: Configuration | None = None
+    local_peer: str = ""
+    descriptor_limit: int | None = None
+    open_files_left: int | None = None
+    worker_memory: int | None = None
+    available: memory.MemoryHeadroom | None = None
+    reserve: int = DEFAULT_RESERVE
+    now: datetime | None = None
+    settles_for_less: bool = False
 
-    def __str__(self) -> str:
-        return f"line {self.line}: cannot bind {self.endpoint}: {self.reason}"
 
-
-def bind_findings(
-    configuration: Configuration,
-    namespace: str,
-    owner_pids: Collection[int],
+def gather_facts(
+    namespace: str = "",
     *,
+    master_pid: int | None = None,
+    worker_pids: frozenset[int] = frozenset(),
+    current_worker: int | None = None,
+    running: Configuration | None = None,
     local_peer: str = "",
-    time_limit: float = 5.0,
-) -> tuple[Finding, ...]:
-    """Return the binds that a process with this configuration could not have; safe to repeat.
+    reserve: int = DEFAULT_RESERVE,
+    settles_for_less: bool = False,
+) -> Facts:
+    """Ask the machine; never forks, takes some milliseconds.
 
-    Addresses that only haproxy can resolve are passed over. An empty answer is no promise: what is
-    free now can be taken a moment later.
-
-    :param namespace: network namespace that the process runs in.
-    :param owner_pids: master and workers that run already; what they listen on is handed over.
-    :param local_peer: the name given to haproxy with ``-L``.
-    :param time_limit: seconds; what is left then is passed over. A probe takes about 10 µs.
-    :raises OperationFailed: the namespace cannot be entered.
+    :param master_pid: of the running haproxy, or None at a first start.
+    :param worker_pids: all of its workers.
+    :param current_worker: the one that serves the latest configuration.
+    :param running: what that one was started from.
     """
-    probe = _Preflight(frozenset(owner_pids), configuration.reuse_port, time.monotonic() + time_limit)
-    binds = list(configuration.listening(local_peer))
-    return namespaces.call_inside(
-        namespace, lambda: tuple(itertools.islice(probe.findings(binds), _MOST_FINDINGS))
+    return Facts(
+        namespace=namespace,
+        owner_pids=worker_pids | ({master_pid} if master_pid else frozenset()),
+        running=running,
+        local_peer=local_peer,
+        # What a service manager will allow at a first start is not ours to know.
+        descriptor_limit=limits.descriptor_limit(master_pid) if master_pid else limits.kernel_ceiling(),
+        open_files_left=limits.open_files_left(),
+        worker_memory=memory.process_memory(current_worker) if current_worker else None,
+        available=memory.headroom(master_pid),
+        reserve=reserve,
+        now=datetime.now(UTC),
+        settles_for_less=settles_for_less,
     )
 
 
-class _Preflight:
-    def __init__(self, owner_pids: frozenset[int], reuse_port: bool, deadline: float) -> None:
-        self._owner_pids = owner_pids
-        self._reuse_port = reuse_port
-        self._deadline = deadline
-        self._tables: dict[Transport, dict[int, list[ListeningSocket]]] = {}
-        self._wanted: frozenset[range] = frozenset()
-        self._own: frozenset[int] | None = None
-        self._seen: dict[tuple[EndpointKind, int, str], list[IPAddress]] = {}
+def preflight(configuration: Configuration, facts: Facts, *, time_limit: float = 5.0) -> tuple[Finding, ...]:
+    """Return everything that would keep a process from running a configuration; safe to repeat.
 
-    def findings(self, binds: list[Bind]) -> Iterator[Finding]:
-        self._wanted = frozenset(endpoint.ports for bind in binds for endpoint in bind.endpoints)
-        for bind in binds:
-            # A bind in a namespace of its own cannot be told from here.
-            for endpoint in () if bind.namespace else bind.endpoints:
-                yield from self._endpoint_findings(bind, endpoint)
+    Nothing that runs is touched or disturbed. An empty answer is no promise: what only haproxy can know is
+    passed over, and what is free now can be taken a moment later. :func:`refusing_upload` and
+    :func:`refusing_start` choose from the answer.
 
-    def _endpoint_findings(self, bind: Bind, endpoint: Endpoint) -> Iterator[Finding]:
-        if endpoint.kind in (EndpointKind.UNIX, EndpointKind.ABSTRACT):
-            if reason := self._unix_reason(endpoint):
-                yield Finding(bind.line, endpoint.text, reason)
-        elif endpoint.host is not None:
-            for port in endpoint.ports:
-                if time.monotonic() > self._deadline:
-                    return
-                if reason := self._port_reason(bind, endpoint.kind, endpoint.host, port):
-                    yield Finding(bind.line, _name(endpoint, port), reason)
-
-    def _port_reason(self, bind: Bind, kind: EndpointKind, host: IPAddress, port: int) -> str | None:
-        if not self._reuse_port and self._is_repeated(bind, kind, host, port):
-            return "bound twice, which noreuseport forbids"
-        try:
-            _try_to_bind(bind, kind, host, port)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return self._holder_reason(bind, kind, host, port)
-            if error.errno == errno.ENODEV:
-                return f"there is no interface {bind.interface}"
-            return _REASONS.get(error.errno or 0)
-        return None
-
-    def _is_repeated(self, bind: Bind, kind: EndpointKind, host: IPAddress, port: int) -> bool:
-        former = self._seen.setdefault((kind, port, bind.interface), [])
-        repeated = any(_overlap(host, other) for other in former)
-        former.append(host)
-        return repeated
-
-    def _holder_reason(self, bind: Bind, kind: EndpointKind, host: IPAddress, port: int) -> str | None:
-        same_port = self._listening(_TRANSPORTS[kind]).get(port, [])
-        dual = host == IPv6Address(0) and not bind.v6only
-        holding = [s for s in same_port if _overlap(host, s.address) or (dual and s.address.version == 4)]
-        if not holding:
-            # An IPv6 socket may hold the IPv4 port as well; the table does not tell which ones do.
-            holding = [s for s in same_port if host.version == 4 and s.address == IPv6Address(0)]
-        inodes = {listener.inode for listener in holding}
-        foreign = inodes - self._own_inodes()
-        if inodes and not foreign:
-            return None
-        holder = sockets.find_holder(foreign)
-        return f"in use by {holder.name} (pid {holder.pid})" if holder else "in use by another process"
-
-    def _own_inodes(self) -> frozenset[int]:
-        """Return the sockets that are handed over, of those in question.
-
-        Listeners are among the first files of a process, before its connections, so that looking for
-        those in question alone usually ends early, however many connections there are.
-        """
-        if self._own is None:
-            in_question = {
-                listener.inode
-                for transport in Transport
-                for port, listeners in self._listening(transport).items()
-                if any(port in ports for ports in self._wanted)
-                for listener in listeners
-            }
-            held = (sockets.socket_inodes(pid, in_question) for pid in self._owner_pids)
-            self._own = frozenset[int]().union(*held)
-        return self._own
-
-    def _listening(self, transport: Transport) -> dict[int, list[ListeningSocket]]:
-        if transport not in self._tables:
-            table = self._tables[transport] = {}
-            for listener in sockets.listening_sockets(transport):
-                table.setdefault(listener.port, []).append(listener)
-        return self._tables[transport]
-
-    def _unix_reason(self, endpoint: Endpoint) -> str | None:
-        if endpoint.kind is EndpointKind.ABSTRACT:
-            # haproxy fills the whole address with NULs, which count as part of the name.
-            name = b"\0" + endpoint.path.encode()[: _ABSTRACT_ADDRESS_SIZE - 1]
-            return self._listener_reason(sockets.unix_listener(name.ljust(_ABSTRACT_ADDRESS_SIZE, b"\0")))
-        path = Path(endpoint.path)
-        if not os.path.isdir(path.parent):
-            return f"directory {path.parent} does not exist"
-        if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
-            return f"directory {path.parent} is not writable"
-        if os.path.isdir(path):
-            return "it is a directory"
-        return self._listener_reason(sockets.unix_listener(path))
-
-    def _listener_reason(self, pid: int | None) -> str | None:
-        if pid is None or pid in self._owner_pids:
-            return None
-        # haproxy would take the path away from the process that listens there.
-        return f"in use by {sockets.process_name(pid)} (pid {pid})" if pid else "in use by another process"
+    :param time_limit: seconds for the files, and again for the binds.
+    :raises OperationFailed: the namespace cannot be entered.
+    """
+    return (
+        *file_findings(configuration, facts.now or datetime.now(UTC), time_limit=time_limit),
+        *capacity_findings(configuration, facts),
+        *bind_findings(
+            configuration,
+            facts.namespace,
+            facts.owner_pids,
+            local_peer=facts.local_peer,
+            time_limit=time_limit,
+        ),
+    )
 
 
-def _try_to_bind(bind: Bind, kind: EndpointKind, host: IPAddress, port: int) -> None:
-    family = socket.AF_INET if host.version == 4 else socket.AF_INET6
-    stream = kind is EndpointKind.TCP
-    with socket.socket(family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) as probe:
-        if stream:
-            # Past connections in TIME_WAIT do not count. For UDP the option would share the port.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if host.version == 6 and bind.v6only is not None:
-            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bind.v6only))
-        if bind.transparent and host.version == 6:
-            probe.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
-        elif bind.transparent:
-            probe.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        if bind.interface:
-            name = bind.interface.encode() + b"\0"
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
-        probe.bind((str(host), port))
+def capacity_findings(configuration: Configuration, facts: Facts) -> tuple[Finding, ...]:
+    """Return for which limits of the machine a configuration is too large. Pure but for files' sizes."""
+    wanted = read_capacity(configuration)
+    running = None if facts.running is None else read_capacity(facts.running)
+    return (*_descriptor_findings(wanted, facts), *_memory_findings(wanted, running, facts))
 
 
-def _overlap(one: IPAddress, other: IPAddress) -> bool:
-    any_address = IPv4Address(0) if one.version == 4 else IPv6Address(0)
-    return one.version == other.version and (one == other or any_address in (one, other))
+def _descriptor_findings(wanted: Capacity, facts: Facts) -> Iterator[Finding]:
+    need = wanted.descriptors()
+    if need is None:
+        return
+    subject = "ulimit-n" if wanted.descriptor_setting else f"maxconn {wanted.maxconn}"
+    limit = min(
+        (number for number in (facts.descriptor_limit, wanted.descriptor_cap) if number is not None),
+        default=None,
+    )
+    if limit is not None and need > limit:
+        # Without strict-limits haproxy runs on with fewer.
+        fatal = wanted.strict and not facts.settles_for_less
+        severity = Severity.REFUSES_START if fatal else Severity.ADVISES
+        reason = f"it needs {need} open files and may have {limit}"
+        yield Finding(wanted.line, subject, reason, severity)
+    elif facts.open_files_left is not None and need > facts.open_files_left:
+        reason = f"it may open {need} files and the machine has {facts.open_files_left} left"
+        yield Finding(wanted.line, subject, reason, Severity.ADVISES)
 
 
-def _name(endpoint: Endpoint, port: int) -> str:
-    if len(endpoint.ports) == 1 or endpoint.host is None:
-        return endpoint.text
-    return f"[{endpoint.host}]:{port}" if endpoint.host.version == 6 else f"{endpoint.host}:{port}"
+def _memory_findings(wanted: Capacity, running: Capacity | None, facts: Facts) -> Iterator[Finding]:
+    if facts.available is None:
+        return
+    need = needed_memory(wanted, running, facts.worker_memory, facts.descriptor_limit)
+    room = facts.available.available
+    if need + facts.reserve <= room:
+        return
+    beside = (
+        "" if facts.worker_memory is None else f" beside the worker that has {_mib(facts.worker_memory)} now"
+    )
+    reason = (
+        f"a new worker needs about {_mib(need)}{beside}; {facts.available.limit} has {_mib(room)} left, "
+        f"of which {_mib(facts.reserve)} are to stay free"
+    )
+    yield Finding(0, "memory", reason, Severity.REFUSES_START)
+
+
+def _mib(amount: int) -> str:
+    return f"{amount / MIB:.0f} MiB"

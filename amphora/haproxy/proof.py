@@ -16,13 +16,17 @@ from typing import TypeVar
 
 from amphora.errors import ControlSocketError, ProofFailed, ReloadRefused
 from amphora.haproxy.configuration import Configuration
-from amphora.haproxy.master import MasterProcesses, MasterSocket
+from amphora.haproxy.master import Master, MasterProcesses
+from amphora.haproxy.reach_report import ReachReport
 from amphora.haproxy.stats import StatsSocket, open_frontends
 
 _T = TypeVar("_T")
 
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.05
+_LONGEST_PAUSE_BETWEEN_LOOKS = 1.0
+#: Named in an error; the others are of the same kind.
+_MOST_FAILURES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Evidence:
     :ivar reloads: of the master since it was started.
     :ivar frontends: those seen open, sorted.
     :ivar seconds: from the call to the proof.
+    :ivar old_workers: that still serve the clients they have.
+    :ivar reach: what was seen of the binds; None when nobody looked.
     """
 
     master_pid: int
@@ -51,13 +57,28 @@ class Evidence:
     reloads: int
     frontends: tuple[str, ...]
     seconds: float
+    old_workers: int = 0
+    reach: ReachReport | None = None
+
+    def __str__(self) -> str:
+        parts = [
+            f"worker {self.worker_pid} of master {self.master_pid} serves after {self.seconds:.2f} s",
+            f"{self.reloads} reloads",
+            f"{len(self.frontends)} frontends open",
+            f"{self.old_workers} old workers",
+        ]
+        return "; ".join([*parts, str(self.reach)] if self.reach else parts)
+
+
+#: Looks at the binds of a configuration that workers, by their process ids, are to serve.
+Reach = Callable[[Configuration, frozenset[int]], ReachReport]
 
 
 class _NotYetError(Exception):
     """What is still missing; only ever seen by the polling loop."""
 
 
-def snapshot(master: MasterSocket) -> Generation | None:
+def snapshot(master: Master) -> Generation | None:
     """Return what runs now, to be told from what runs after a reload; None without an answer."""
     try:
         processes = master.processes()
@@ -67,68 +88,87 @@ def snapshot(master: MasterSocket) -> Generation | None:
 
 
 def prove_start(
-    master: MasterSocket,
+    master: Master,
     stats: StatsSocket,
     configuration: Configuration,
     deadline: float,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    reach: Reach | None = None,
 ) -> Evidence:
-    """Wait until a started haproxy serves all frontends of a configuration.
+    """Wait until a started haproxy serves all frontends of a configuration and is reached on its binds.
 
     :param deadline: by ``clock``; the sockets' own time limits may be added to it once.
+    :param reach: how to look at the binds, or None to trust haproxy's word for them.
     :raises ProofFailed: it does not by then; the details say what was missing last.
     """
-    return _Prover(master, stats, configuration, None).wait(deadline, clock, sleep)
+    return _Prover(master, stats, configuration, None, reach).wait(deadline, clock, sleep)
 
 
 def prove_reload(
     before: Generation,
-    master: MasterSocket,
+    master: Master,
     stats: StatsSocket,
     configuration: Configuration,
     deadline: float,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    reach: Reach | None = None,
 ) -> Evidence:
-    """Wait until a new worker serves all frontends of a configuration after a reload signal.
+    """Wait until a new worker serves all frontends of a configuration and is reached on its binds.
 
     A master with another process id than before was restarted and has read the same files, so it
     counts as well.
 
     :param deadline: by ``clock``; the sockets' own time limits may be added to it once.
+    :param reach: how to look at the binds, or None to trust haproxy's word for them.
     :raises ReloadRefused: the master could not load it; the former worker goes on.
     :raises ProofFailed: neither showed by then; the details say what was missing last.
     """
-    return _Prover(master, stats, configuration, before).wait(deadline, clock, sleep)
+    return _Prover(master, stats, configuration, before, reach).wait(deadline, clock, sleep)
 
 
 @dataclass(frozen=True, slots=True)
 class _Prover:
-    master: MasterSocket
+    master: Master
     stats: StatsSocket
     configuration: Configuration
     before: Generation | None
+    reach: Reach | None
 
     def wait(self, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> Evidence:
         began = clock()
         pause = _FIRST_PAUSE
+        looks: list[ReachReport] = []
         while True:
             try:
                 processes = self._reloaded()
                 worker = self._serving_worker(processes)
                 frontends = self._open_frontends()
+                self._reach_binds(processes, looks)
             except _NotYetError as missing:
                 left = deadline - clock()
                 if left <= 0:
                     raise ProofFailed(f"haproxy could not be seen to serve in time: {missing}") from missing
                 sleep(min(pause, left))
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                # Each look at a bind may leave a line in the tenant's log.
+                pause = min(pause * 2, _LONGEST_PAUSE_BETWEEN_LOOKS if looks else _LONGEST_PAUSE)
                 continue
-            master = processes.master
-            return Evidence(master.pid, worker, master.reloads, frontends, clock() - began)
+            master, old = processes.master, len(processes.old_workers)
+            seen = looks[-1] if looks else None
+            return Evidence(master.pid, worker, master.reloads, frontends, clock() - began, old, seen)
+
+    def _reach_binds(self, processes: MasterProcesses, looks: list[ReachReport]) -> None:
+        if self.reach is None:
+            return
+        # Old versions may have several.
+        workers = frozenset(worker.pid for worker in processes.workers)
+        report = self.reach(self.configuration, workers)
+        looks.append(report.plus(looks[-1]) if looks else report)
+        if failures := report.failures():
+            raise _NotYetError("; ".join(str(failure) for failure in failures[:_MOST_FAILURES]))
 
     def _reloaded(self) -> MasterProcesses:
         processes, before = _asked(self.master.processes), self.before

@@ -26,8 +26,8 @@ def descriptor_limit(pid: int | None = None, proc: Path = PROC) -> int | None:
     except OSError:
         return None
     if has_capability(status, _CAP_SYS_RESOURCE):
-        return _ceiling(proc)
-    return _ceiling(proc) if hard == 0 else hard
+        return kernel_ceiling(proc)
+    return kernel_ceiling(proc) if hard == 0 else hard
 
 
 def open_files_left(proc: Path = PROC) -> int | None:
@@ -62,7 +62,8 @@ def has_capability(status: str, number: int) -> bool:
     return False
 
 
-def _ceiling(proc: Path) -> int:
+def kernel_ceiling(proc: Path = PROC) -> int:
+    """Return the number of open files that no process can have more of."""
     try:
         return int((proc / "sys/fs/nr_open").read_text(encoding="ascii"))
     except (OSError, ValueError):

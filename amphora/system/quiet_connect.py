@@ -28,7 +28,7 @@ class Answer:
 
     :ivar error: number of errno(3); 0 when a listener answered, ETIMEDOUT when nobody did in time.
     :ivar noticed: the handshake was completed after all, so that the listener's process may have seen and
-        counted a connection. That takes a caller that is held up for 40 ms or more.
+        counted a connection. That takes a caller that is held up for 200 ms.
     """
 
     error: int

@@ -104,6 +104,17 @@ def socket_inodes(pid: int, among: Collection[int] | None = None) -> frozenset[i
     return frozenset(found)
 
 
+def shows_files(pid: int) -> bool:
+    """Whether this process may see what another one holds; True of one that has ended."""
+    try:
+        os.listdir(PROC / str(pid) / "fd")
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def find_holder(inodes: Collection[int]) -> SocketHolder | None:
     """Return the first process found to hold one of these sockets, or None if none can be seen."""
     for pid in process_ids():

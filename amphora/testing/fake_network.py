@@ -12,8 +12,9 @@ from typing import Self
 
 from amphora.drivers.base import DriverContext
 from amphora.drivers.network.base import NetworkDriver
+from amphora.drivers.network.differences import ABSENT, link_missing
 from amphora.errors import AmphoraError, NoSuchLink, StorageError
-from amphora.models import Interface, InterfaceConfig
+from amphora.models import Difference, DriftArea, DriftReason, Interface, InterfaceConfig
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,15}")
 
@@ -114,6 +115,22 @@ class FakeNetwork(NetworkDriver):
         links = sorted(self.wires.active.values(), key=lambda config: config.name)
         active = [Interface(each.name, each.mac_address, True, each.addresses) for each in links]
         return [Interface("lo", "", True), *active]
+
+    def differences(self) -> Sequence[Difference]:
+        """Compare what is remembered with what is active: links and addresses."""
+        self._called("differences", "")
+        return [found for config in self.stored() for found in self._differences_of(config)]
+
+    def _differences_of(self, config: InterfaceConfig) -> list[Difference]:
+        active = self.wires.active.get(config.name)
+        if active is None:
+            plugged = config.mac_address in self.wires.plugged
+            return link_missing(config, f"link {config.mac_address}" if plugged else "")
+        lacking = [str(each) for each in config.addresses if each not in active.addresses]
+        return [
+            Difference(DriftArea.ADDRESSES, config.name, DriftReason.ADDRESS_MISSING, text, ABSENT)
+            for text in lacking
+        ]
 
     def _is_there(self, mac_address: str) -> bool:
         active = {config.mac_address for config in self.wires.active.values()}

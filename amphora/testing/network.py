@@ -16,7 +16,7 @@ from dataclasses import replace
 import pytest
 
 from amphora.errors import NoSuchLink, OperationFailed, StorageError
-from amphora.models import InterfaceConfig
+from amphora.models import DriftArea, DriftReason, InterfaceConfig
 from amphora.testing.conditions import full_disk
 from amphora.testing.network_bench import NetworkBench, NetworkFixtures, new_mac_address, vip_config
 
@@ -138,6 +138,23 @@ class NetworkContract(NetworkFixtures):
         with pytest.raises(OperationFailed, match="eth1: No suitable network interface found"):
             bench.driver.restore()
         assert bench.holds(config)
+
+    def test_what_is_stored_and_active_has_no_differences(self, bench: NetworkBench, family: str) -> None:
+        config = vip_config(family, bench.plug())
+        bench.driver.persist(config)
+        bench.driver.activate(config)
+        assert list(bench.driver.differences()) == []
+        bench.driver.forget(config.name)
+        assert list(bench.driver.differences()) == [], "differences() tells of what is not stored"
+
+    def test_what_is_stored_and_not_active_is_a_missing_link(self, bench: NetworkBench, family: str) -> None:
+        config = vip_config(family, bench.plug())
+        bench.driver.persist(config)
+        before = bench.driver.interfaces()
+        found = list(bench.driver.differences())
+        assert [(each.area, each.subject) for each in found] == [(DriftArea.LINKS, config.name)]
+        assert found[0].reason in (DriftReason.LINK_MISSING, DriftReason.LINK_ELSEWHERE)
+        assert bench.driver.interfaces() == before, "differences() activated what it should only tell of"
 
     def test_restore_of_nothing_is_nothing(self, bench: NetworkBench, family: str) -> None:
         before = bench.driver.interfaces()

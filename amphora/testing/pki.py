@@ -57,6 +57,21 @@ class Pki:
         """Sign a client certificate; the first name is the common name, all are alternative names."""
         return self._issue(names or ("controller",), file_name, key, server=False)
 
+    def revocation_list(self, *revoked: Credential) -> bytes:
+        """Sign a list of revoked certificates, as PEM (RFC 5280 section 5)."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._subject)
+            .last_update(now - datetime.timedelta(days=1))
+            .next_update(now + datetime.timedelta(days=30))
+        )
+        for credential in revoked:
+            serial = x509.load_pem_x509_certificate(credential.certificate_pem).serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def client_context(
         self, credential: Credential | None, version: ssl.TLSVersion | None = None
     ) -> ssl.SSLContext:

@@ -26,6 +26,7 @@ _MODULES = (
     "cert_store",
     "network",
     "network_bench",
+    "network_differences",
     "network_kernel",
     "package_manager",
     "process_manager",
@@ -44,6 +45,7 @@ from amphora.drivers.package_manager.base import PackageManager
 from amphora.testing.cert_store import ONE, CertStoreContract
 from amphora.testing.conditions import memory_directory
 from amphora.testing.network import NetworkContract
+from amphora.testing.network_differences import NetworkDifferencesContract
 from amphora.testing.network_kernel import NetworkKernelContract
 from amphora.testing.package_manager import WELL_KNOWN, PackageManagerContract
 from amphora.testing.process_manager import ProcessManagerContract
@@ -112,7 +114,7 @@ class PackageManagerSuite(PackageManagerContract, DriverSuite):
         return found[0]
 
 
-class NetworkSuite(NetworkKernelContract, NetworkContract):
+class NetworkSuite(NetworkDifferencesContract, NetworkKernelContract, NetworkContract):
     """The whole contract of network drivers. Needs root.
 
     ``build(directory)`` returns a driver for the data namespace ``self.namespace`` with its files in

@@ -157,6 +157,7 @@ def test_delete_leaves_nothing_and_may_be_repeated(client, rig):
 
 def test_a_delete_that_cannot_stop_haproxy_tells_why(client, rig):
     upload(client)
+    client.do("PUT", f"{ONE}/start")
     rig.processes.fail_next("remove", ServiceError("a process survived"))
     answer = client.do("DELETE", f"/1.0/listeners/{LOAD_BALANCER}")
     assert (answer.status_int, answer.json) == (

@@ -96,8 +96,9 @@ class FakeEngine(HaproxyEngine):
         self._step("stage")
         return super().stage(layout, data)
 
-    def preflight(self, layout, configuration):
+    def findings(self, layout, configuration, local_peer):
         self._step("preflight")
+        return ()
 
     def before_reload(self, layout, configuration):
         return None

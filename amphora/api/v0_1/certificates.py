@@ -9,32 +9,33 @@ from amphora.api.answers import json_answer, ok
 from amphora.api.request import parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
 from amphora.api.v0_1.wording import listener_wording
-from amphora.core.certificates import Certificates
+from amphora.core.certificates import NAMED_PAIRS, CertificateRules, Certificates
+
+#: Legacy controllers send lists of certificates, authorities and revocation lists by the same way.
+_LEGACY = CertificateRules(NAMED_PAIRS.filename, pairs_only=False)
 
 
 class CertificatesController(Resource):
     """``/listeners/:listener/certificates``: a branch without an answer of its own."""
 
-    def __init__(self, certificates: Certificates, given_id: str, needs_configuration: bool) -> None:
+    def __init__(self, certificates: Certificates, given_id: str, is_legacy: bool) -> None:
         self._certificates = certificates
         self._given_id = given_id
-        self._needs_configuration = needs_configuration
+        self._is_legacy = is_legacy
 
     def child(self, segment: str) -> Resource:
         """Return the certificate with this file name."""
-        return CertificateController(self._certificates, self._given_id, segment, self._needs_configuration)
+        return CertificateController(self._certificates, self._given_id, segment, self._is_legacy)
 
 
 class CertificateController(Resource):
     """``/listeners/:listener/certificates/:filename.pem``."""
 
-    def __init__(
-        self, certificates: Certificates, given_id: str, filename: str, needs_configuration: bool
-    ) -> None:
+    def __init__(self, certificates: Certificates, given_id: str, filename: str, is_legacy: bool) -> None:
         self._certificates = certificates
         self._given_id = given_id
         self._filename = filename
-        self._needs_configuration = needs_configuration
+        self._is_legacy = is_legacy
 
     def handlers(self) -> dict[str, Handler]:
         """The three sections on SSL certificate PEM files."""
@@ -51,7 +52,8 @@ class CertificateController(Resource):
                 self._listener_id(),
                 self._filename,
                 uploaded_file(request),
-                instance_must_exist=self._needs_configuration,
+                instance_must_exist=not self._is_legacy,
+                rules=_LEGACY if self._is_legacy else NAMED_PAIRS,
             )
         return ok(201)
 

@@ -11,6 +11,8 @@ from amphora.api.request import choose_action, parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
 from amphora.api.v0_1.certificates import CertificatesController
 from amphora.api.v0_1.wording import listener_wording
+from amphora.api.v1_0.udp_listeners import WORD as UDP_LISTENER
+from amphora.api.v1_0.udp_listeners import UdpListenerUploadController
 from amphora.core.instance_status import InstanceStatus
 from amphora.core.services import CoreServices
 from amphora.models import InstanceState
@@ -25,13 +27,13 @@ _STATUS = {
 class ListenersController(Resource):
     """``/listeners``."""
 
-    def __init__(self, core: CoreServices, certificates_need_configuration: bool) -> None:
+    def __init__(self, core: CoreServices, is_legacy: bool) -> None:
         self._core = core
-        self._certificates_need_configuration = certificates_need_configuration
+        self._is_legacy = is_legacy
 
     def child(self, segment: str) -> Resource:
         """Return the listener, or the amphora, with this id."""
-        return ListenerController(self._core, segment, self._certificates_need_configuration)
+        return ListenerController(self._core, segment, self._is_legacy)
 
     def handlers(self) -> dict[str, Handler]:
         """GET: section "Get all listeners' statuses"."""
@@ -44,20 +46,18 @@ class ListenersController(Resource):
 class ListenerController(Resource):
     """``/listeners/:listener``; also ``/listeners/:amphora_id``, the way to an upload."""
 
-    def __init__(self, core: CoreServices, given_id: str, certificates_need_configuration: bool) -> None:
+    def __init__(self, core: CoreServices, given_id: str, is_legacy: bool) -> None:
         self._core = core
         self._given_id = given_id
-        self._certificates_need_configuration = certificates_need_configuration
+        self._is_legacy = is_legacy
 
     def child(self, segment: str) -> Resource:
         """Return what belongs to this listener; any other word is an action or a listener's id."""
         if segment == "haproxy":
             return ConfigurationController(self._core, self._given_id)
         if segment == "certificates":
-            return CertificatesController(
-                self._core.certificates, self._given_id, self._certificates_need_configuration
-            )
-        return ActionController(self._core, self._given_id, segment)
+            return CertificatesController(self._core.certificates, self._given_id, self._is_legacy)
+        return ActionController(self._core, self._given_id, segment, self._is_legacy)
 
     def handlers(self) -> dict[str, Handler]:
         """GET and DELETE: sections "Get a listener's status" and "Delete a listener"."""
@@ -78,7 +78,7 @@ class ListenerController(Resource):
 
     def _delete(self, _request: Request) -> Response:
         with listener_wording():
-            self._core.instances.delete(parse_uuid("listener", self._given_id))
+            self._core.objects.find(parse_uuid("listener", self._given_id)).delete()
         return ok(200)
 
 
@@ -104,15 +104,18 @@ class ConfigurationController(Resource):
 class ActionController(Resource):
     """``/listeners/:listener/:action`` (section "Start or Stop a listener")."""
 
-    def __init__(self, core: CoreServices, given_id: str, word: str) -> None:
+    def __init__(self, core: CoreServices, given_id: str, word: str, is_legacy: bool) -> None:
         self._core = core
         self._given_id = given_id
         self._word = word
+        self._is_legacy = is_legacy
 
     def child(self, segment: str) -> Resource | None:
         """Return the upload resource where this is ``:amphora_id/:listener``."""
         if segment == "haproxy":
             return UploadController(self._core, self._given_id, self._word)
+        if segment == UDP_LISTENER and self._is_legacy:
+            return UdpListenerUploadController(self._core.lvs, self._given_id, self._word)
         return None
 
     def handlers(self) -> dict[str, Handler]:
@@ -121,12 +124,9 @@ class ActionController(Resource):
 
     def _put(self, _request: Request) -> Response:
         listener_id = parse_uuid("listener", self._given_id)
-        instances = self._core.instances
-        act = choose_action(
-            self._word, {"start": instances.start, "stop": instances.stop, "reload": instances.reload}
-        )
+        act = choose_action(self._word, self._core.objects.find(listener_id).actions)
         with listener_wording():
-            return ok(202, act(listener_id))
+            return ok(202, act())
 
 
 class UploadController(Resource):

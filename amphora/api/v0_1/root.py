@@ -13,17 +13,19 @@ from amphora.api.v0_1.network import plug_branch
 from amphora.api.v0_1.node import DetailsController, InfoController
 from amphora.api.v0_1.topology import TopologyController
 from amphora.api.v0_1.vrrp import vrrp_branch
+from amphora.api.v1_0.agent_configuration import AgentConfigurationController
 from amphora.core.services import CoreServices
 
 
 class VersionController(Resource):
     """``/v0.1`` and ``/0.5``: the same tree.
 
-    :param certificates_need_configuration: whether a certificate for a listener without an uploaded
-        configuration is refused.
+    :param is_legacy: whether it is for Octavia's controllers of old. They upload certificates before the
+        configuration that uses them, lists and authorities by the same way, UDP listeners, and the agent's
+        own configuration.
     """
 
-    def __init__(self, core: CoreServices, *, certificates_need_configuration: bool) -> None:
+    def __init__(self, core: CoreServices, *, is_legacy: bool = False) -> None:
         self._topology = core.topology
         self._children: dict[str, Resource] = {
             "info": InfoController(core.node),
@@ -33,8 +35,10 @@ class VersionController(Resource):
             "interface": Branch(lambda address: InterfaceController(core.plug, address)),
             "vrrp": vrrp_branch(core.vrrp),
             "certificate": AgentCertificateController(core.agent_certificate),
-            "listeners": ListenersController(core, certificates_need_configuration),
+            "listeners": ListenersController(core, is_legacy),
         }
+        if is_legacy:
+            self._children["config"] = AgentConfigurationController(core.agent_configuration)
 
     def admit(self, request: Request) -> None:
         """Refuse every change while the topology is changing.

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from amphora.drivers.base import Driver
 from amphora.errors import AmphoraError, OperationFailed
-from amphora.models import Interface, InterfaceConfig
+from amphora.models import Difference, Interface, InterfaceConfig
 
 #: Interfaces restored side by side: each may wait for its link, and few amphorae have more.
 _RESTORED_AT_ONCE = 8
@@ -72,6 +72,18 @@ class NetworkDriver(Driver):
     @abc.abstractmethod
     def interfaces(self) -> Sequence[Interface]:
         """Return what the data namespace has now, loopback included. Never forks, never waits."""
+
+    @abc.abstractmethod
+    def differences(self) -> Sequence[Difference]:
+        """Return in which ways what is stored is not what the kernel has. Changes nothing; safe to repeat.
+
+        Of every stored interface: its link, addresses, routes and rules; an interface that is stored and not
+        active is a missing link. What belongs to somebody else, as addresses that float, is no difference.
+        May come at any time, and then tell of a change that is half done. Never forks, blocks for a second
+        at most.
+
+        :raises OperationFailed: it cannot be found out.
+        """
 
     def restore(self) -> None:
         """Activate every persisted interface, as after a boot. Goes on past a failing one.

@@ -89,7 +89,7 @@ def missing_from(now: InterfaceState, wanted: InterfaceState) -> bool:
     return (
         now.link != wanted.link
         or _interfaces(now) != _interfaces(wanted)
-        or set(_made_by_programs(now.routes)) != set(_made_by_programs(wanted.routes))
+        or set(made_by_programs(now.routes)) != set(made_by_programs(wanted.routes))
         or set(now.rules) != set(wanted.rules)
     )
 
@@ -110,15 +110,23 @@ def change(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> None:
     """
     for step in _link_steps(kernel, now.link, wanted.link):
         step()
-    for step in _content_steps(kernel, now, read_state(kernel, now.link.index), wanted):
-        step()
+    for _ in range(_passes(now, wanted)):
+        for step in _content_steps(kernel, now, read_state(kernel, now.link.index), wanted):
+            step()
 
 
 def change_as_far_as_possible(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> list[str]:
     """Like :func:`change`, but go on past a refused step; return what was refused."""
     complaints = _try_all(_link_steps(kernel, now.link, wanted.link))
-    between = read_state(kernel, now.link.index)
-    return complaints + _try_all(_content_steps(kernel, now, between, wanted))
+    for _ in range(_passes(now, wanted)):
+        between = read_state(kernel, now.link.index)
+        complaints += _try_all(_content_steps(kernel, now, between, wanted))
+    return list(dict.fromkeys(complaints))
+
+
+def _passes(now: InterfaceState, wanted: InterfaceState) -> int:
+    # With the last address of a family the kernel drops its routes too, also those that are to stay.
+    return 2 if _interfaces(now) - _interfaces(wanted) else 1
 
 
 def _try_all(steps: list[Callable[[], None]]) -> list[str]:
@@ -143,7 +151,7 @@ def _content_steps(
     held = {address.interface: address for address in now.addresses}
     asked = {address.interface: address for address in wanted.addresses}
     known = {address.interface for address in planned.addresses}
-    old_routes, new_routes = _made_by_programs(now.routes), _made_by_programs(wanted.routes)
+    old_routes, new_routes = made_by_programs(now.routes), made_by_programs(wanted.routes)
     stale_rules = [rule for rule in _only_in(now.rules, wanted.rules) if rule in planned.rules]
     stale_routes = [route for route in _only_in(old_routes, new_routes) if route in planned.routes]
     stale_addresses = [held[key] for key in _only_in(held, asked) if key in known]
@@ -159,8 +167,8 @@ def _content_steps(
     return steps
 
 
-def _made_by_programs(routes: Iterable[LinkRoute]) -> list[LinkRoute]:
-    # The kernel makes and drops its own together with the addresses they belong to.
+def made_by_programs(routes: Iterable[LinkRoute]) -> list[LinkRoute]:
+    """Return the routes that somebody added, without those the kernel makes and drops with addresses."""
     return [route for route in routes if route.protocol != PROTOCOL_KERNEL]
 
 

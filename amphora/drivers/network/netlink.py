@@ -16,7 +16,7 @@ from amphora.drivers.network.kernel import Kernel, KernelAccess
 from amphora.drivers.network.octavia_interface_file import PLUGGED_INTERFACES, OctaviaInterfaceFiles
 from amphora.drivers.network.placement import Placement
 from amphora.errors import DriverUnavailable
-from amphora.models import Interface, InterfaceConfig
+from amphora.models import Difference, Interface, InterfaceConfig
 from amphora.system import host, namespaces
 from amphora.system.command import CommandRunner
 from amphora.system.interfaces import interfaces
@@ -75,8 +75,8 @@ class NetlinkNetwork(NetworkDriver):
 
     def forget(self, name: str) -> None:
         """Remove the interface's file."""
-        self._taken_over.remove(name)
         self._files.remove(name)
+        self._taken_over.remove(name)
 
     def stored(self) -> Sequence[InterfaceConfig]:
         """Read the files, and of Octavia's those of interfaces that have no other."""
@@ -100,6 +100,10 @@ class NetlinkNetwork(NetworkDriver):
     def interfaces(self) -> Sequence[Interface]:
         """Ask the kernel through the C library."""
         return interfaces(self._namespace)
+
+    def differences(self) -> Sequence[Difference]:
+        """Compare the files with the kernel."""
+        return [found for config in self.stored() for found in self._placement.differences(config)]
 
     @abc.abstractmethod
     def _configure(

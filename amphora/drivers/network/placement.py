@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import count
 
+from amphora.drivers.network.differences import differences_of, link_missing
 from amphora.drivers.network.interface_state import (
     InterfaceState,
     bare_state,
@@ -18,7 +19,8 @@ from amphora.drivers.network.interface_state import (
 )
 from amphora.drivers.network.kernel import Kernel, KernelAccess, Link, Rule
 from amphora.errors import InterfaceConflict, NoSuchLink, OperationFailed
-from amphora.models import InterfaceConfig
+from amphora.models import Difference, InterfaceConfig
+from amphora.system import namespaces
 from amphora.system.interfaces import wait_for_link_event
 from amphora.system.namespaces import call_inside
 
@@ -88,6 +90,22 @@ class Placement:
             self._access.inside(
                 self._namespace, lambda kernel: kernel.move(link.index, self._root, _free_name(name, taken))
             )
+
+    def differences(self, config: InterfaceConfig) -> list[Difference]:
+        """Return in which ways a link is not where and as its configuration wants it. Waits for nothing.
+
+        :raises OperationFailed: the kernel does not tell.
+        """
+        if not namespaces.exists(self._namespace):
+            return link_missing(config)
+        # What has vanished between two questions is found missing by the next look.
+        here = self._access.inside(self._namespace, lambda kernel: _state_of(kernel, config.mac_address))
+        if here is not None:
+            return differences_of(config, here)
+        there = self._access.inside(
+            self._root, lambda kernel: _first(kernel.links(), mac_address=config.mac_address)
+        )
+        return link_missing(config, there.name if there else "")
 
     def _find(self, config: InterfaceConfig) -> _Origin:
         origin = self._look(config.mac_address)
@@ -176,6 +194,11 @@ def _former_rules(now: InterfaceState, origin: _Origin, config: InterfaceConfig)
 
 def _reach(kernel: Kernel, index: int, config: InterfaceConfig, configure: Configure) -> None:
     now = read_state(kernel, index)
+    if now.link.name != config.name:
+        # First of all: what configures it, as sysctls do, calls it by the name it is to have.
+        kernel.set_up(index, False)
+        kernel.rename(index, config.name)
+        now = read_state(kernel, index)
     wanted = wanted_state(config, now)
     if missing_from(now, wanted):
         configure(kernel, now, wanted)

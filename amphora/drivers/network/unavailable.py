@@ -9,7 +9,7 @@ from typing import NoReturn, Self
 from amphora.drivers.base import DriverContext
 from amphora.drivers.network.base import NetworkDriver
 from amphora.errors import DriverUnavailable, OperationFailed
-from amphora.models import Interface, InterfaceConfig
+from amphora.models import Difference, Interface, InterfaceConfig
 from amphora.system import interfaces
 
 
@@ -54,6 +54,10 @@ class UnavailableNetwork(NetworkDriver):
     def interfaces(self) -> Sequence[Interface]:
         """See the contract."""
         return interfaces.interfaces(self._namespace)
+
+    def differences(self) -> Sequence[Difference]:
+        """See the contract: nothing was ever stored."""
+        return ()
 
     def _refuse(self) -> NoReturn:
         raise OperationFailed(self._reason)

@@ -16,8 +16,9 @@ from amphora.drivers.base import DriverContext
 from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.network.config_files import ConfigFiles
 from amphora.drivers.network.config_format import from_json, to_json
+from amphora.drivers.network.differences import link_missing
 from amphora.errors import NoSuchLink
-from amphora.models import Interface, InterfaceConfig
+from amphora.models import Difference, Interface, InterfaceConfig
 from amphora.system import files, interfaces
 
 #: Seconds to wait for a link: the hypervisor attaches it while the request is on its way.
@@ -82,6 +83,13 @@ class RecordingNetwork(NetworkDriver):
             active = [config for _, config in sorted(self._active.items())]
         links = [Interface(each.name, each.mac_address, True, each.addresses) for each in active]
         return [Interface("lo", "", True), *links]
+
+    def differences(self) -> Sequence[Difference]:
+        """Return what is stored and was not activated; what links hold is somebody else's matter."""
+        with self._lock:
+            active = set(self._active)
+        waiting = (config for config in self.stored() if config.name not in active)
+        return [found for config in waiting for found in link_missing(config)]
 
     def _note(self, action: str, name: str) -> None:
         line = json.dumps({"action": action, "interface": name}) + "\n"

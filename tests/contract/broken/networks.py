@@ -47,3 +47,10 @@ class ActivationStores(Pyroute2Network):
     def activate(self, config):
         super().activate(config)
         self.persist(config)
+
+
+class DifferencesHeal(Pyroute2Network):
+    def differences(self):
+        found = super().differences()
+        self.restore()
+        return found

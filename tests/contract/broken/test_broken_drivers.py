@@ -67,6 +67,12 @@ BROKEN = [
         "changed the management",
     ),
     (NET, "DeactivatesNothing", "deactivated_interface_is_gone_and_can_come_back[v4]", "left the interface"),
+    (
+        NET,
+        "DifferencesHeal",
+        "what_is_stored_and_not_active_is_a_missing_link[v4]",
+        "activated what it should only tell of",
+    ),
     (NET, "ActivationStores", "activation_stores_nothing[v4]", "as only persist"),
 ]
 

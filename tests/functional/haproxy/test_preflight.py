@@ -1,105 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pre-flight beside real haproxies."""
+"""The whole of pre-flight beside a real haproxy."""
 
-import subprocess
+import socket
 import time
 
-import pytest
-
-from amphora.haproxy.preflight import bind_findings
-from amphora.haproxy.proof import prove_reload, prove_start, snapshot
-
-
-def started(haproxy, text):
-    configuration = haproxy.write(text)
-    haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
-    return configuration
+from amphora.haproxy.preflight import gather_facts, preflight, refusing_start, refusing_upload
+from amphora.haproxy.proof import prove_start
+from amphora.testing.pki import Pki
 
 
-def reasons(configuration, haproxy):
-    owners = haproxy.owner_pids() if haproxy.process else ()
-    return [finding.reason for finding in bind_findings(configuration, haproxy.namespace, owners)]
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "*", "::1", "::"])
-def test_own_binds_are_no_findings_and_those_of_another_haproxy_are(make_haproxy, serving, free_port, host):
-    running, other = make_haproxy(), make_haproxy()
-    port = free_port()
-    configuration = started(running, serving(f"{host}:{port}"))
-    assert reasons(configuration, running) == []
-    worker = running.stats.worker_pid()
-    assert reasons(configuration, other) == [f"in use by haproxy (pid {worker})"]
-
-
-def test_two_haproxies_would_share_a_port_silently(make_haproxy, serving, free_port):
-    # Why the finding above matters: haproxy itself starts, and the kernel splits the connections.
-    running, other = make_haproxy(), make_haproxy()
-    text = serving(f"127.0.0.1:{free_port()}")
-    started(running, text)
-    started(other, text)
-    assert reasons(other.configuration, other) == [f"in use by haproxy (pid {running.stats.worker_pid()})"]
-
-
-def test_a_bind_that_widens_an_own_one_is_no_finding(haproxy, serving, free_port):
-    port = free_port()
-    started(haproxy, serving(f"127.0.0.1:{port}"))
-    wider = haproxy.write(serving(f":{port}"))
-    assert reasons(wider, haproxy) == []
-    before = snapshot(haproxy.master)
-    haproxy.reload()
-    prove_reload(before, haproxy.master, haproxy.stats, wider, time.monotonic() + 10)
-
-
-def test_own_unix_sockets_are_no_findings_even_after_a_reload(make_haproxy, serving, short_dir):
-    running, other = make_haproxy(), make_haproxy()
-    text = serving(f"{short_dir}/f.sock", head=f"global\n stats socket {short_dir}/s.sock\n")
-    configuration = started(running, text)
-    assert reasons(configuration, running) == []
-    before = snapshot(running.master)
-    running.reload()
-    prove_reload(before, running.master, running.stats, configuration, time.monotonic() + 10)
-    assert reasons(configuration, running) == []
-    assert [reason.split(" (")[0] for reason in reasons(configuration, other)] == ["in use by haproxy"] * 2
-
-
-def test_namespaces_are_worlds_of_their_own(make_haproxy, serving, free_port, namespace):
-    inside, outside = make_haproxy(namespace), make_haproxy()
-    port = free_port()
-    configuration = started(inside, serving(f"127.0.0.1:{port}", f"::1:{port}"))
-    assert reasons(configuration, inside) == []
-    assert reasons(configuration, outside) == []
-    other_inside = make_haproxy(namespace)
-    assert (
-        reasons(configuration, other_inside) == [f"in use by haproxy (pid {inside.stats.worker_pid()})"] * 2
+def facts_of(haproxy):
+    processes = haproxy.master.processes()
+    return gather_facts(
+        master_pid=processes.master.pid,
+        worker_pids=processes.pids(),
+        current_worker=processes.workers[0].pid,
+        running=haproxy.configuration,
     )
 
 
-def test_foreign_addresses_depend_on_the_namespace_s_own_setting(make_haproxy, serving, namespace):
-    haproxy = make_haproxy(namespace)
-    configuration = haproxy.write(serving("203.0.113.77:8080", "2001:db8::77:8080"))
-    assert [reason.split(",")[0] for reason in reasons(configuration, haproxy)] == [
-        "no interface has this address"
-    ] * 2
-    for family in ("ipv4", "ipv6"):
-        setting = f"net.{family}.ip_nonlocal_bind=1"
-        subprocess.run(["ip", "netns", "exec", namespace, "sysctl", "-qw", setting], check=True, timeout=10)
-    assert reasons(configuration, haproxy) == []
-    started(haproxy, serving("203.0.113.77:8080", "2001:db8::77:8080"))
-
-
-@pytest.mark.parametrize("family", ["127.0.0.1", "::1"])
-def test_what_is_found_is_what_haproxy_would_refuse(haproxy, serving, free_port, eventually, family):
-    port = free_port()
-    listen = f"TCP6-LISTEN:{port},bind=[{family}]" if ":" in family else f"TCP4-LISTEN:{port},bind={family}"
-    holder = subprocess.Popen(["socat", f"{listen},reuseaddr", "STDIO"], stdin=subprocess.DEVNULL)
-    try:
-        configuration = haproxy.write(serving(f"{family}:{port}"))
-        found = eventually(lambda: reasons(configuration, haproxy))
-        assert found == [f"in use by socat (pid {holder.pid})"]
-        haproxy.spawn()
-        assert haproxy.process.wait(5) == 1
-        assert "Address already in use" in haproxy.log()
-    finally:
-        holder.kill()
-        holder.wait(5)
+def test_what_runs_can_be_reloaded_and_what_could_not_is_told(haproxy, serving, free_port, short_dir):
+    crt = Pki(short_dir).server("a.example").path
+    text = serving(f"127.0.0.1:{free_port()} ssl crt {crt}", f"127.0.0.1:{free_port()}")
+    configuration = haproxy.write(text)
+    haproxy.spawn()
+    prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    facts = facts_of(haproxy)
+    assert facts.worker_memory > 1024 * 1024
+    assert preflight(configuration, facts) == ()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        other = text + f"frontend x\n bind 127.0.0.1:{taken.getsockname()[1]}\n errorfile 503 /none\n"
+        found = preflight(haproxy.write(other), facts)
+        assert [f.reason.partition(" (")[0] for f in found] == ["it does not exist", "in use by python"]
+    assert [f.subject for f in refusing_upload(found)] == ["errorfile /none"]
+    assert refusing_start(found) == found

@@ -73,6 +73,7 @@ class InstalledAgent:
         pki.server("127.0.0.1").path.rename(CONFIG.parent / "certs/server.pem")
         pki.ca_path.rename(CONFIG.parent / "certs/client_ca.pem")
         pki.ca_path = CONFIG.parent / "certs/client_ca.pem"
+        self.pki = pki
         self.client = AgentClient("127.0.0.1", PORT, pki.client_context(pki.client("controller")))
         self.configure()
 

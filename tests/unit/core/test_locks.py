@@ -47,3 +47,35 @@ def test_locks_nobody_holds_are_forgotten():
         with locks.hold(str(number)):
             pass
     assert not locks._locks
+
+
+def test_a_look_is_disturbed_by_a_change_before_and_one_meanwhile():
+    locks = InstanceLocks()
+    with locks.look("one") as calm:
+        with locks.hold("two"):
+            pass
+        assert not calm.disturbed
+        with locks.hold("one"):
+            pass
+    assert calm.disturbed
+    with locks.hold("one"), locks.look("one") as late:
+        assert late.disturbed
+    with locks.look("one") as after:
+        assert not after.disturbed
+
+
+def test_observers_are_told_of_both_ends_of_a_change_even_if_it_fails():
+    told = []
+
+    class Observer:
+        def begins(self, name):
+            told.append(("begins", name))
+
+        def ends(self, name):
+            told.append(("ends", name))
+
+    locks = InstanceLocks()
+    locks.observe(Observer())
+    with pytest.raises(ZeroDivisionError), locks.hold("one"):
+        told.append(1 / len(told[1:]))
+    assert told == [("begins", "one"), ("ends", "one")]

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from amphora.core.journal import Journal, Operation, OperationState
-from amphora.core.operations import Operations, Steps
+from amphora.core.operations import Operations, Stands, Steps
 from amphora.errors import ChangeFailed, InvalidConfiguration, OperationFailed, OperationNotFound
 
 ORDER = ["stage", "check", "preflight", "swap", "act", "prove", "keep"]
@@ -158,3 +158,14 @@ def test_steps_run_in_the_context_of_the_caller(directory):
     operations.recover()
     operations.run(Recorder().change)
     assert entered == [threading.current_thread()] * len(ORDER)
+
+
+@pytest.mark.parametrize("name", ["swap", "act", "prove", "keep"])
+def test_a_change_that_stands_in_spite_of_a_failure_is_told_as_made(directory, operations, name):
+    change = Recorder(**{name: OperationFailed("no"), "restore": Stands("it is stopped")})
+    assert operations.run(change.change) == "it is stopped"
+    (told,) = operations.all()
+    assert (told.state, told.reason, told.evidence) == (OperationState.DONE, "no", "it is stopped")
+    again = Operations(Journal(directory))
+    again.recover()
+    assert again.interrupted("one") is None

@@ -20,8 +20,9 @@ def test_parameters_that_matter():
 
 
 def test_relative_files_start_from_their_base():
-    parsed = bind("crt a.pem crt-list /b ca-file ca.pem crl-file @x", "/certs", "/cas")
-    assert parsed.files == ("/certs/a.pem", "/b", "/cas/ca.pem", "@x")
+    parsed = bind("crt a.pem crt-list b ca-file ca.pem crl-file @x", "/certs", "/cas")
+    assert parsed.files == ("/certs/a.pem", "b", "/cas/ca.pem", "@x")
+    assert parsed.keywords == {"crt", "crt-list", "ca-file", "crl-file"}
 
 
 def test_values_are_not_taken_for_parameters():

@@ -48,3 +48,31 @@ def test_a_system_that_allows_fewer_descriptors_may_be_settled_for():
     settings = OverlaySettings(Path("/s"))
     assert b"strict-limits" not in render_overlay(parse(b""), settings)
     assert b"    no strict-limits\n" in render_overlay(parse(b""), replace(settings, settles_for_less=True))
+
+
+def limits(upload="", version=(2, 6, 12), **settings):
+    text = render_overlay(parse(upload.encode()), OverlaySettings(SOCKET, **settings), version).decode()
+    return [line.strip() for line in text.splitlines()[3:]]
+
+
+def test_old_workers_are_bounded_only_when_asked_to():
+    assert limits() == []
+    assert limits(drain_seconds=600, survived_reloads=0) == ["hard-stop-after 600s", "mworker-max-reloads 0"]
+
+
+@pytest.mark.parametrize(
+    ("upload", "kept"),
+    [
+        ("global\n hard-stop-after 5s\n", ["mworker-max-reloads 7"]),
+        ("global\n mworker-max-reloads 1\n", ["hard-stop-after 9s"]),
+        ("global\n.if 1\n mworker-max-reloads 1\n.endif\n", ["hard-stop-after 9s"]),
+        ("frontend f\n mode http\n", ["hard-stop-after 9s", "mworker-max-reloads 7"]),
+    ],
+)
+def test_what_the_upload_says_of_old_workers_stands(upload, kept):
+    assert limits(upload, drain_seconds=9, survived_reloads=7) == kept
+
+
+@pytest.mark.parametrize(("version", "count"), [((), 0), ((1, 7), 0), ((1, 8), 1), ((1, 9), 2), ((3, 2), 2)])
+def test_versions_are_told_only_what_they_know(version, count):
+    assert len(limits(version=version, drain_seconds=9, survived_reloads=7)) == count

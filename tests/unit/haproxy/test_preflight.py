@@ -1,226 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
-import socket
+from datetime import UTC, datetime
 
 import pytest
 
+from amphora.haproxy.capacity import MIB, needed_memory, read_capacity
 from amphora.haproxy.configuration import parse
-from amphora.haproxy.preflight import Finding, bind_findings
-from amphora.system.sockets import process_name
+from amphora.haproxy.findings import Finding, Severity, refusing_start, refusing_upload
+from amphora.haproxy.preflight import Facts, capacity_findings, gather_facts, preflight
+from amphora.system.memory import MemoryHeadroom
 
-OURS = (os.getpid(),)
-MYSELF = f"in use by {process_name(os.getpid())} (pid {os.getpid()})"
-
-
-@pytest.fixture
-def listener():
-    """Make listening TCP sockets, all with SO_REUSEPORT, as haproxy does."""
-    made = []
-
-    def make(address="127.0.0.1", port=0, v6only=None):
-        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-        made.append(sock)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if v6only is not None:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
-        sock.bind((address, port))
-        sock.listen()
-        return sock.getsockname()[1]
-
-    yield make
-    for sock in made:
-        sock.close()
+PLENTY = MemoryHeadroom(1 << 40, "the machine")
+SMALL = parse(b"frontend f\n bind unix@/tmp/amp-x.sock\n")
 
 
-@pytest.fixture
-def free_port():
-    with socket.socket(socket.AF_INET6) as sock:
-        sock.bind(("::", 0))
-        return sock.getsockname()[1]
-
-
-def findings(binds, owners=(), head="", **options):
-    text = f"{head}frontend f\n bind {binds}\n"
-    return bind_findings(parse(text.encode()), "", owners, **options)
-
-
-def reasons(binds, owners=(), head=""):
-    return [finding.reason for finding in findings(binds, owners, head)]
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "", "::1", "::", "[::1]"])
-def test_a_free_port_is_no_finding(free_port, host):
-    assert findings(f"{host}:{free_port}") == ()
-
-
-def test_a_taken_port_names_line_address_and_holder(listener):
-    port = listener()
-    assert findings(f"127.0.0.1:{port}") == (Finding(2, f"127.0.0.1:{port}", MYSELF),)
-    assert str(findings(f":{port}")[0]) == f"line 2: cannot bind :{port}: {MYSELF}"
-
-
-@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0", "::1", "::"])
-def test_what_the_running_process_listens_on_is_handed_over(listener, bound):
-    port = listener(bound)
-    assert findings(f"{bound}:{port}", OURS) == ()
-    assert reasons(f"{bound}:{port}") == [MYSELF]
+def large(maxconn=10_000, extra=""):
+    return parse(f"global\n maxconn {maxconn}\n nbthread 1\n{extra}frontend f\n bind unix@/tmp/a\n".encode())
 
 
 @pytest.mark.parametrize(
-    ("bound", "v6only", "wanted", "taken"),
+    ("finding", "text"),
     [
-        ("0.0.0.0", None, "127.0.0.1:{}", True),
-        ("127.0.0.1", None, "*:{}", True),
-        ("127.0.0.1", None, "127.0.0.2:{}", False),
-        ("::", 0, "127.0.0.1:{}", True),
-        ("::", 1, "127.0.0.1:{}", False),
-        ("127.0.0.1", None, ":::{} v4v6", True),
-        ("127.0.0.1", None, ":::{} v6only", False),
-        ("127.0.0.1", None, "::1:{}", False),
-        ("::1", None, ":::{} v6only", True),
+        (Finding(7, "crt /a.pem", "it is empty"), "line 7: crt /a.pem: it is empty"),
+        (Finding(0, "memory", "too little"), "memory: too little"),
     ],
 )
-def test_overlaps(listener, bound, v6only, wanted, taken):
-    port = listener(bound, v6only=v6only)
-    assert reasons(wanted.format(port)) == ([MYSELF] if taken else [])
-    assert reasons(wanted.format(port), OURS) == []
+def test_findings_are_for_people(finding, text):
+    assert str(finding) == text
 
 
-def test_a_probe_does_not_disturb_a_listener(listener):
-    port = listener()
-    for _ in range(50):
-        findings(f"127.0.0.1:{port}", OURS)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-        assert client.getpeername()[1] == port
+def test_severities_decide_what_is_refused():
+    each = [Finding(1, "x", "y", severity) for severity in Severity]
+    assert [f.severity for f in refusing_upload(each)] == [Severity.REFUSES]
+    assert [f.severity for f in refusing_start(each)] == [Severity.REFUSES, Severity.REFUSES_START]
 
 
-def test_past_connections_do_not_count():
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        address = server.getsockname()
-        with socket.create_connection(address) as client:
-            server.accept()[0].close()
-            assert client.recv(1) == b""
-    # The server closed first, so its side is in TIME_WAIT: a plain bind fails.
-    with socket.socket() as plain, pytest.raises(OSError, match="in use"):
-        plain.bind(address)
-    assert findings(f"127.0.0.1:{address[1]}") == ()
+def test_what_is_not_known_is_no_finding():
+    assert capacity_findings(large(), Facts()) == ()
 
 
-def test_ranges_are_probed_port_by_port(listener):
-    port = listener()
-    first, last = max(port - 2, 1), min(port + 2, 65535)
-    assert Finding(2, f"127.0.0.1:{port}", MYSELF) in findings(f"127.0.0.1:{first}-{last}")
-    assert len(findings("203.0.113.250:20000-29999")) == 100
-
-
-def test_time_is_limited():
-    assert findings("203.0.113.250:20000-29999", time_limit=0) == ()
+def test_too_few_descriptors_are_found_with_both_numbers():
+    # 21 + 1 listener + 2 * 10,000 + 3 for the thread
+    (finding,) = capacity_findings(large(), Facts(descriptor_limit=20_024))
+    assert str(finding) == "line 2: maxconn 10000: it needs 20025 open files and may have 20024"
+    assert finding.severity is Severity.REFUSES_START
+    assert capacity_findings(large(), Facts(descriptor_limit=20_025)) == ()
 
 
 @pytest.mark.parametrize(
-    ("bind", "reason"),
+    ("configuration", "facts"),
     [
-        ("203.0.113.250:8080", "no interface has this address, and binding to foreign addresses is off"),
-        ("2001:db8::250:8080", "no interface has this address, and binding to foreign addresses is off"),
-        (":8080 interface amp-none", "there is no interface amp-none"),
-        ("/amp-no-such-dir/x.sock", "directory /amp-no-such-dir does not exist"),
+        (large(extra=" no strict-limits\n"), Facts(descriptor_limit=4096)),
+        (large(), Facts(descriptor_limit=4096, settles_for_less=True)),
+        (large(), Facts(descriptor_limit=1 << 20, open_files_left=5000)),
     ],
 )
-def test_reasons(bind, reason):
-    assert reasons(bind) == [reason]
+def test_where_haproxy_would_start_all_the_same_it_is_only_told(configuration, facts):
+    (finding,) = capacity_findings(configuration, facts)
+    assert finding.severity is Severity.ADVISES
 
 
-@pytest.mark.parametrize(
-    "bind",
-    [
-        "203.0.113.250:{} transparent",
-        "2001:db8::250:{} transparent",
-        "lb.example.com:{}",
-        "fd@7",
-        "203.0.113.250:{} namespace blue",
-        ":{} interface lo",
-    ],
-)
-def test_no_finding(bind, free_port):
-    assert findings(bind.format(free_port)) == ()
+def test_a_cap_of_its_own_counts_as_a_limit():
+    configuration = large(extra=" fd-hard-limit 500\n")
+    (finding,) = capacity_findings(configuration, Facts(descriptor_limit=1 << 20))
+    assert finding.reason.endswith("may have 500")
 
 
-@pytest.fixture
-def ordinary_user():
-    """Give up privileges for a while, if there are any."""
-    user = os.geteuid()
-    os.seteuid(user or 65534)
-    yield
-    os.seteuid(user)
+def test_haproxy_that_chooses_for_itself_needs_no_certain_number():
+    assert capacity_findings(SMALL, Facts(descriptor_limit=256)) == ()
 
 
-@pytest.mark.usefixtures("ordinary_user")
-def test_ordinary_users_are_told_what_they_may_not():
-    assert reasons("127.0.0.1:99") == ["permission denied; ports below 1024 need privileges"]
-    assert reasons("/etc/x.sock") == ["directory /etc is not writable"]
+def test_memory_is_refused_with_the_numbers():
+    room = MemoryHeadroom(40 * MIB, "control group /small")
+    facts = Facts(available=room, worker_memory=90 * MIB, running=SMALL)
+    (finding,) = capacity_findings(SMALL, facts)
+    assert finding.severity is Severity.REFUSES_START
+    assert finding.reason == (
+        "a new worker needs about 98 MiB beside the worker that has 90 MiB now; "
+        "control group /small has 40 MiB left, of which 32 MiB are to stay free"
+    )
 
 
-def test_udp_ports_are_told_from_tcp_ones(free_port):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", free_port))
-        assert reasons(f"quic4@127.0.0.1:{free_port}") == [MYSELF]
-        assert reasons(f"quic4@127.0.0.1:{free_port}", OURS) == []
-        assert reasons(f"127.0.0.1:{free_port}") == []
+def test_enough_memory_is_no_finding():
+    need = needed_memory(read_capacity(SMALL), None, None)
+    for spare, refused in ((0, False), (-1, True)):
+        facts = Facts(available=MemoryHeadroom(need + 5 * MIB + spare, "the machine"), reserve=5 * MIB)
+        assert bool(capacity_findings(SMALL, facts)) is refused
 
 
-def test_a_socket_that_only_holds_a_port_has_no_known_holder():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        assert reasons(f"127.0.0.1:{sock.getsockname()[1]}") == ["in use by another process"]
+def test_facts_of_this_machine_are_known():
+    facts = gather_facts()
+    assert facts.descriptor_limit > 0
+    assert facts.available.available > 0
+    assert facts.now.tzinfo is UTC
+    assert (facts.worker_memory, facts.owner_pids) == (None, frozenset())
 
 
-@pytest.mark.parametrize("address", ["{}/x.sock", "unix@{}/x.sock"])
-def test_unix_sockets_of_others_are_findings(short_dir, address):
-    text = address.format(short_dir)
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(short_dir / "x.sock"))
-        assert findings(text) == ()
-        sock.listen()
-        assert findings(text) == (Finding(2, text, MYSELF),)
-        assert findings(text, OURS) == ()
-    assert findings(text) == ()
-
-
-def test_a_directory_is_no_place_for_a_socket(short_dir):
-    assert reasons(str(short_dir)) == ["it is a directory"]
-
-
-def test_abstract_sockets_of_others_are_findings():
-    name = f"amp-{os.getpid()}"
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(f"\0{name}".ljust(108, "\0").encode())
-        sock.listen()
-        assert reasons(f"abns@{name}") == [MYSELF]
-        assert reasons(f"abns@{name}", OURS) == []
-    assert reasons(f"abns@{name}") == []
-
-
-def test_stats_sockets_and_the_local_peer_are_probed_too(listener):
-    port = listener()
+def test_one_call_looks_at_files_limits_and_binds(short_dir):
     text = (
-        f"global\n stats socket /amp-none/x\npeers p\n peer me 127.0.0.1:{port}\n peer you 127.0.0.1:{port}\n"
+        f"global\n maxconn 1000000\nfrontend f\n bind {short_dir}/none/x.sock ssl crt {short_dir}/none.pem\n"
     )
-    found = bind_findings(parse(text.encode()), "", (), local_peer="me")
-    assert [finding.line for finding in found] == [4, 2]
-
-
-@pytest.mark.parametrize(
-    ("binds", "repeated"),
-    [("127.0.0.1:{0},127.0.0.1:{0}", 1), ("127.0.0.1:{0},*:{0}", 1), ("127.0.0.1:{0},::1:{0}", 0)],
-)
-def test_binding_twice_is_a_finding_only_with_noreuseport(free_port, binds, repeated):
-    text = binds.format(free_port)
-    assert reasons(text) == []
-    assert (
-        reasons(text, head="global\n noreuseport\n") == ["bound twice, which noreuseport forbids"] * repeated
-    )
+    found = preflight(parse(text.encode()), Facts(descriptor_limit=1024, now=datetime.now(UTC)))
+    assert [(f.line, f.subject.partition(" ")[0]) for f in found] == [(4, "crt"), (2, "maxconn"), (4, "bind")]

@@ -5,6 +5,7 @@ from amphora.errors import ProofFailed, ReloadRefused
 from amphora.haproxy.configuration import parse
 from amphora.haproxy.master import MasterSocket
 from amphora.haproxy.proof import Generation, prove_reload, prove_start, snapshot
+from amphora.haproxy.reach_report import BindReach, ReachReport, Seen
 from amphora.haproxy.stats import StatsSocket
 
 CONFIGURATION = parse(b"frontend f\n bind :1\nfrontend off\n disabled\n")
@@ -44,13 +45,13 @@ def prove(scripted_socket):
     """Prove a reload against scripted sockets; a start when there is nothing before."""
     clock = Clock()
 
-    def run(master_answers, stats_answers=None, before=BEFORE, seconds=1.0):
+    def run(master_answers, stats_answers=None, before=BEFORE, seconds=1.0, reach=None):
         master = MasterSocket(scripted_socket(*master_answers, name="master.sock").path, 5)
         stats = StatsSocket(scripted_socket(*(stats_answers or [worker()]), name="stats.sock").path, 5)
         arguments = (master, stats, CONFIGURATION, clock() + seconds)
         if before is None:
-            return prove_start(*arguments, clock=clock, sleep=clock.sleep)
-        return prove_reload(before, *arguments, clock=clock, sleep=clock.sleep)
+            return prove_start(*arguments, clock=clock, sleep=clock.sleep, reach=reach)
+        return prove_reload(before, *arguments, clock=clock, sleep=clock.sleep, reach=reach)
 
     run.clock = clock
     return run
@@ -133,3 +134,54 @@ def test_a_snapshot_holds_every_process(scripted_socket):
 
 def test_there_is_no_snapshot_without_an_answer(short_dir):
     assert snapshot(MasterSocket(short_dir / "gone.sock", 1)) is None
+
+
+def looks(*reports):
+    """Give one report after the other, the last one for ever; record whom they are about."""
+    left, workers = list(reports), []
+
+    def reach(configuration, pids):
+        assert configuration is CONFIGURATION
+        workers.extend(pids)
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return reach, workers
+
+
+UNREACHED = BindReach(2, "f", ":1", Seen.UNREACHED, "the worker does not listen on port 1")
+REACHED = BindReach(2, "f", ":1", Seen.CONNECTED)
+
+
+def test_binds_are_looked_at_until_all_are_reached(prove):
+    reach, workers = looks(ReachReport((UNREACHED,), {"f": 1}), ReachReport((REACHED,), {"f": 1}))
+    evidence = prove([processes()], reach=reach)
+    assert workers == [12, 12]
+    assert evidence.reach == ReachReport((REACHED,), {"f": 2})
+
+
+def test_a_bind_that_is_never_reached_is_no_proof(prove):
+    reach, workers = looks(ReachReport((UNREACHED,)))
+    with pytest.raises(
+        ProofFailed, match="line 2: bind :1 not reached .the worker does not listen on port 1"
+    ):
+        prove([processes()], reach=reach, seconds=10)
+    # Each look can leave a line in somebody's log.
+    assert len(workers) < 25
+
+
+def test_binds_of_a_closed_frontend_are_not_looked_at(prove):
+    reach, workers = looks(ReachReport((REACHED,)))
+    with pytest.raises(ProofFailed, match="not open: frontend f"):
+        prove([processes()], [worker(status="STOP")], reach=reach)
+    assert workers == []
+
+
+def test_evidence_is_for_people_too(prove):
+    old = "# old workers\n11 worker 1 0d00h00m09s 2.6\n# programs\n"
+    reach, _ = looks(ReachReport((REACHED,)))
+    evidence = prove([processes().replace("# programs\n", old)], reach=reach)
+    assert evidence.old_workers == 1
+    assert str(evidence) == (
+        "worker 12 of master 10 serves after 0.00 s; 3 reloads; 1 frontends open; 1 old workers; "
+        "1 binds: 1 answers"
+    )

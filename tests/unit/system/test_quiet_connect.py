@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from amphora.system.quiet_connect import quiet_connect
+from amphora.system import quiet_connect as quiet_connect_module
+from amphora.system.quiet_connect import Answer, quiet_connect
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -22,6 +23,19 @@ def test_a_listener_answers_and_never_gets_a_connection(host):
             accepted += 1
         # Only a caller that was held up completes a handshake, and then it knows.
         assert accepted == sum(answer.noticed for answer in quiet)
+
+
+def test_a_caller_that_was_held_up_knows_that_it_was_noticed(monkeypatch):
+    outcome = quiet_connect_module._outcome
+
+    def hesitate(probe, timeout):
+        # The kernel completes the handshake by itself after 200 ms.
+        select.select([server], [], [], 5)
+        return outcome(probe, timeout)
+
+    monkeypatch.setattr(quiet_connect_module, "_outcome", hesitate)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert quiet_connect("127.0.0.1", server.getsockname()[1], 5) == Answer(0, noticed=True)
 
 
 def test_a_closed_port_refuses():
@@ -41,4 +55,4 @@ def test_a_full_queue_times_out():
 
 
 def test_an_address_that_cannot_be_reached_has_a_reason():
-    assert not quiet_connect("240.0.0.1", 80, 0.1).reached
+    assert not quiet_connect("255.255.255.255", 80, 0.1).reached

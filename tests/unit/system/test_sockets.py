@@ -19,6 +19,7 @@ from amphora.system.sockets import (
     listening_sockets,
     parse_socket_table,
     process_name,
+    shows_files,
     socket_inodes,
     unix_listener,
 )
@@ -162,3 +163,14 @@ def test_odd_addresses_never_raise(address, port):
     for found in parse_socket_table([line], Transport.TCP):
         assert len(address) in (8, 32)
         assert found.inode == 1
+
+
+def test_files_of_processes_with_more_rights_are_not_shown():
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        assert not shows_files(1)
+    finally:
+        os.seteuid(user)
+    assert shows_files(os.getpid())
+    assert shows_files(2**22 + 1)

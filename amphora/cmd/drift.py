@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds what looks for drift."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from oslo_config import cfg
+
+from amphora.core.drift import HEALING_GROUPS, Drift, DriftSettings
+from amphora.core.drift_certificates import CertificateInspector
+from amphora.core.drift_configs import ConfigInspector, InstanceStore
+from amphora.core.drift_interfaces import InterfaceInspector
+from amphora.core.drift_keepalived import KeepalivedInspector
+from amphora.core.drift_ledger import Ledger
+from amphora.core.drift_services import ServiceInspector, WatchedService
+from amphora.core.drift_vip import VipHolders, VipInspector
+from amphora.core.engine import EngineSettings
+from amphora.core.instances import Instances
+from amphora.core.journal import OperationState
+from amphora.core.layout import InstanceDirectory
+from amphora.core.locks import KEEPALIVED, InstanceLocks
+from amphora.core.operations import Operations
+from amphora.core.plug import Plug
+from amphora.core.topology import TopologyManager
+from amphora.core.vrrp import Vrrp
+from amphora.core.vrrp_layout import VrrpLayout
+from amphora.core.worker_group import WorkerGroup
+from amphora.drivers.cert_store.base import CertStore
+from amphora.drivers.network.base import NetworkDriver
+from amphora.drivers.process_manager.base import ProcessManager
+from amphora.models import ServiceState
+from amphora.system import files
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSources:
+    """The parts of the core, and the drivers below them, that are compared with one another."""
+
+    directory: InstanceDirectory
+    vrrp_layout: VrrpLayout
+    process_manager: ProcessManager
+    network: NetworkDriver
+    cert_store: CertStore
+    engine: EngineSettings
+    locks: InstanceLocks
+    operations: Operations
+    instances: Instances
+    plug: Plug
+    vrrp: Vrrp
+    topology: TopologyManager
+
+
+def drift_settings(conf: cfg.ConfigOpts) -> DriftSettings:
+    """Return what is configured."""
+    group = conf.drift
+    healed = frozenset(name for name in HEALING_GROUPS if group[f"heal_{name}"] == "auto")
+    return DriftSettings(float(group.interval), healed)
+
+
+def make_drift(settings: DriftSettings, sources: DriftSources) -> Drift:
+    """Return what looks for drift; it begins when it is started."""
+    return _Builder(sources).build(settings)
+
+
+class _Builder:
+    def __init__(self, sources: DriftSources) -> None:
+        self._sources = sources
+        self._ledger = Ledger(self._directories)
+        self._store = InstanceStore(
+            sources.directory,
+            self._ledger,
+            lambda layout: sources.process_manager.status(layout.service_name).state,
+            WorkerGroup(sources.engine.group_file, sources.engine.overlay.group).adapt,
+        )
+
+    def build(self, settings: DriftSettings) -> Drift:
+        sources, namespace = self._sources, self._sources.engine.namespace
+        holders = VipHolders(
+            sources.topology, sources.network, sources.vrrp, sources.vrrp_layout, self._keepalived
+        )
+        return Drift(
+            (
+                # Interfaces first: what listens on addresses needs them.
+                InterfaceInspector(sources.network, sources.plug.recover),
+                VipInspector(holders, namespace, sources.plug.recover),
+                ServiceInspector(sources.process_manager, self._watched),
+                ConfigInspector(self._store, sources.instances),
+                KeepalivedInspector(sources.vrrp_layout, sources.vrrp, self._ledger, self._keepalived),
+                CertificateInspector(self._store, sources.instances, namespace),
+            ),
+            sources.locks,
+            self._ledger,
+            settings,
+            under_way=self._under_way,
+        )
+
+    def _directories(self, name: str) -> Sequence[Path]:
+        if name == KEEPALIVED:
+            return (self._sources.vrrp_layout.directory,)
+        if not _is_uuid(name):
+            return ()
+        layout = self._sources.directory.layout(name)
+        return layout.directory, self._sources.cert_store.directory(name)
+
+    def _keepalived(self) -> ServiceState:
+        return self._sources.process_manager.status(self._sources.vrrp_layout.service_name).state
+
+    def _watched(self) -> Iterator[WatchedService]:
+        instances = self._sources.instances
+        for layout in self._sources.directory.all():
+            name = layout.instance_id
+            yield WatchedService(
+                target=name,
+                name=layout.service_name,
+                pid_file=layout.pid_file,
+                argument=str(layout.running),
+                start=lambda name=name: instances.start(name),  # type: ignore[misc]
+                is_pending=lambda name=name: self._store.is_pending(name),  # type: ignore[misc]
+            )
+        vrrp = self._sources.vrrp_layout
+        if vrrp.directory.is_dir():
+            yield WatchedService(
+                target=KEEPALIVED,
+                name=vrrp.service_name,
+                pid_file=vrrp.pid_file,
+                argument=str(vrrp.overlay),
+                start=self._sources.vrrp.start,
+                is_pending=self._is_keepalived_pending,
+            )
+
+    def _is_keepalived_pending(self) -> bool:
+        proven = files.read_if_present(self._sources.vrrp_layout.proven)
+        return proven is None or proven != self._sources.vrrp.configuration()
+
+    def _under_way(self) -> Collection[str]:
+        return {
+            operation.target
+            for operation in self._sources.operations.all()
+            if operation.state is OperationState.UNDER_WAY
+        }
+
+
+def _is_uuid(name: str) -> bool:
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False

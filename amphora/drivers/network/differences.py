@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""In which ways a link is not as it is to be. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from amphora.drivers.network.interface_state import InterfaceState, made_by_programs, wanted_state
+from amphora.drivers.network.kernel import Address, Link, LinkRoute, Rule
+from amphora.models import Difference, DriftArea, DriftReason, InterfaceConfig
+
+ABSENT = "absent"
+
+
+def link_missing(config: InterfaceConfig, found: str = "") -> list[Difference]:
+    """Return the one difference of an interface whose link is not in the data namespace.
+
+    :param found: its name in the agent's own namespace; empty where it is not there either.
+    """
+    reason = DriftReason.LINK_ELSEWHERE if found else DriftReason.LINK_MISSING
+    where = f"{found} in the agent's own namespace" if found else ABSENT
+    return [Difference(DriftArea.LINKS, config.name, reason, f"{config.name} {config.mac_address}", where)]
+
+
+def differences_of(config: InterfaceConfig, now: InterfaceState) -> list[Difference]:
+    """Return in which ways a link in the data namespace differs from its configuration.
+
+    What is not ours, as keepalived's and the kernel's own, is no difference.
+    """
+    wanted = wanted_state(config, now)
+    return [
+        *_of_link(config.name, wanted.link, now.link),
+        *_of_addresses(config.name, wanted.addresses, now.addresses),
+        *_of_routes(config.name, wanted.routes, now.routes),
+        *_of_rules(config.name, wanted.rules, now.rules),
+    ]
+
+
+def _of_link(name: str, wanted: Link, now: Link) -> Iterator[Difference]:
+    if now.name != wanted.name:
+        yield Difference(DriftArea.LINKS, name, DriftReason.LINK_RENAMED, wanted.name, now.name)
+    if not now.up:
+        yield Difference(DriftArea.LINKS, name, DriftReason.LINK_DOWN, "up", "down")
+    if now.mtu != wanted.mtu:
+        yield Difference(DriftArea.LINKS, name, DriftReason.MTU_DIFFERS, str(wanted.mtu), str(now.mtu))
+
+
+def _of_addresses(name: str, wanted: Sequence[Address], now: Sequence[Address]) -> Iterator[Difference]:
+    return _between(
+        (DriftArea.ADDRESSES, DriftReason.ADDRESS_MISSING, DriftReason.ADDRESS_UNEXPECTED),
+        name,
+        [str(address.interface) for address in wanted],
+        [str(address.interface) for address in now],
+    )
+
+
+def _of_routes(name: str, wanted: Sequence[LinkRoute], now: Sequence[LinkRoute]) -> Iterator[Difference]:
+    return _between(
+        (DriftArea.ROUTES, DriftReason.ROUTE_MISSING, DriftReason.ROUTE_UNEXPECTED),
+        name,
+        [_route_text(route) for route in made_by_programs(wanted)],
+        [_route_text(route) for route in made_by_programs(now)],
+    )
+
+
+def _of_rules(name: str, wanted: Sequence[Rule], now: Sequence[Rule]) -> Iterator[Difference]:
+    return _between(
+        (DriftArea.RULES, DriftReason.RULE_MISSING, DriftReason.RULE_UNEXPECTED),
+        name,
+        [_rule_text(rule) for rule in wanted],
+        [_rule_text(rule) for rule in now],
+    )
+
+
+def _between(
+    kinds: tuple[DriftArea, DriftReason, DriftReason], name: str, wanted: Iterable[str], now: Iterable[str]
+) -> Iterator[Difference]:
+    area, missing, unexpected = kinds
+    asked, held = dict.fromkeys(wanted), dict.fromkeys(now)
+    for text in asked:
+        if text not in held:
+            yield Difference(area, name, missing, text, ABSENT)
+    for text in held:
+        if text not in asked:
+            yield Difference(area, name, unexpected, ABSENT, text)
+
+
+def _route_text(route: LinkRoute) -> str:
+    # Every field that tells two routes apart, in the words of ip-route(8).
+    words = [str(route.destination)]
+    words += ["via", route.gateway] if route.gateway else []
+    words += ["src", route.preferred_source] if route.preferred_source else []
+    words += ["table", str(route.table), "proto", str(route.protocol), "scope", str(route.scope)]
+    words += ["metric", str(route.metric)] if route.metric else []
+    return " ".join([*words, "onlink"] if route.onlink else words)
+
+
+def _rule_text(rule: Rule) -> str:
+    return f"from {rule.source} table {rule.table} priority {rule.priority} proto {rule.protocol}"

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds out which files of a configuration haproxy could not use.
+
+haproxy reads all of them before it gives up root and before ``chroot``, the master as much as each
+worker at its start (measured on 2.6), and runs as the agent's own user until then: a file that this
+process can read is one that haproxy can read. ``haproxy -c`` finds most of it too, under other names, and
+hangs for ever at a named pipe and at a directory in a list of certificates (measured).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from amphora.haproxy.certificates import (
+    LoadingRules,
+    authorities_problem,
+    certificate_files,
+    leaf,
+    loading_rules,
+    pair_problem,
+    validity_problem,
+)
+from amphora.haproxy.configuration import Configuration
+from amphora.haproxy.findings import Finding, Severity
+from amphora.haproxy.placement import global_values
+from amphora.haproxy.references import FileKind, FileReference, referenced_files
+
+_MOST_FINDINGS = 100
+#: Bytes. Larger files are passed over: maps are never read here, only opened.
+_LARGEST = 16 * 1024 * 1024
+#: haproxy starts relative names from its working directory.
+_WORKING_DIRECTORY = Path("/")
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """One line of a list of certificates.
+
+    :ivar files: keyword and path of the files that its options name.
+    """
+
+    number: int
+    path: str
+    files: tuple[tuple[str, str], ...] = ()
+    filters: tuple[str, ...] = ()
+
+
+def file_findings(
+    configuration: Configuration, now: datetime, *, time_limit: float = 5.0
+) -> tuple[Finding, ...]:
+    """Return what is wrong with the files that a configuration names. Safe to repeat.
+
+    An empty answer is no promise: what only haproxy can know is passed over.
+
+    :param now: with a time zone; expired certificates are findings that only advise.
+    :param time_limit: seconds; what is left then is passed over.
+    """
+    checker = _Checker(configuration, now, time.monotonic() + time_limit)
+    return tuple(itertools.islice(checker.findings(), _MOST_FINDINGS))
+
+
+def parse_list(text: str) -> Iterator[ListEntry]:
+    """Yield the entries of a list of certificates (``crt-list``); odd text never raises."""
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.strip(" \t\r")
+        if not line or line.startswith("#"):
+            continue
+        before, bracket, rest = line.partition("[")
+        options, _, after = rest.partition("]") if bracket else ("", "", "")
+        words = before.split()
+        if words:
+            filters = (*words[1:], *after.split())
+            plain = tuple(itertools.takewhile(lambda word: not word.startswith("#"), filters))
+            yield ListEntry(number, words[0], _option_files(options.split()), plain)
+
+
+def _option_files(words: list[str]) -> tuple[tuple[str, str], ...]:
+    pairs = itertools.pairwise(words)
+    return tuple(pair for pair in pairs if pair[0] in ("ca-file", "ca-verify-file", "crl-file"))
+
+
+class _Checker:
+    def __init__(self, configuration: Configuration, now: datetime, deadline: float) -> None:
+        self._references = referenced_files(configuration.lines)
+        values = global_values(configuration.lines)
+        self._rules: LoadingRules = loading_rules(values)
+        self._bases = {name: " ".join(values.get(name, ())) for name in ("crt-base", "ca-base")}
+        self._now = now
+        self._deadline = deadline
+        self._seen: dict[tuple[str, FileKind], tuple[tuple[str, Severity], ...]] = {}
+
+    def findings(self) -> Iterator[Finding]:
+        for reference in self._references:
+            if time.monotonic() > self._deadline:
+                return
+            yield from self._reference_findings(reference, f"{reference.keyword} {reference.path}")
+
+    def _reference_findings(self, reference: FileReference, subject: str) -> Iterator[Finding]:
+        key = (reference.path, reference.kind)
+        if key not in self._seen:
+            self._seen[key] = tuple(self._problems(reference))
+        for reason, severity in self._seen[key]:
+            yield Finding(reference.line, subject, reason, severity)
+        if reference.kind is FileKind.CERTIFICATE_LIST and not self._seen[key]:
+            yield from self._list_findings(reference)
+
+    def _problems(self, reference: FileReference) -> Iterator[tuple[str, Severity]]:
+        path = _WORKING_DIRECTORY / reference.path
+        try:
+            if reference.kind is FileKind.CERTIFICATE:
+                yield from self._certificate_problems(path, reference.may_be_directory)
+            elif reason := self._reason(path, reference):
+                yield reason, Severity.REFUSES
+        except OSError as error:
+            yield _spoken(error), Severity.REFUSES
+
+    def _reason(self, path: Path, reference: FileReference) -> str | None:
+        if path.is_dir():
+            return None if reference.may_be_directory else "it is a directory"
+        data = _read(path, only_open=reference.kind is FileKind.TEXT)
+        if data is None:
+            return None
+        if not data:
+            return "it is empty"
+        return authorities_problem(data) if reference.kind is FileKind.AUTHORITY else None
+
+    def _certificate_problems(self, path: Path, may_be_directory: bool) -> Iterator[tuple[str, Severity]]:
+        if path.is_dir() and not may_be_directory:
+            yield "it is a directory", Severity.REFUSES
+            return
+        files = certificate_files(path, self._rules)
+        if not files and not path.is_dir():
+            yield "it does not exist", Severity.REFUSES
+        for file in files:
+            prefix = "" if file == path else f"{file.name}: "
+            data = _read(file)
+            if data is None:
+                continue
+            if reason := "it is empty" if not data else pair_problem(data, file, self._rules):
+                yield prefix + reason, Severity.REFUSES
+            elif (certificate := leaf(data)) and (reason := validity_problem(certificate, self._now)):
+                yield prefix + reason, Severity.ADVISES
+
+    def _list_findings(self, reference: FileReference) -> Iterator[Finding]:
+        data = _read(_WORKING_DIRECTORY / reference.path)
+        entries = list(parse_list((data or b"").decode("utf-8", "replace")))
+        if not entries:
+            yield Finding(reference.line, f"crt-list {reference.path}", "it names no certificate")
+        for entry in entries:
+            if time.monotonic() > self._deadline:
+                return
+            named = [("crt", entry.path, FileKind.CERTIFICATE, "crt-base")]
+            named += [(keyword, path, FileKind.AUTHORITY, "ca-base") for keyword, path in entry.files]
+            for keyword, path, kind, base in named:
+                joined = self._join(base, path)
+                if joined is None:
+                    continue
+                inner = replace(reference, keyword=keyword, path=joined, kind=kind)
+                inner = replace(inner, may_be_directory=kind is FileKind.AUTHORITY)
+                subject = f"crt-list {reference.path}: line {entry.number}: {keyword} {joined}"
+                yield from self._reference_findings(inner, subject)
+
+    def _join(self, base: str, path: str) -> str | None:
+        """Return a list's file as haproxy opens it; None where only haproxy knows."""
+        start = self._bases[base]
+        if not (path.isascii() and path.isprintable()) or path.startswith("@"):
+            return None
+        if path.startswith("/"):
+            return path
+        if "$" in path or "$" in start or "\\" in path:
+            return None
+        return f"{start}/{path}" if start else path
+
+
+def _read(path: Path, only_open: bool = False) -> bytes | None:
+    """Return the content of a file; None for a device, a large file, or when it is only opened.
+
+    :raises OSError: it cannot be read, or is nothing that ends.
+    """
+    # Never wait for somebody to write into a named pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISFIFO(status.st_mode):
+            raise OSError(0, "it is a named pipe")
+        if not stat.S_ISREG(status.st_mode) or only_open or status.st_size > _LARGEST:
+            return None
+        return file.read(_LARGEST)
+
+
+def _spoken(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "it does not exist"
+    if isinstance(error, PermissionError):
+        return "it cannot be read: permission denied"
+    return f"it cannot be read: {error.strerror}" if error.errno else str(error.strerror)

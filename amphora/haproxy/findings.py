@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pre-flight finds out about a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(Enum):
+    """What a finding is a reason for."""
+
+    #: The configuration cannot run as it is: refuse it at upload, and any start or reload.
+    REFUSES = "refuses"
+    #: It could not run now, which may have changed by the time of a start: tell at upload, refuse a start.
+    REFUSES_START = "refuses a start"
+    #: It runs, and somebody should know.
+    ADVISES = "advises"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    :ivar line: number of the line in the configuration; 0 when it is about all of it.
+    :ivar subject: what it is about, such as ``bind 203.0.113.5:80`` or ``crt /certs/a.pem``.
+    :ivar reason: for people, no full stop.
+    """
+
+    line: int
+    subject: str
+    reason: str
+    severity: Severity = Severity.REFUSES
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.subject}: {self.reason}"
+
+
+def refusing_upload(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that make it useless to store the configuration."""
+    return tuple(finding for finding in findings if finding.severity is Severity.REFUSES)
+
+
+def refusing_start(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings for which a start or a reload must not even be tried."""
+    return tuple(finding for finding in findings if finding.severity is not Severity.ADVISES)
