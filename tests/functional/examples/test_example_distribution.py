@@ -74,6 +74,7 @@ def under_way(installed_python, environment):
         )
 
 
+@pytest.mark.slow
 def test_the_kit_finds_the_process_manager_conforming(under_way):
     found = [share.result() for share in under_way.shares]
     assert [done.returncode for done in found] == [0] * SHARES, [done.stdout + done.stderr for done in found]
