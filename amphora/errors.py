@@ -24,6 +24,8 @@ Nothing here knows HTTP; ``amphora.api.errors`` holds the one table that turns t
     │   ├── CertificateNotFound
     │   ├── OperationNotFound
     │   └── NoSuchLink
+    ├── PreconditionFailed             what is stored is not what the caller expects
+    ├── KeyReused                      a key of one request was given to another
     ├── InterfaceConflict              a port cannot be plugged as asked without taking it from its use
     ├── Busy                           another change holds the object for too long
     │   └── TopologyTransition
@@ -173,6 +175,14 @@ class NoSuchLink(NotFound):
     def __init__(self, mac_address: str) -> None:
         super().__init__(f"No suitable network interface found: none has the MAC address {mac_address}")
         self.mac_address = mac_address
+
+
+class PreconditionFailed(AmphoraError):
+    """What is stored is not what the caller said it expects; nothing was changed."""
+
+
+class KeyReused(AmphoraError):
+    """A caller gave one key to two different requests; the second was not carried out."""
 
 
 class InterfaceConflict(AmphoraError):

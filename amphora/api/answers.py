@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
 from webob import Response
+
+from amphora.core.expected import digest_of
 
 
 def json_answer(status: int, body: Any) -> Response:
@@ -32,5 +33,5 @@ def ok(status: int, details: str = "") -> Response:
 
 def tagged(response: Response, content: bytes) -> Response:
     """Add the ``ETag`` that names stored bytes: their MD5 without quotes, as controllers know it."""
-    response.headers["ETag"] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    response.headers["ETag"] = digest_of(content)
     return response

@@ -2,8 +2,9 @@
 """The one table that turns errors into answers.
 
 Controllers take any error status other than 400, 401, 403, 404, 405, 409, 500 and 503 for success,
-so no other status leaves this module; a test holds it to that. An API version may word some errors in
-its own way (:class:`Wording`), but their status is always that of the table.
+so no other status leaves this module but 412, which only clients get that asked for it by ``If-Match``;
+a test holds it to that. An API version may word some errors in its own way (:class:`Wording`), but their
+status is always that of the table.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ _TABLE: tuple[tuple[type[Exception], int, Message, bool], ...] = (
     (errors.NoSuchLink, 404, "No suitable network interface found", True),
     (errors.NotFound, 404, "Not Found", True),
     (MethodNotAllowed, 405, "Method Not Allowed", True),
+    (errors.KeyReused, 409, "Idempotency key in use for another request", True),
+    (errors.PreconditionFailed, 412, "Precondition Failed", True),
     (errors.InterfaceConflict, 409, "Interface already exists", True),
     (errors.PlugFailed, 500, lambda error: f"Error plugging {error.what}", True),
     (errors.InstanceActionFailed, 500, lambda error: f"Error {_GERUND[error.action]} haproxy", True),

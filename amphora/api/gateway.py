@@ -13,6 +13,8 @@ from oslo_context import context
 from webob import Request, Response
 
 from amphora.api import errors
+from amphora.api.idempotency import answer_once
+from amphora.core.answered import Answered
 from amphora.errors import InvalidInput
 
 LOG = logging.getLogger(__name__)
@@ -28,12 +30,18 @@ class Gateway:
     :ivar allowed_client_names: names of client certificates that may use the API; empty: all may.
         Replaced as a whole when the configuration changes.
     :param wording: returns the words for the errors of a path.
+    :param answered: knows what was answered to requests with a key.
     """
 
     def __init__(
-        self, app: WsgiApp, allowed_client_names: Collection[str], wording: Callable[[str], errors.Wording]
+        self,
+        app: WsgiApp,
+        allowed_client_names: Collection[str],
+        wording: Callable[[str], errors.Wording],
+        answered: Answered,
     ) -> None:
         self._app = app
+        self._answered = answered
         self._wording = wording
         self.allowed_client_names = frozenset(allowed_client_names)
 
@@ -68,7 +76,7 @@ class Gateway:
         request.environ.pop("HTTP_ACCEPT", None)
         if request.method == "HEAD":
             request.method = "GET"
-        return request.get_response(self._app)
+        return answer_once(self._answered, request, lambda: request.get_response(self._app))
 
     def _check_client(self, request: Request) -> None:
         names: tuple[str, ...] | None = request.environ.get("amphora.peer_names")

@@ -25,12 +25,15 @@ from amphora.cmd.ports import (
 )
 from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.agent_configuration import AgentConfiguration
+from amphora.core.answered import Answered
 from amphora.core.certificates import Certificates
 from amphora.core.check_scripts import CheckScripts
 from amphora.core.data_namespace import DataNamespace
+from amphora.core.drift import Drift
 from amphora.core.engine import EngineSettings, HaproxyEngine
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
+from amphora.core.interface_rules import InterfaceRules
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import InstanceLocks
 from amphora.core.lvs_layout import LvsDirectory
@@ -95,6 +98,7 @@ class Composition:
         take("instances", core.instances.recover)
         take("LVS listeners", core.lvs.recover)
         take("own files", self._recover_own_files)
+        take("answers", core.answered.recover)
         self._foundation.sampler.start()
         self._foundation.heartbeat.start()
         core.drift.start()
@@ -188,46 +192,14 @@ def _core(
         lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
     )
     topology = _topology(conf, vrrp, plug, foundation.operations)
-    metrics = _metrics(conf, drivers, directory, engine)
-    instances = Instances(
-        directory,
-        engine,
-        foundation.operations,
-        drivers.cert_store,
-        locks,
-        plug.announce,
-        _all_of(scripts.refresh, metrics.refresh),
-    )
-    lvs = make_lvs(conf, drivers.process_manager, foundation.runner, foundation.namespace)
-    masquerade = make_lvs_masquerade(conf, drivers.network, foundation.runner, rules)
-    lvs_listeners = LvsListeners(
-        lvs.directory,
-        lvs.engine,
-        foundation.operations,
-        locks,
-        plug.announce,
-        _all_of(scripts.refresh, masquerade.refresh),
-    )
-    sources = DriftSources(
-        directory=directory,
-        vrrp_layout=VrrpLayout(Path(conf.haproxy_amphora.base_path)),
-        process_manager=drivers.process_manager,
-        network=drivers.network,
-        cert_store=drivers.cert_store,
-        engine=_engine_settings(conf),
-        locks=locks,
-        operations=foundation.operations,
-        instances=instances,
-        plug=plug,
-        vrrp=vrrp,
-        topology=topology,
-    )
+    base = _Base(conf, drivers, directory, foundation, engine, scripts, plug)
+    instances, lvs = _instances(base), _lvs(base, rules)
     return CoreServices(
         instances=instances,
         status=StatusReader(directory, engine),
-        lvs=lvs_listeners,
-        lvs_status=LvsStatusReader(lvs.directory, lvs.engine),
-        objects=ServedObjects(directory, instances, lvs_listeners),
+        lvs=lvs.listeners,
+        lvs_status=lvs.status,
+        objects=ServedObjects(directory, instances, lvs.listeners),
         certificates=Certificates(drivers.cert_store, instances, locks, foundation.operations),
         node=_node(conf, drivers, directory, foundation),
         topology=topology,
@@ -237,8 +209,74 @@ def _core(
         agent_certificate=own_files.certificate,
         agent_configuration=own_files.configuration,
         operations=foundation.operations,
-        drift=make_drift(drift_settings(conf), sources),
+        drift=_drift(base, instances, vrrp, topology),
+        answered=Answered(Path(conf.haproxy_amphora.base_path) / "answers"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What the use cases of both engines are made of."""
+
+    conf: cfg.ConfigOpts
+    drivers: Drivers
+    directory: InstanceDirectory
+    foundation: Foundation
+    engine: HaproxyEngine
+    scripts: CheckScripts
+    plug: Plug
+
+
+@dataclass(frozen=True, slots=True)
+class _Lvs:
+    listeners: LvsListeners
+    status: LvsStatusReader
+
+
+def _instances(base: _Base) -> Instances:
+    metrics = _metrics(base.conf, base.drivers, base.directory, base.engine)
+    return Instances(
+        base.directory,
+        base.engine,
+        base.foundation.operations,
+        base.drivers.cert_store,
+        base.foundation.locks,
+        base.plug.announce,
+        _all_of(base.scripts.refresh, metrics.refresh),
+    )
+
+
+def _lvs(base: _Base, rules: InterfaceRules) -> _Lvs:
+    foundation, drivers = base.foundation, base.drivers
+    lvs = make_lvs(base.conf, drivers.process_manager, foundation.runner, foundation.namespace)
+    masquerade = make_lvs_masquerade(base.conf, drivers.network, foundation.runner, rules)
+    listeners = LvsListeners(
+        lvs.directory,
+        lvs.engine,
+        foundation.operations,
+        foundation.locks,
+        base.plug.announce,
+        _all_of(base.scripts.refresh, masquerade.refresh),
+    )
+    return _Lvs(listeners, LvsStatusReader(lvs.directory, lvs.engine))
+
+
+def _drift(base: _Base, instances: Instances, vrrp: Vrrp, topology: TopologyManager) -> Drift:
+    sources = DriftSources(
+        directory=base.directory,
+        vrrp_layout=VrrpLayout(Path(base.conf.haproxy_amphora.base_path)),
+        process_manager=base.drivers.process_manager,
+        network=base.drivers.network,
+        cert_store=base.drivers.cert_store,
+        engine=_engine_settings(base.conf),
+        locks=base.foundation.locks,
+        operations=base.foundation.operations,
+        instances=instances,
+        plug=base.plug,
+        vrrp=vrrp,
+        topology=topology,
+    )
+    return make_drift(drift_settings(base.conf), sources)
 
 
 def _node(

@@ -30,9 +30,7 @@ def make_lvs(
 ) -> Lvs:
     """Return the engine for UDP and SCTP listeners."""
     keepalived = KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), runner)
-    program = LvsProgram(
-        keepalived, conf.network.namespace, conf.haproxy_amphora.administrative_log_facility
-    )
+    program = LvsProgram(keepalived, conf.network.namespace, conf.haproxy_amphora.administrative_log_facility)
     settings = LvsSettings(conf.haproxy_amphora.apply_timeout)
     engine = LvsEngine(program, services, namespace, settings)
     return Lvs(LvsDirectory(Path(conf.haproxy_amphora.base_path)), engine)

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from amphora.core import pem
+from amphora.core.expected import ANYTHING, Expected
 from amphora.core.instance_changes import certificates_target
 from amphora.core.instances import Instances
 from amphora.core.locks import InstanceLocks
@@ -61,6 +62,7 @@ class Certificates:
         *,
         instance_must_exist: bool,
         rules: CertificateRules = NAMED_PAIRS,
+        expected: Expected = ANYTHING,
     ) -> None:
         """Check and store a PEM file, replacing a former one. Safe to repeat.
 
@@ -68,12 +70,14 @@ class Certificates:
         :raises InstanceNotFound: it has none.
         :raises InvalidFilename: the name is not of the allowed form.
         :raises InvalidInput: one of the reasons of :func:`amphora.core.pem.check_certificate_and_key`.
+        :raises PreconditionFailed: the stored file is not the expected one.
         """
         _check_filename(filename, rules)
         with self._locks.hold(instance_id):
             if instance_must_exist:
                 self._instances.require(instance_id)
             certificate = pem.check_certificate_and_key(data) if rules.pairs_only else None
+            expected.require_digest(self._store.digest(instance_id, filename))
             self._operations.run(
                 Steps(
                     "put",
@@ -101,18 +105,27 @@ class Certificates:
             raise CertificateNotFound(filename)
         return digest
 
-    def delete(self, instance_id: str, filename: str, rules: CertificateRules = NAMED_PAIRS) -> None:
+    def delete(
+        self,
+        instance_id: str,
+        filename: str,
+        rules: CertificateRules = NAMED_PAIRS,
+        expected: Expected = ANYTHING,
+    ) -> None:
         """Remove a file. A running haproxy keeps what it has loaded until its next reload.
 
         :raises InstanceNotFound: there is no such file, nor an instance.
         :raises CertificateNotFound: there is an instance, but no such file.
+        :raises PreconditionFailed: the stored file is not the expected one.
         :raises InvalidFilename: the name is not of the allowed form.
         """
         _check_filename(filename, rules)
         with self._locks.hold(instance_id):
-            if self._store.digest(instance_id, filename) is None:
+            digest = self._store.digest(instance_id, filename)
+            if digest is None:
                 self._instances.require(instance_id)
                 raise CertificateNotFound(filename)
+            expected.require_digest(digest)
             self._operations.run(
                 Steps(
                     "delete",

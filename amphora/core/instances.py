@@ -10,6 +10,7 @@ from pathlib import Path
 
 from amphora.core.adoption import take_over
 from amphora.core.engine import HaproxyEngine
+from amphora.core.expected import ANYTHING, Expected
 from amphora.core.flights import Flights
 from amphora.core.instance_changes import DELETE, RELOAD, START, STOP, Activation, Upload, certificates_target
 from amphora.core.instance_recovery import settle
@@ -65,7 +66,13 @@ class Instances:
         self._on_change = on_change
 
     def upload(
-        self, instance_id: str, data: bytes, amphora_id: str = "", *, may_be_idle: bool = False
+        self,
+        instance_id: str,
+        data: bytes,
+        amphora_id: str = "",
+        *,
+        may_be_idle: bool = False,
+        expected: Expected = ANYTHING,
     ) -> str:
         """Check and store a configuration. A running process is not touched. Safe to repeat.
 
@@ -74,6 +81,7 @@ class Instances:
         :param may_be_idle: whether it may be without any frontend.
         :returns: haproxy's own words about it.
         :raises InvalidConfiguration: haproxy's output; the former configuration stays.
+        :raises PreconditionFailed: the stored configuration is not the expected one.
         """
         configuration = parse(data)
         if not may_be_idle and not configuration.frontends:
@@ -82,11 +90,13 @@ class Instances:
         peer = peer_name(amphora_id) if amphora_id and not configuration.local_peer else ""
 
         def store() -> str:
+            layout = self._directory.layout(instance_id)
             with self._locks.hold(instance_id):
-                upload = Upload(self._engine, self._directory.layout(instance_id), data, peer)
+                expected.require(files.read_if_present(layout.stored))
+                upload = Upload(self._engine, layout, data, peer)
                 return self._operations.run(upload).strip()
 
-        return self._uploads.run((instance_id, peer, data), _always, store)
+        return self._uploads.run((instance_id, peer, data, expected), _always, store)
 
     def configuration(self, instance_id: str) -> bytes:
         """Return the stored configuration, byte for byte.
@@ -150,16 +160,18 @@ class Instances:
             self._stop(layout, status)
             return Outcome(Done.STOPPED, f"haproxy daemon for {instance_id} stopped")
 
-    def delete(self, instance_id: str) -> None:
+    def delete(self, instance_id: str, expected: Expected = ANYTHING) -> None:
         """Stop an instance and remove all of it: service, certificates, sockets, files.
 
         :raises InstanceNotFound: nothing of it is stored.
+        :raises PreconditionFailed: the stored configuration is not the expected one.
         :raises InstanceActionFailed: its process could not be ended; nothing was removed.
         """
         layout = self._directory.layout(instance_id)
         with self._locks.hold(instance_id):
             if not layout.directory.is_dir():
                 raise InstanceNotFound(instance_id)
+            expected.require(files.read_if_present(layout.stored))
             self._delete(layout)
             self._on_change()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from amphora.core.expected import ANYTHING, Expected
 from amphora.core.journal import OperationState
 from amphora.core.locks import InstanceLocks
 from amphora.core.lvs_change import RELOAD, START, LvsChange
@@ -45,15 +46,17 @@ class LvsListeners:
         self._announce = announce
         self._changed = changed
 
-    def upload(self, listener_id: str, data: bytes) -> str:
+    def upload(self, listener_id: str, data: bytes, expected: Expected = ANYTHING) -> str:
         """Check and store a configuration. What runs is not touched. Safe to repeat.
 
         :returns: keepalived's own words about it.
         :raises InvalidConfiguration: keepalived's words; the former configuration stays.
+        :raises PreconditionFailed: the stored configuration is not the expected one.
         :raises OperationFailed: it could not be checked or stored.
         """
         layout = self._directory.layout(listener_id)
         with self._locks.hold(listener_id):
+            expected.require(files.read_if_present(layout.stored))
             is_new = not layout.directory.exists()
             try:
                 self._engine.stage(layout, data)
@@ -134,16 +137,18 @@ class LvsListeners:
         self._changed()
         return Outcome(Done.STOPPED, f"{listener_id} is stopped")
 
-    def delete(self, listener_id: str) -> None:
+    def delete(self, listener_id: str, expected: Expected = ANYTHING) -> None:
         """Stop a listener and remove all of it. One that was deleted half-way is deleted wholly.
 
         :raises LvsListenerNotFound: nothing of it is stored.
+        :raises PreconditionFailed: the stored configuration is not the expected one.
         :raises LvsActionFailed: its processes could not be ended; its configuration stays.
         """
         layout = self._directory.layout(listener_id)
         with self._locks.hold(listener_id):
             if not self.knows(listener_id):
                 raise LvsListenerNotFound(listener_id)
+            expected.require(files.read_if_present(layout.stored))
             try:
                 self._engine.remove(layout)
             except OperationFailed as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from amphora.core.expected import ANYTHING, Expected
 from amphora.core.instances import Instances
 from amphora.core.layout import InstanceDirectory
 from amphora.core.lvs_listeners import LvsListeners
@@ -42,13 +43,14 @@ class ServedObject:
             "reload": lambda: of.reload(self.id),
         }
 
-    def delete(self) -> None:
+    def delete(self, expected: Expected = ANYTHING) -> None:
         """Stop it and remove all of it.
 
         :raises NotFound: nothing of it is stored.
+        :raises PreconditionFailed: the stored configuration is not the expected one.
         :raises OperationFailed: its processes could not be ended.
         """
-        self._of.delete(self.id)
+        self._of.delete(self.id, expected)
 
 
 class ServedObjects:

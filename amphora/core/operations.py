@@ -274,7 +274,7 @@ class Operations:
         bring_back: Callable[[], str],
         error: Exception,
     ) -> str:
-        """Bring back what was, record it and raise why; or return what is the case where the change stands."""
+        """Bring back what was, record it and raise why; where the change stands return what is the case."""
         self._note_quietly(operation, {"begins": name})
         self._note_step(operation, StepRecord(name))
         try:
@@ -293,9 +293,7 @@ class Operations:
             self._end(operation, OperationState.UNDONE, reason=str(error), evidence=outcome)
         if isinstance(error, _CALLERS_MATTER):
             raise error
-        raise ChangeFailed(
-            str(error), outcome, is_undone=operation.state is OperationState.UNDONE
-        ) from error
+        raise ChangeFailed(str(error), outcome, is_undone=operation.state is OperationState.UNDONE) from error
 
     def _end(self, operation: Operation, state: OperationState, reason: str = "", evidence: str = "") -> None:
         self._set(operation, state, reason, evidence)

@@ -14,6 +14,7 @@ from amphora.system import files
 LOG = logging.getLogger(__name__)
 
 _KIND = "replace"
+_FORMER_GOES_ON = "The agent goes on with the former one."
 
 
 class OwnFile:
@@ -42,43 +43,19 @@ class OwnFile:
         :raises ChangeFailed: the agent goes on with what it had.
         :raises InvalidInput: likewise, as ``try_out`` refused it.
         """
-        trial, former = _trial(path), _former(path)
-        mode = files.mode_of(path) or 0o600
-        evidence, kept = f"{len(data)} bytes taken up from {path}", list[bool]()
-
-        def stage() -> None:
-            files.link(path, former)
-            files.write_atomically(trial, data, mode)
-
-        def forget() -> None:
-            files.remove(trial)
-            files.remove(former)
-
-        def restore() -> str:
-            if kept:
-                raise Stands(evidence)
-            return self._restore(path)
-
-        def keep() -> None:
-            kept.append(True)
-            forget()
-
-        def discard() -> str:
-            forget()
-            return "The agent goes on with the former one."
-
+        replacement = _Replacement(path, data, self._take_up)
         self._operations.run(
             Steps(
                 _KIND,
                 self._target,
-                stage=stage,
-                check=lambda: self._try_out(trial),
-                swap=lambda: files.rename(trial, path),
+                stage=replacement.stage,
+                check=lambda: self._try_out(_trial(path)),
+                swap=lambda: files.rename(_trial(path), path),
                 act=self._take_up,
-                prove=lambda: evidence,
-                keep=keep,
-                discard=discard,
-                restore=restore,
+                prove=lambda: replacement.evidence,
+                keep=replacement.keep,
+                discard=replacement.discard,
+                restore=replacement.restore,
             )
         )
 
@@ -96,17 +73,49 @@ class OwnFile:
         files.remove(_trial(path))
         files.remove(_former(path))
 
-    def _restore(self, path: Path) -> str:
-        former = _former(path)
-        if former.exists():
-            files.rename(former, path)
-            try:
-                self._take_up()
-            except Exception as error:
-                LOG.error("%s: the former one is stored again, but was not taken up: %s", path, error)
-                return f"The former one is stored again, but was not taken up: {error}"
-        files.remove(_trial(path))
-        return "The agent goes on with the former one."
+
+class _Replacement:
+    """One replacement, with what it keeps beside the file."""
+
+    def __init__(self, path: Path, data: bytes, take_up: Callable[[], None]) -> None:
+        self.evidence = f"{len(data)} bytes taken up from {path}"
+        self._path = path
+        self._data = data
+        self._take_up = take_up
+        self._is_kept = False
+
+    def stage(self) -> None:
+        files.link(self._path, _former(self._path))
+        files.write_atomically(_trial(self._path), self._data, files.mode_of(self._path) or 0o600)
+
+    def keep(self) -> None:
+        self._is_kept = True
+        self._forget()
+
+    def discard(self) -> str:
+        self._forget()
+        return _FORMER_GOES_ON
+
+    def restore(self) -> str:
+        if self._is_kept:
+            raise Stands(self.evidence)
+        outcome = self._go_back() if _former(self._path).exists() else _FORMER_GOES_ON
+        # Before the swap both are names of one file, and renaming one to the other does nothing (rename(2)).
+        self._forget()
+        return outcome
+
+    def _go_back(self) -> str:
+        files.rename(_former(self._path), self._path)
+        try:
+            self._take_up()
+        except Exception as error:
+            LOG.error("%s: the former one is stored again, but was not taken up: %s", self._path, error)
+            return f"The former one is stored again, but was not taken up: {error}"
+        return _FORMER_GOES_ON
+
+    def _forget(self) -> None:
+        files.remove(_trial(self._path))
+        files.remove(_former(self._path))
 
 
 def _trial(path: Path) -> Path:

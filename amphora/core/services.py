@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.agent_configuration import AgentConfiguration
+from amphora.core.answered import Answered
 from amphora.core.certificates import Certificates
 from amphora.core.drift import Drift
 from amphora.core.instance_status import StatusReader
@@ -41,3 +42,4 @@ class CoreServices:
     agent_configuration: AgentConfiguration
     operations: Operations
     drift: Drift
+    answered: Answered

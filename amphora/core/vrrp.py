@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
+from amphora.core.expected import ANYTHING, Expected
 from amphora.core.journal import OperationState
 from amphora.core.locks import KEEPALIVED, InstanceLocks
 from amphora.core.operations import Operations, Stands, Steps, has_touched
 from amphora.core.vrrp_change import RELOAD, START, VrrpActivation
 from amphora.core.vrrp_engine import VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
-from amphora.errors import ChangeFailed, VrrpActionFailed, VrrpNotConfigured, VrrpWasGone
+from amphora.errors import ChangeFailed, StorageError, VrrpActionFailed, VrrpNotConfigured, VrrpWasGone
 from amphora.keepalived.configuration import parse
 from amphora.models import Done, Outcome, Role, ServiceState
 from amphora.system import files, processes
+
+LOG = logging.getLogger(__name__)
 
 UPLOAD, STOP = "upload", "stop"
 
@@ -40,16 +44,18 @@ class Vrrp:
         self._locks = locks
         self._operations = operations
 
-    def upload(self, data: bytes) -> str:
+    def upload(self, data: bytes, expected: Expected = ANYTHING) -> str:
         """Store a configuration of the controller's, once keepalived accepts it. Safe to repeat.
 
         It takes effect with the next start or reload; what runs is not touched.
 
         :returns: keepalived's words.
         :raises InvalidConfiguration: keepalived's words; the one stored so far stays.
+        :raises PreconditionFailed: the one stored so far is not the expected one.
         :raises OperationFailed: it could not be checked or stored.
         """
         with self._locks.hold(KEEPALIVED):
+            expected.require(files.read_if_present(self._layout.stored))
             return self._store(data, self._layout.stored.name)
 
     def set_default(self, data: bytes | None) -> str:
@@ -181,6 +187,10 @@ class Vrrp:
     def _undo_upload(self) -> str:
         if self._layout.staged.exists():
             return self._discard_upload()
+        try:
+            self._engine.unstage()
+        except StorageError as error:
+            LOG.warning("the next start of the agent cleans up after keepalived: %s", error)
         raise Stands("it is stored")
 
     def _undo_stop(self) -> str:
@@ -207,8 +217,14 @@ class Vrrp:
         """Finish or undo what was under way when the agent was killed. Safe to repeat."""
         interrupted = self._operations.interrupted(KEEPALIVED)
         if interrupted is None or interrupted.kind == UPLOAD or not has_touched(interrupted):
+            # What was staged became what is stored in one instant.
+            is_stored = (
+                interrupted is not None and has_touched(interrupted) and not self._layout.staged.exists()
+            )
             self._engine.unstage()
-            if interrupted is not None:
+            if interrupted is not None and is_stored:
+                self._operations.settle(interrupted, OperationState.DONE, "the upload is stored")
+            elif interrupted is not None:
                 self._operations.settle(interrupted, OperationState.UNDONE, "nothing had been changed")
             return
         self._operations.settle(interrupted, *self._finish(interrupted.kind))

@@ -10,9 +10,11 @@ from pathlib import Path
 from amphora.cmd.drift import DriftSources, make_drift
 from amphora.core.agent_certificate import AgentCertificate
 from amphora.core.agent_configuration import AgentConfiguration
+from amphora.core.answered import Answered
 from amphora.core.certificates import Certificates
 from amphora.core.drift import DriftSettings
 from amphora.core.engine import EngineSettings, HaproxyEngine
+from amphora.core.expected import ANYTHING
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
 from amphora.core.interface_rules import InterfaceRules
@@ -136,6 +138,7 @@ class FakeVrrp:
     def __init__(self):
         self.calls = []
         self.errors = []
+        self.stored = None
         self.actual_role = Role.UNKNOWN
         self.may_go_on = threading.Event()
         self.may_go_on.set()
@@ -146,8 +149,10 @@ class FakeVrrp:
         if self.errors:
             raise self.errors.pop(0)
 
-    def upload(self, data):
+    def upload(self, data, expected=ANYTHING):
+        expected.require(self.stored)
         self._called("upload", data)
+        self.stored = data
         return ""
 
     def start(self):
@@ -274,6 +279,7 @@ class CoreRig:
             ),
             operations=operations,
             drift=self._drift(base_path, locks, plug),
+            answered=Answered(base_path / "answers"),
         )
 
     def _drift(self, base_path, locks, plug):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.answers import json_answer, ok
+from amphora.api.preconditions import expected_by
 from amphora.api.request import parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
 from amphora.api.v0_1.wording import listener_wording
@@ -44,7 +45,9 @@ class CertificateController(Resource):
     def _get(self, _request: Request) -> Response:
         with listener_wording():
             digest = self._certificates.digest(self._listener_id(), self._filename)
-        return json_answer(200, {"md5sum": digest})
+        response = json_answer(200, {"md5sum": digest})
+        response.headers["ETag"] = digest
+        return response
 
     def _put(self, request: Request) -> Response:
         with listener_wording():
@@ -54,12 +57,13 @@ class CertificateController(Resource):
                 uploaded_file(request),
                 instance_must_exist=not self._is_legacy,
                 rules=_LEGACY if self._is_legacy else NAMED_PAIRS,
+                expected=expected_by(request),
             )
         return ok(201)
 
-    def _delete(self, _request: Request) -> Response:
+    def _delete(self, request: Request) -> Response:
         with listener_wording():
-            self._certificates.delete(self._listener_id(), self._filename)
+            self._certificates.delete(self._listener_id(), self._filename, expected=expected_by(request))
         return ok(200)
 
     def _listener_id(self) -> str:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora import errors
-from amphora.api.answers import json_answer, ok, text_answer
+from amphora.api.answers import json_answer, ok, tagged, text_answer
+from amphora.api.preconditions import expected_by
 from amphora.api.request import choose_action, parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
 from amphora.api.v0_1.certificates import CertificatesController
@@ -76,9 +77,10 @@ class ListenerController(Resource):
         ]
         return json_answer(200, _summary(status) | {"pools": pools})
 
-    def _delete(self, _request: Request) -> Response:
+    def _delete(self, request: Request) -> Response:
         with listener_wording():
-            self._core.objects.find(parse_uuid("listener", self._given_id)).delete()
+            served = self._core.objects.find(parse_uuid("listener", self._given_id))
+            served.delete(expected_by(request))
         return ok(200)
 
 
@@ -95,7 +97,8 @@ class ConfigurationController(Resource):
 
     def _get(self, _request: Request) -> Response:
         with listener_wording():
-            return text_answer(self._core.instances.configuration(parse_uuid("listener", self._given_id)))
+            data = self._core.instances.configuration(parse_uuid("listener", self._given_id))
+        return tagged(text_answer(data), data)
 
     def _unknown_action(self, _request: Request) -> Response:
         raise errors.UnknownAction("haproxy")
@@ -144,7 +147,8 @@ class UploadController(Resource):
     def _put(self, request: Request) -> Response:
         amphora_id = parse_uuid("amphora_id", self._given_amphora_id)
         listener_id = parse_uuid("listener", self._given_id)
-        return ok(201, self._core.instances.upload(listener_id, uploaded_file(request), amphora_id))
+        data, expected = uploaded_file(request), expected_by(request)
+        return ok(201, self._core.instances.upload(listener_id, data, amphora_id, expected=expected))
 
 
 def _summary(status: InstanceStatus) -> dict[str, object]:

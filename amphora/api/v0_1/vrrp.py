@@ -6,6 +6,7 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.answers import ok
+from amphora.api.preconditions import expected_by
 from amphora.api.request import choose_action, uploaded_file
 from amphora.api.resource import Branch, Handler, Resource
 from amphora.core.vrrp import Vrrp
@@ -29,7 +30,7 @@ class UploadController(Resource):
 
     def _put(self, request: Request) -> Response:
         try:
-            self._vrrp.upload(uploaded_file(request))
+            self._vrrp.upload(uploaded_file(request), expected_by(request))
         except OperationFailed as error:
             raise VrrpActionFailed("upload", str(error)) from error
         return ok(200)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.answers import json_answer, ok, tagged
+from amphora.api.preconditions import expected_by
 from amphora.api.request import parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
 from amphora.core.certificates import ANY_CONTENT, Certificates
@@ -35,13 +36,22 @@ class CertificateController(Resource):
 
     def _put(self, request: Request) -> Response:
         data = uploaded_file(request)
-        self._certificates.put(self._id(), self._filename, data, instance_must_exist=False, rules=ANY_CONTENT)
+        self._certificates.put(
+            self._id(),
+            self._filename,
+            data,
+            instance_must_exist=False,
+            rules=ANY_CONTENT,
+            expected=expected_by(request),
+        )
         return tagged(ok(200), data)
 
-    def _delete(self, _request: Request) -> Response:
+    def _delete(self, request: Request) -> Response:
+        expected = expected_by(request)
         try:
-            self._certificates.delete(self._id(), self._filename, ANY_CONTENT)
+            self._certificates.delete(self._id(), self._filename, ANY_CONTENT, expected)
         except NotFound:
+            expected.require(None)
             # Whoever deletes again after a time-out wants to hear that it is gone.
             return ok(200)
         return ok(200)

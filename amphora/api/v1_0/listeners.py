@@ -6,6 +6,7 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.answers import json_answer, ok
+from amphora.api.preconditions import expected_by
 from amphora.api.request import parse_uuid
 from amphora.api.resource import Branch, Handler, Resource
 from amphora.api.v1_0.udp_listeners import WORD, UdpListenerController, UdpListenerUploadController
@@ -71,10 +72,12 @@ class ListenerController(Resource):
         """DELETE only."""
         return {"DELETE": self._delete}
 
-    def _delete(self, _request: Request) -> Response:
+    def _delete(self, request: Request) -> Response:
+        expected = expected_by(request)
         try:
-            self._core.objects.find(parse_uuid("id", self._given_id)).delete()
+            self._core.objects.find(parse_uuid("id", self._given_id)).delete(expected)
         except NotFound:
+            expected.require(None)
             # Whoever deletes again after a time-out wants to hear that it is gone.
             return ok(200)
         except InstanceActionFailed as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.answers import ok, tagged, text_answer
+from amphora.api.preconditions import expected_by
 from amphora.api.request import choose_action, parse_uuid, uploaded_file
 from amphora.api.resource import Branch, Handler, Resource
 from amphora.api.v1_0.certificates import CertificateController
@@ -98,9 +99,9 @@ class UploadController(Resource):
     def _put(self, request: Request) -> Response:
         amphora_id = parse_uuid("amphora_id", self._given_amphora_id)
         load_balancer_id = parse_uuid("id", self._given_id)
-        data = uploaded_file(request)
+        data, expected = uploaded_file(request), expected_by(request)
         # A load balancer whose listeners are all disabled has no frontend.
-        self._core.instances.upload(load_balancer_id, data, amphora_id, may_be_idle=True)
+        self._core.instances.upload(load_balancer_id, data, amphora_id, may_be_idle=True, expected=expected)
         return tagged(ok(202), data)
 
 

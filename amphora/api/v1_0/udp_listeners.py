@@ -6,6 +6,7 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.answers import ok, tagged, text_answer
+from amphora.api.preconditions import expected_by
 from amphora.api.request import parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
 from amphora.core.lvs_listeners import LvsListeners
@@ -45,9 +46,9 @@ class UdpListenerUploadController(Resource):
     def _put(self, request: Request) -> Response:
         parse_uuid("amphora_id", self._given_amphora_id)
         listener_id = parse_uuid("id", self._given_id)
-        data = uploaded_file(request)
+        data, expected = uploaded_file(request), expected_by(request)
         try:
-            self._lvs.upload(listener_id, data)
+            self._lvs.upload(listener_id, data, expected)
         except OperationFailed as error:
             raise LvsActionFailed("upload", listener_id, error.details) from error
         return tagged(ok(200), data)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.answers import ok, tagged
+from amphora.api.preconditions import expected_by
 from amphora.api.request import choose_action, uploaded_file
 from amphora.api.resource import Branch, Handler, Resource
 from amphora.api.v1_0.wording import participle
@@ -36,9 +37,9 @@ class UploadController(Resource):
         return {"PUT": self._put}
 
     def _put(self, request: Request) -> Response:
-        data = uploaded_file(request)
+        data, expected = uploaded_file(request), expected_by(request)
         try:
-            self._vrrp.upload(data)
+            self._vrrp.upload(data, expected)
         except (InvalidConfiguration, OperationFailed) as error:
             # This version knows one failure of an upload and no refusal.
             raise VrrpActionFailed("upload", error.details) from error

@@ -61,6 +61,10 @@ class FakeEngine(VrrpEngine):
         super().swap()
         self._step("swap")
 
+    def unstage(self):
+        self._step("unstage")
+        super().unstage()
+
     def restore_files(self, generations=None):
         self._step("restore_files")
         return super().restore_files(generations)
@@ -227,6 +231,15 @@ def test_an_interrupted_reload_is_finished_at_the_next_start(running, step):
     assert running.layout.proven.read_bytes() == NEW
     assert running.operations.interrupted(KEEPALIVED) is None
     assert set(running.names()) - {"states.json"} == set(SETTLED)
+
+
+def test_an_upload_cut_off_after_it_was_stored_is_told_as_done(running):
+    running.engine.fail_at = {"unstage": [KeyboardInterrupt()]}
+    with pytest.raises(KeyboardInterrupt):
+        running.vrrp.upload(NEW)
+    running.vrrp.recover()
+    assert running.vrrp.configuration() == NEW
+    assert running.operations.all()[-1].state is OperationState.DONE
 
 
 def test_an_interrupted_start_that_does_not_run_stays_stopped(rig):
