@@ -50,11 +50,9 @@ def pytest_terminal_summary(terminalreporter):
 def _sums(reports):
     """Return a line for each thing that tests were counted of."""
     bad = {each.nodeid for each in reports if each.failed}
+    # A test reports its properties after its call and again after its teardown.
     found = {
-        (each.nodeid, *counted)
-        for each in reports
-        for name, counted in each.user_properties
-        if name == "counted"
+        (each.nodeid, *value) for each in reports for name, value in each.user_properties if name == "counted"
     }
     sums = {}
     for node, what, kind in sorted(found):

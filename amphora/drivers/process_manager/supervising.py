@@ -319,7 +319,8 @@ class SupervisingProcessManager(ProcessManager):
             if self._closing:
                 return
             self._background.add(thread)
-        thread.start()
+            # Within the lock: whoever closes joins what is in there, and only what was started can be.
+            thread.start()
 
     # Records.
 
