@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from amphora.core.lvs_engine import LvsEngine
 from amphora.core.lvs_layout import LvsLayout
+from amphora.core.operations import Stands
 from amphora.errors import LvsListenerNotFound, OperationFailed
 from amphora.lvs.configuration import parse
 from amphora.lvs.services import VirtualService
@@ -34,6 +35,7 @@ class LvsChange:
         self._layout = layout
         self._taken = taken
         self._data = b""
+        self._is_kept = False
 
     def stage(self) -> None:
         """Write what is stored beside what runs."""
@@ -71,6 +73,7 @@ class LvsChange:
     def keep(self) -> None:
         """Remember it as what to come back to."""
         files.write_atomically(self._layout.proven, self._data, 0o644)
+        self._is_kept = True
 
     def discard(self) -> str:
         """Forget what is staged."""
@@ -79,6 +82,8 @@ class LvsChange:
 
     def restore(self) -> str:
         """Bring back what ran before, if anything did."""
+        if self._is_kept:
+            raise Stands("keepalived runs with the new configuration")
         self._engine.unstage(self._layout)
         has_proven = self._engine.restore_files(self._layout)
         if self.kind == RELOAD and has_proven:
