@@ -30,7 +30,9 @@ def of_family(endpoints):
 
 def written(endpoint):
     address = endpoint.address
-    host = f"{int(address):08X}" if address.version == 4 else f"[{address.exploded}]"
+    # Groups of hexadecimal digits throughout, while some Pythons write the end of ::ffff:0.0.0.0 in decimal.
+    groups = ":".join(address.packed[at : at + 2].hex() for at in range(0, len(address.packed), 2))
+    host = f"{int(address):08X}" if address.version == 4 else f"[{groups}]"
     return f"{host}:{endpoint.port:04X}"
 
 
