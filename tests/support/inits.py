@@ -152,6 +152,12 @@ class Upstart(Bare):
 
     name = "upstart"
     program = (sys.executable, "-m", "tests.support.upstart.boot")
+    # Answered once the boot's events have been told.
+    state_command = ("initctl", "version")
+
+    def is_up(self, output: str) -> bool:
+        """See the base class."""
+        return output.startswith("init (upstart")
 
 
 def init_named(name: str) -> Init:

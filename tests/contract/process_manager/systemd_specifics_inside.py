@@ -218,12 +218,12 @@ def test_changed_template_reaches_a_unit_of_an_older_release(bench, release):
     name = bench.started(spec)
     pid = bench.running_pid(name)
     path = UNIT_DIRECTORY / f"{name}.service"
-    path.write_text(path.read_text().replace("LimitNOFILE=1048576", "LimitNOFILE=4096"))
+    path.write_text(path.read_text().replace("LimitNOFILE=2600000", "LimitNOFILE=4096"))
     assert systemctl("daemon-reload").returncode == 0
     assert property_of(name, "LimitNOFILE") == "4096"
     bench.restart_agent()
     assert path.read_text() == render_unit(spec, release)
-    assert property_of(name, "LimitNOFILE") == "1048576"
+    assert property_of(name, "LimitNOFILE") == "2600000"
     assert property_of(name, "NeedDaemonReload") == "no"
     assert bench.running_pid(name) == pid
 

@@ -83,7 +83,7 @@ def test_odd_answers_are_refused(worker, link, change):
 def test_a_refusal_is_no_answer(worker, link):
     worker._say = lambda _command: "Permission denied\n> "
     link.ask()
-    with pytest.raises(ControlSocketError, match="oddly: '.*Permission denied"):
+    with pytest.raises(ControlSocketError, match="oddly"):
         answer(link)
 
 

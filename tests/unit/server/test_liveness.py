@@ -45,16 +45,17 @@ def loop_of(pki, app):
         assert not thread.is_alive()
 
 
-def listening_descriptor():
+def listening_descriptors():
+    """What this process listens on; other tests may have left some."""
+    found = set()
     for name in os.listdir("/proc/self/fd"):
-        descriptor = int(name)
         try:
-            with socket.socket(fileno=os.dup(descriptor)) as sock:
+            with socket.socket(fileno=os.dup(int(name))) as sock:
                 if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                    return descriptor
+                    found.add(int(name))
         except OSError:
             continue
-    raise AssertionError("nothing listens")
+    return found
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
@@ -108,9 +109,11 @@ def test_a_blocked_event_loop_is_noticed(loop_of):
 
 
 def test_a_dead_acceptor_is_noticed(loop_of):
+    before = listening_descriptors()
     server, loop = loop_of()
+    (acceptor,) = listening_descriptors() - before
     removed = threading.Event()
-    loop.call_soon_threadsafe(lambda: loop.remove_reader(listening_descriptor()) and removed.set())
+    loop.call_soon_threadsafe(lambda: loop.remove_reader(acceptor) and removed.set())
     assert removed.wait(10)
     with pytest.raises(OperationFailed, match="a new connection was not answered in time"):
         server.check_alive(SOON)
@@ -137,8 +140,10 @@ def test_busy_reading_threads_are_noticed(loop_of, pki):
         start_response("204 No Content", [])
         return []
 
-    server, loop = loop_of(app, read_workers=1)
-    with socket.socket(fileno=os.dup(listening_descriptor())) as listener:
+    before = listening_descriptors()
+    server, _ = loop_of(app, read_workers=1)
+    (acceptor,) = listening_descriptors() - before
+    with socket.socket(fileno=os.dup(acceptor)) as listener:
         address = listener.getsockname()
     context = pki.client_context(pki.client())
     with context.wrap_socket(socket.create_connection(address), server_hostname="127.0.0.1") as client:
