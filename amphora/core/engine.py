@@ -309,8 +309,7 @@ class HaproxyEngine:
 
     def _is_adopted(self, layout: InstanceLayout) -> bool:
         """Whether what runs was started by another agent; it reads the stored configuration itself."""
-        arguments = self._arguments(layout)
-        return str(layout.stored) in arguments and str(layout.running) not in arguments
+        return _reads_stored(layout, self._arguments(layout))
 
     def _store_what_runs(self, layout: InstanceLayout) -> None:
         # On the way back from a configuration that failed the stored one is still that.
@@ -371,7 +370,7 @@ class HaproxyEngine:
 
     def _master(self, layout: InstanceLayout, known: frozenset[int] = frozenset()) -> Master:
         pid = self.status(layout).pid
-        if pid is not None and self._is_adopted(layout):
+        if pid is not None and _reads_stored(layout, processes.command_line(pid)):
             return SocketlessMaster(pid, known)
         return MasterSocket(layout.master_socket, _SOCKET_TIMEOUT)
 
@@ -380,6 +379,10 @@ class HaproxyEngine:
 
     def _deadline(self, configuration: Configuration) -> float:
         return time.monotonic() + self.patience(configuration)
+
+
+def _reads_stored(layout: InstanceLayout, arguments: tuple[str, ...]) -> bool:
+    return str(layout.stored) in arguments and str(layout.running) not in arguments
 
 
 def local_peer(layout: InstanceLayout) -> str:

@@ -117,8 +117,8 @@ def _stands(engine: HaproxyEngine, layout: InstanceLayout, outcome: str) -> Stan
     return Stands(outcome)
 
 
-def finish_upload(layout: InstanceLayout) -> bool:
-    """Make what was received the stored configuration; return False where it is that already.
+def finish_upload(layout: InstanceLayout) -> None:
+    """Make what was received the stored configuration. Safe to repeat.
 
     The name among peers first: haproxy looks for it only at the next start or reload.
     """
@@ -129,10 +129,8 @@ def finish_upload(layout: InstanceLayout) -> bool:
         else:
             files.remove(layout.local_peer)
             files.remove(layout.received_peer)
-    if files.read_if_present(layout.received) is None:
-        return False
-    files.rename(layout.received, layout.stored)
-    return True
+    if layout.received.exists():
+        files.rename(layout.received, layout.stored)
 
 
 class Activation:

@@ -13,23 +13,8 @@ from hypothesis import strategies as st
 from amphora.drivers.process_manager.jobs import HEADER, MANUAL, JobPaths, quote_word, read_spec, render_job
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
+from tests.support.service_specs import GOLDEN, HAPROXY, PLAIN
 from tests.support.upstart.job_file import parse_job
-
-GOLDEN = Path(__file__).with_name("golden")
-
-PLAIN = ServiceSpec("plain", "A plain service", ("/usr/sbin/plain", "-f"))
-
-HAPROXY = ServiceSpec(
-    name="haproxy-8a1b",
-    description="Load balancer 8a1b",
-    argv=("/usr/sbin/haproxy", "-Ws", "-f", "/var/lib/octavia/8a1b/haproxy.cfg", "-p", "/run/8a1b.pid"),
-    check_argv=("/usr/sbin/haproxy", "-c", "-q", "-f", "/var/lib/octavia/8a1b/haproxy.cfg"),
-    reload_signal=signal.SIGUSR2,
-    pid_file=Path("/run/8a1b.pid"),
-    namespace="amphora-haproxy",
-    readiness=Readiness.NOTIFY,
-    start_timeout=20.5,
-)
 
 AWKWARD = ServiceSpec(
     name="awkward",

@@ -2,7 +2,6 @@
 """Rendered unit files, against golden files and against a reading of systemd.syntax(7)."""
 
 import re
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,22 +12,7 @@ from hypothesis import strategies as st
 from amphora.drivers.process_manager.units import HEADER, quote_word, read_spec, render_unit
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
-
-GOLDEN = Path(__file__).with_name("golden")
-
-PLAIN = ServiceSpec("plain", "A plain service", ("/usr/sbin/plain", "-f"))
-
-HAPROXY = ServiceSpec(
-    name="haproxy-8a1b",
-    description="Load balancer 8a1b",
-    argv=("/usr/sbin/haproxy", "-Ws", "-f", "/var/lib/octavia/8a1b/haproxy.cfg", "-p", "/run/8a1b.pid"),
-    check_argv=("/usr/sbin/haproxy", "-c", "-q", "-f", "/var/lib/octavia/8a1b/haproxy.cfg"),
-    reload_signal=signal.SIGUSR2,
-    pid_file=Path("/run/8a1b.pid"),
-    namespace="amphora-haproxy",
-    readiness=Readiness.NOTIFY,
-    start_timeout=20.5,
-)
+from tests.support.service_specs import GOLDEN, HAPROXY, PLAIN
 
 AWKWARD = ServiceSpec(
     name="awkward",
