@@ -10,7 +10,6 @@ from amphora.core.instance_changes import DELETE, RELOAD, START, STOP, UPLOAD, A
 from amphora.core.journal import Operation, OperationState
 from amphora.core.layout import InstanceLayout
 from amphora.core.operations import Operations, has_touched
-from amphora.errors import ChangeFailed
 
 
 def settle(
@@ -67,10 +66,4 @@ def _finish_activation(
     # What a further failure goes back to is the proven configuration, not the one that was cut off.
     engine.restore_files(layout)
     engine.unstage(layout)
-    again = Activation(engine, layout, RELOAD)
-    try:
-        return OperationState.DONE, operations.run(again)
-    except ChangeFailed as error:
-        # Where nothing was touched again, what runs may still be of the change that was cut off.
-        outcome = error.details if again.has_swapped else f"{error.details}\n{again.restore()}"
-        return OperationState.UNDONE, outcome
+    return operations.finish(Activation(engine, layout, RELOAD))

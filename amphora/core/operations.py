@@ -95,6 +95,14 @@ class Change(Protocol):
         """
 
 
+class RepeatedChange(Change, Protocol):
+    """A change that may be made again after the end of an agent cut it off."""
+
+    @property
+    def has_swapped(self) -> bool:
+        """Whether something live was touched."""
+
+
 def _nothing() -> None:
     """A step that this kind of change does not need."""
 
@@ -256,6 +264,18 @@ class Operations:
         self._end(operation, OperationState.DONE, evidence=proof)
         LOG.info("%s of %s proven: %s", change.kind, change.target, proof)
         return proof
+
+    def finish(self, again: RepeatedChange) -> tuple[OperationState, str]:
+        """Make a change that was cut off once more; return what it is now, and what is the case.
+
+        :raises AmphoraError: it could neither be made nor undone.
+        """
+        try:
+            return OperationState.DONE, self.run(again)
+        except ChangeFailed as error:
+            # Where nothing was touched again, what runs may still be of the change that was cut off.
+            outcome = error.details if again.has_swapped else f"{error.details}\n{again.restore()}"
+            return OperationState.UNDONE, outcome
 
     def _take(self, operation: Operation, change: Change, name: str) -> object:
         self._journal.note(operation.target, {"begins": name})

@@ -239,10 +239,4 @@ class Vrrp:
         # What a further failure goes back to is the proven configuration, not the one that was cut off.
         self._engine.restore_files()
         self._engine.unstage()
-        again = VrrpActivation(self._engine, self._layout, RELOAD, data)
-        try:
-            return OperationState.DONE, self._operations.run(again)
-        except ChangeFailed as error:
-            # Where nothing was touched again, what runs may still be of the change that was cut off.
-            outcome = error.details if again.has_swapped else f"{error.details}\n{again.restore()}"
-            return OperationState.UNDONE, outcome
+        return self._operations.finish(VrrpActivation(self._engine, self._layout, RELOAD, data))

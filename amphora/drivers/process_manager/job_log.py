@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from amphora.drivers.process_manager.service_log import tail_since
 from amphora.errors import ServiceError, StorageError
 from amphora.system import files
-
-_TAIL_SIZE = 4096
-_TAIL_LINES = 20
 
 
 class JobLog:
@@ -29,16 +26,7 @@ class JobLog:
 
     def tail(self) -> str:
         """Return the last lines since then, a few kilobytes at most; empty if there are none."""
-        try:
-            with self._path.open("rb") as stream:
-                size = stream.seek(0, os.SEEK_END)
-                # Smaller than it was: rotated meanwhile.
-                begin = self._begin if self._begin <= size else 0
-                stream.seek(max(begin, size - _TAIL_SIZE))
-                text = stream.read(_TAIL_SIZE).decode("utf-8", "replace")
-        except OSError:
-            return ""
-        return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
+        return tail_since(self._path, self._begin)
 
     def remove(self) -> None:
         """Remove it; safe to repeat.

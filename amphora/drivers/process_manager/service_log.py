@@ -49,15 +49,7 @@ class ServiceLog:
 
     def tail(self) -> str:
         """Return the last lines of the current run, a few kilobytes at most; empty if there are none."""
-        try:
-            with self._path.open("rb") as stream:
-                size = stream.seek(0, os.SEEK_END)
-                began = self._run_began_at if self._run_began_at <= size else 0
-                stream.seek(max(began, size - _TAIL_SIZE))
-                text = stream.read(_TAIL_SIZE).decode("utf-8", "replace")
-        except OSError:
-            return ""
-        return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
+        return tail_since(self._path, self._run_began_at)
 
     def bound(self) -> None:
         """Empty a log that has grown too long while the service runs.
@@ -77,3 +69,17 @@ class ServiceLog:
             files.remove(self._path)
         except StorageError as error:
             raise ServiceError(error.details) from error
+
+
+def tail_since(path: Path, began_at: int) -> str:
+    """Return the last lines of a log from an offset on, a few kilobytes at most; empty if there are none."""
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            # Smaller than it was: emptied or rotated meanwhile.
+            began = began_at if began_at <= size else 0
+            stream.seek(max(began, size - _TAIL_SIZE))
+            text = stream.read(_TAIL_SIZE).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
