@@ -95,6 +95,7 @@ class Composition:
         take("services", self._drivers.process_manager.supervise)
         take("keepalived", core.vrrp.recover)
         take("topology", core.topology.recover)
+        take("certificates", core.certificates.recover)
         take("instances", core.instances.recover)
         take("LVS listeners", core.lvs.recover)
         take("own files", self._recover_own_files)

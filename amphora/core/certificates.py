@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from amphora.core import pem
 from amphora.core.expected import ANYTHING, Expected
-from amphora.core.instance_changes import certificates_target
+from amphora.core.instance_changes import certificates_of, certificates_target
 from amphora.core.instances import Instances
+from amphora.core.journal import OperationState
 from amphora.core.locks import InstanceLocks
 from amphora.core.operations import Operations, Stands, Steps
 from amphora.drivers.cert_store.base import CertStore
@@ -85,7 +86,8 @@ class Certificates:
                     swap=lambda: self._store.put(instance_id, filename, data),
                     prove=lambda: self._see(instance_id, filename, data),
                     restore=lambda: self._tell(instance_id, filename, _digest(data)),
-                )
+                ),
+                _intent(filename, _digest(data)),
             )
         name = filename.removesuffix(".pem").replace("WILDCARD.", "*.", 1)
         if certificate is not None and name not in pem.names_of(certificate):
@@ -132,20 +134,45 @@ class Certificates:
                     certificates_target(instance_id),
                     swap=lambda: self._store.delete(instance_id, filename),
                     restore=lambda: self._tell(instance_id, filename, None),
-                )
+                ),
+                _intent(filename, None),
             )
+
+    def recover(self) -> None:
+        """Say what became of changes that were cut off: each file is whole. Called once, at start.
+
+        :raises StorageError: a file is there but cannot be read.
+        """
+        for operation in self._operations.unsettled():
+            instance_id = certificates_of(operation.target)
+            if instance_id is None:
+                continue
+            filename = operation.intent.partition(" ")[0]
+            found = self._store.digest(instance_id, filename) if filename else None
+            is_made = operation.intent == _intent(filename, found)
+            state = OperationState.DONE if is_made else OperationState.UNDONE
+            self._operations.settle(operation, state, f"{filename} {_is_stored(found)}")
 
     def _see(self, instance_id: str, filename: str, data: bytes) -> str:
         digest = self._store.digest(instance_id, filename)
         if digest != _digest(data):
             raise ProofFailed(f"{filename} is not what was stored a moment ago")
-        return f"{filename} is stored, MD5 {digest}"
+        return f"{filename} {_is_stored(digest)}"
 
     def _tell(self, instance_id: str, filename: str, wanted: str | None) -> str:
         """Say what became of a file that is replaced or removed in one instant."""
         if self._store.digest(instance_id, filename) == wanted:
-            raise Stands(f"{filename} is {'removed' if wanted is None else 'stored'}")
+            raise Stands(f"{filename} {_is_stored(wanted)}")
         return f"{filename} is as it was."
+
+
+def _intent(filename: str, digest: str | None) -> str:
+    """Return what tells, beside the store, whether a change was made; None: the file is to go."""
+    return f"{filename} {digest}"
+
+
+def _is_stored(digest: str | None) -> str:
+    return "is not stored" if digest is None else f"is stored, MD5 {digest}"
 
 
 def _digest(data: bytes) -> str:

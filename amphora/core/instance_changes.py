@@ -22,12 +22,19 @@ LOG = logging.getLogger(__name__)
 
 _NOTHING_SEEN = Evidence(0, 0, 0, (), 0.0)
 
-UPLOAD, START, RELOAD, STOP, DELETE = "upload", "start", "reload", "stop", "delete"
+UPLOAD, START, RELOAD, STOP = "upload", "start", "reload", "stop"
+
+_CERTIFICATES = "-certificates"
 
 
 def certificates_target(instance_id: str) -> str:
     """Return what changes to an instance's certificates are journalled under."""
-    return f"{instance_id}-certificates"
+    return f"{instance_id}{_CERTIFICATES}"
+
+
+def certificates_of(target: str) -> str | None:
+    """Return the instance whose certificates are journalled under a target; None: it is none such."""
+    return target.removesuffix(_CERTIFICATES) if target.endswith(_CERTIFICATES) else None
 
 
 class Upload:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amphora.core.engine import HaproxyEngine
-from amphora.core.instance_changes import DELETE, RELOAD, START, STOP, UPLOAD, Activation, finish_upload
+from amphora.core.instance_changes import RELOAD, START, STOP, UPLOAD, Activation, finish_upload
 from amphora.core.journal import Operation, OperationState
 from amphora.core.layout import InstanceLayout
-from amphora.core.operations import Operations, has_touched
+from amphora.core.operations import DELETE, Operations, has_touched
 
 
 def settle(

@@ -12,11 +12,11 @@ from amphora.core.adoption import take_over
 from amphora.core.engine import HaproxyEngine
 from amphora.core.expected import ANYTHING, Expected
 from amphora.core.flights import Flights
-from amphora.core.instance_changes import DELETE, RELOAD, START, STOP, Activation, Upload, certificates_target
+from amphora.core.instance_changes import RELOAD, START, STOP, Activation, Upload, certificates_target
 from amphora.core.instance_recovery import settle
 from amphora.core.layout import InstanceDirectory, InstanceLayout
 from amphora.core.locks import InstanceLocks
-from amphora.core.operations import Operations, Stands, Steps
+from amphora.core.operations import DELETE, Operations, Stands, Steps
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import (
     AmphoraError,
@@ -191,6 +191,7 @@ class Instances:
                     settle(self._engine, self._operations, layout, self._delete)
                 except AmphoraError as error:
                     LOG.error("%s could not be recovered: %s", layout.instance_id, error)
+                    self._operations.settle_failed(layout.instance_id, error)
         self._on_change()
 
     def _inputs(self, instance_id: str) -> object:

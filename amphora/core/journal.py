@@ -56,6 +56,7 @@ class Operation:
     :ivar kind: such as ``reload``.
     :ivar target: what is changed, such as an instance's id.
     :ivar began: seconds since the epoch.
+    :ivar intent: tells after a crash whether it was made; of a form that its kind knows.
     :ivar reason: what went wrong; empty unless something did.
     :ivar evidence: what proved the change, or what was found in place of it.
     """
@@ -64,6 +65,7 @@ class Operation:
     kind: str
     target: str
     began: float
+    intent: str = ""
     state: OperationState = OperationState.UNDER_WAY
     steps: list[StepRecord] = field(default_factory=list)
     reason: str = ""
@@ -99,6 +101,7 @@ class Journal:
             "kind": operation.kind,
             "target": operation.target,
             "began": operation.began,
+            "intent": operation.intent,
         }
         files.ensure_directory(self._directory, mode=0o700)
         files.write_atomically(self._path(operation.target), _line(head))
@@ -147,7 +150,11 @@ def read_journal(data: bytes) -> Operation:
     first, *lines = data.split(b"\n")
     head = _object(first)
     operation = Operation(
-        str(head["operation"]), str(head["kind"]), str(head["target"]), float(head["began"])
+        str(head["operation"]),
+        str(head["kind"]),
+        str(head["target"]),
+        float(head["began"]),
+        str(head.get("intent", "")),
     )
     for line in filter(None, lines):
         try:

@@ -15,9 +15,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from amphora.core.journal import Journal, Operation, OperationState, StepRecord
+from amphora.core.limited_call import LimitedCall
 from amphora.errors import (
     ChangeFailed,
     InterfaceConflict,
@@ -30,12 +31,16 @@ from amphora.errors import (
 
 LOG = logging.getLogger(__name__)
 
-R = TypeVar("R")
-
 Step = Callable[[], object]
+
+#: The kind of those changes that leave nothing of their target.
+DELETE = "delete"
 
 #: Operations that are remembered; the last of each target is in its journal besides.
 _REMEMBERED = 200
+
+#: Seconds more that a step which is over its time limit is waited for before anything else is done.
+_GRACE = 10.0
 
 
 class Stands(Exception):
@@ -165,6 +170,7 @@ class Operations:
         self._step_limit = step_limit
         self._guard = threading.Lock()
         self._known: OrderedDict[str, Operation] = OrderedDict()
+        self._late: dict[str, LimitedCall[object]] = {}
 
     def recover(self) -> None:
         """Read what the last agent left. Called once, at start, before anything is settled.
@@ -191,13 +197,16 @@ class Operations:
             return _copy(self._known[identity])
 
     def interrupted(self, target: str) -> Operation | None:
-        """Return the last change to a target if it is to be settled, or None.
+        """Return the last change to a target if it is to be settled, or None."""
+        last = {operation.target: operation for operation in self.all()}.get(target)
+        return last if last is not None and last.state in _UNSETTLED else None
 
-        The end of the last agent cut it off, or it failed and could not be undone.
+    def unsettled(self) -> list[Operation]:
+        """Return changes that are to be settled, oldest first.
+
+        The end of the last agent cut them off, or they failed and could not be undone.
         """
-        with self._guard:
-            found = [each for each in self._known.values() if each.target == target]
-        return _copy(found[-1]) if found and found[-1].state in _UNSETTLED else None
+        return [operation for operation in self.all() if operation.state in _UNSETTLED]
 
     def settle(self, interrupted: Operation, state: OperationState, outcome: str) -> None:
         """Say what became of an interrupted change."""
@@ -217,38 +226,41 @@ class Operations:
             # It was settled by a later one, which has the target's journal now.
             self._set(operation, state, reason, outcome)
 
-    def settle_rest(self) -> None:
-        """Say what became of interrupted changes that no part has settled: those of one atomic step.
+    def settle_failed(self, target: str, error: Exception) -> None:
+        """Say that the interrupted change to a target, if there is one, could not be settled by its part."""
+        interrupted = self.interrupted(target)
+        if interrupted is not None:
+            self.settle(
+                interrupted, OperationState.FAILED, f"it could be neither finished nor undone: {error}"
+            )
 
-        Called once, at start, after all parts.
-        """
-        with self._guard:
-            known = [_copy(each) for each in self._known.values()]
-        for operation in known:
-            # What was touched and could not be undone is not known to be right by now.
-            is_failed = operation.state is OperationState.FAILED and not has_touched(operation)
-            if operation.state is not OperationState.UNDER_WAY and not is_failed:
-                continue
+    def settle_rest(self) -> None:
+        """Say what became of interrupted changes that no part has settled. Called once, after all parts."""
+        for operation in self.unsettled():
             if not has_touched(operation):
                 self.settle(operation, OperationState.UNDONE, "nothing had been changed")
-            elif operation.last_step == "swap":
-                self.settle(operation, OperationState.UNDONE, "it was whole at any instant, before or after")
-            else:
-                self.settle(operation, OperationState.DONE, "it had been made already")
+            elif operation.state is OperationState.UNDER_WAY and operation.kind == DELETE:
+                self.settle(operation, OperationState.DONE, "nothing of it is left")
+            elif operation.state is OperationState.UNDER_WAY:
+                self.settle(operation, OperationState.FAILED, "it could be neither finished nor undone")
 
     def forget(self, target: str) -> None:
         """Remove the journal of a target that is gone."""
         self._journal.forget(target)
 
-    def run(self, change: Change) -> str:
+    def run(self, change: Change, intent: str = "") -> str:
         """Make a change, or leave everything as it was; return the evidence.
 
+        A step of an earlier change to the target that has not come back by now is waited for once more.
+
+        :param intent: tells after a crash whether the change was made; kept in the journal, not told.
         :raises InvalidInput: its check refused it; nothing was touched.
         :raises NotFound: what it needs is not there; everything is as it was.
         :raises InterfaceConflict: something else is in the way; everything is as it was.
         :raises ChangeFailed: what happened, and what is the case now.
         """
-        operation = Operation(str(uuid.uuid4()), change.kind, change.target, time.time())
+        self._await_late(change.target)
+        operation = Operation(str(uuid.uuid4()), change.kind, change.target, time.time(), intent)
         self._journal.begin(operation)
         self._remember(operation)
         try:
@@ -281,10 +293,28 @@ class Operations:
         self._journal.note(operation.target, {"begins": name})
         self._note_step(operation, StepRecord(name))
         began = time.monotonic()
-        limit, step = change.limits.get(name, self._step_limit), getattr(change, name)
-        result = within(limit, self._in_context(step), f"step {name!r} of {change.kind} of {change.target}")
+        result = self._call(change, name, getattr(change, name))
         self._note_step(operation, StepRecord(name, round(time.monotonic() - began, 4)), ended=True)
         return result
+
+    def _call(self, change: Change, name: str, step: Step) -> object:
+        limit = change.limits.get(name, self._step_limit)
+        what = f"step {name!r} of {change.kind} of {change.target}"
+        call = LimitedCall(self._in_context(step), limit, what)
+        try:
+            return call.result()
+        except StepTimeout:
+            # Nothing can end it from outside, and whatever is done next had better not meet it at work.
+            if not call.ended_within(min(limit, _GRACE)):
+                with self._guard:
+                    self._late[change.target] = call
+            raise
+
+    def _await_late(self, target: str) -> None:
+        with self._guard:
+            late = self._late.pop(target, None)
+        if late is not None and not late.ended_within(min(late.limit, _GRACE)):
+            LOG.error("%s is still at work and may interfere with the next change", late.what)
 
     def _back_out(
         self,
@@ -298,9 +328,7 @@ class Operations:
         self._note_quietly(operation, {"begins": name})
         self._note_step(operation, StepRecord(name))
         try:
-            limit = change.limits.get(name, self._step_limit)
-            back = self._in_context(bring_back)
-            outcome = str(within(limit, back, f"{name} after {change.kind} of {change.target}"))
+            outcome = str(self._call(change, name, bring_back))
         except Stands as stands:
             LOG.warning("%s of %s stands in spite of: %s", change.kind, change.target, error)
             self._end(operation, OperationState.DONE, reason=str(error), evidence=str(stands))
@@ -346,37 +374,6 @@ class Operations:
             self._known[operation.identity] = operation
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-
-
-def within(seconds: float, function: Callable[[], R], what: str) -> R:
-    """Return what a function returns, or stop waiting for it after a time.
-
-    It runs in a thread of its own, which cannot be ended from outside: one that comes back too late is
-    logged, and what it did then is for drift detection to find.
-
-    :raises StepTimeout: it took longer.
-    """
-    results: list[R] = []
-    errors: list[BaseException] = []
-    late = threading.Event()
-
-    def call() -> None:
-        try:
-            results.append(function())
-        except BaseException as error:  # handed to the caller's thread below
-            errors.append(error)
-        if late.is_set():
-            LOG.warning("%s came back after its time limit", what)
-
-    thread = threading.Thread(target=call, name=what, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        late.set()
-        raise StepTimeout(f"{what} did not come back within {seconds:g} s")
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def _copy(operation: Operation) -> Operation:

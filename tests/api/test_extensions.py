@@ -123,7 +123,7 @@ def test_operations_tell_what_was_done_in_which_steps(client, running):
 
 
 def test_operation_that_was_cut_off_has_a_step_without_an_end(client, rig):
-    operation = Operation("an-id", "reload", LISTENER, 0.25, OperationState.FAILED)
+    operation = Operation("an-id", "reload", LISTENER, 0.25, state=OperationState.FAILED)
     operation.steps.append(StepRecord("act"))
     rig.operations._remember(operation)
     answer = client.do("GET", "/extensions/operations/an-id").json

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from amphora.core.instance_changes import DELETE, RELOAD, START, STOP, UPLOAD
+from amphora.core.instance_changes import RELOAD, START, STOP, UPLOAD
+from amphora.core.operations import DELETE
 from amphora.core.layout import InstanceLayout
 from tests.faults.matrix import Kind
 from tests.faults.rig import listening_port, served, version
@@ -43,6 +44,7 @@ class InstanceScenario(Scenario):
         # Something that has ended is not started again because something else of it has not.
         halfway = {(A, None)} if kind.kind == DELETE else ()
         super().__init__(rig, kind, rig.new_id(), old, new, halfway)
+        self.may_fail = bool(halfway)
         self._port = listening_port()
         self._layout = InstanceLayout(rig.agent.base_path, self.target)
 

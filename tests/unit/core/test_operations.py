@@ -169,3 +169,89 @@ def test_a_change_that_stands_in_spite_of_a_failure_is_told_as_made(directory, o
     again = Operations(Journal(directory))
     again.recover()
     assert again.interrupted("one") is None
+
+
+def test_a_late_step_is_waited_for_before_what_was_is_restored(directory):
+    operations = Operations(Journal(directory), step_limit=0.2)
+    operations.recover()
+    released, order = threading.Event(), []
+
+    def act():
+        released.wait(30)
+        order.append("act")
+
+    steps = Steps("reload", "one", act=act, restore=lambda: str(order.append("restore")))
+    threading.Timer(0.25, released.set).start()
+    with pytest.raises(ChangeFailed, match="did not come back within"):
+        operations.run(steps)
+    assert order == ["act", "restore"]
+
+
+def test_the_next_change_to_a_target_waits_for_a_late_step(directory, caplog):
+    operations = Operations(Journal(directory), step_limit=0.2)
+    operations.recover()
+    released, order = threading.Event(), []
+
+    def act():
+        released.wait(30)
+        order.append("late")
+
+    with pytest.raises(ChangeFailed):
+        operations.run(Steps("reload", "one", act=act))
+    operations.run(Steps("reload", "other", act=lambda: order.append("other")))
+    threading.Timer(0.05, released.set).start()
+    operations.run(Steps("reload", "one", act=lambda: order.append("next")))
+    assert order == ["other", "late", "next"]
+    assert "step 'act' of reload of one came back after its time limit" in caplog.text
+
+
+def test_a_step_that_never_comes_back_does_not_block_its_target_for_ever(directory, caplog):
+    operations = Operations(Journal(directory), step_limit=0.05)
+    operations.recover()
+    released = threading.Event()
+    with pytest.raises(ChangeFailed):
+        operations.run(Steps("reload", "one", act=lambda: released.wait(30)))
+    assert operations.run(Steps("reload", "one", prove=lambda: "proven")) == "proven"
+    released.set()
+    assert "step 'act' of reload of one is still at work" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps", "state"),
+    [
+        ("reload", ["stage", "check"], OperationState.UNDONE),
+        ("reload", ["stage", "check", "preflight", "swap"], OperationState.FAILED),
+        ("delete", ["stage", "check", "preflight", "swap", "act"], OperationState.DONE),
+        ("delete", ["stage"], OperationState.UNDONE),
+    ],
+)
+def test_what_no_part_has_settled_is_not_told_as_made(directory, kind, steps, state):
+    journal = Journal(directory)
+    journal.begin(Operation("id", kind, "one", 1.0))
+    for step in steps:
+        journal.note("one", {"begins": step})
+    operations = Operations(journal)
+    operations.recover()
+    operations.settle_rest()
+    assert operations.get("id").state is state
+
+
+def test_a_part_that_could_not_settle_a_change_says_so(directory):
+    journal = Journal(directory)
+    journal.begin(Operation("id", "delete", "one", 1.0))
+    journal.note("one", {"begins": "act"})
+    operations = Operations(journal)
+    operations.recover()
+    operations.settle_failed("one", OperationFailed("the disk is full"))
+    operations.settle_failed("other", OperationFailed("nothing is known of it"))
+    operations.settle_rest()
+    told = operations.get("id")
+    assert told.state is OperationState.FAILED
+    assert "the disk is full" in told.evidence
+
+
+def test_the_intent_of_a_change_outlives_the_agent(directory, operations):
+    operations.run(Steps("put", "one"), "www.example.com.pem 0123")
+    again = Operations(Journal(directory))
+    again.recover()
+    assert [operation.intent for operation in again.all()] == ["www.example.com.pem 0123"]
