@@ -290,7 +290,7 @@ class Instances:
         self._on_change()
         self._announce({endpoint.host for endpoint in endpoints if endpoint.host is not None})
         which = f"haproxy daemon for {layout.instance_id} {done.value} (pid {evidence.master_pid})"
-        return Outcome(done, f"Configuration file is valid\n{which}")
+        return Outcome(done, f"Configuration file is valid\n{which}\n{evidence}")
 
     def _remove_named_sockets(self, layout: InstanceLayout) -> None:
         # A configuration may name sockets of its own beside the instance's directory, which haproxy

@@ -93,7 +93,8 @@ def test_start_reload_and_stop(client):
     assert started.status_int == 202
     assert started.json == {
         "message": "OK",
-        "details": f"Configuration file is valid\nhaproxy daemon for {LISTENER} started (pid 1000)",
+        "details": f"Configuration file is valid\nhaproxy daemon for {LISTENER} started (pid 1000)\n"
+        "worker 2 of master 1000 serves after 0.01 s; 1 reloads; 0 frontends open; 0 old workers",
     }
     reloaded = client.do("PUT", f"{ONE}/reload")
     assert reloaded.status_int == 202

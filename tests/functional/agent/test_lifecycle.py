@@ -2,6 +2,7 @@
 """The agent as a process: start, reload of its configuration, end, and what outlives it."""
 
 import os
+import re
 import signal
 import socket
 import ssl
@@ -43,6 +44,12 @@ def serving(agent, member):
     agent.upload(ONE, configuration(ONE, [f"127.0.0.1:{port}"], member.port))
     assert agent.act(ONE, "start").status == 202
     return port
+
+
+def test_the_answer_to_a_reload_carries_what_proved_it(agent, serving):
+    evidence = agent.act(ONE, "reload").json["details"].splitlines()[-1]
+    assert re.search(rf"worker \d+ of master {master_pid(agent)} serves after", evidence)
+    assert "1 binds: 1 " in evidence
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])

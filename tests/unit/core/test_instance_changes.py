@@ -30,7 +30,10 @@ def test_a_start_takes_every_step_in_order(rig, layout):
     rig.engine.steps.clear()
     answer = rig.instances.start(ID)
     assert rig.engine.steps == ["stage", "preflight", "swap", "start"]
-    assert answer == f"Configuration file is valid\nhaproxy daemon for {ID} started (pid 1000)"
+    valid, started, evidence = answer.splitlines()
+    assert valid == "Configuration file is valid"
+    assert started == f"haproxy daemon for {ID} started (pid 1000)"
+    assert evidence.startswith("worker 2 of master 1000 serves")
     assert layout.running.read_bytes() == layout.proven.read_bytes() == OLD
     assert names(layout) == SETTLED
 
