@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ from amphora.errors import StorageError
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)
+
+#: What reading a damaged line may raise.
+_DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+
+#: Seconds since the epoch, in the year 9999.
+_END_OF_TIME = 253_370_764_800
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SUFFIX = ".journal"
@@ -127,7 +133,7 @@ class Journal:
             if name.endswith(_SUFFIX):
                 try:
                     operations.append(read_journal(files.read_if_present(self._directory / name) or b""))
-                except (ValueError, KeyError, TypeError, StorageError) as error:
+                except (*_DAMAGED, StorageError) as error:
                     LOG.warning("the journal %s cannot be read: %r", name, error)
         return sorted(operations, key=lambda operation: operation.began)
 
@@ -149,17 +155,12 @@ def read_journal(data: bytes) -> Operation:
     """
     first, *lines = data.split(b"\n")
     head = _object(first)
-    operation = Operation(
-        str(head["operation"]),
-        str(head["kind"]),
-        str(head["target"]),
-        float(head["began"]),
-        str(head.get("intent", "")),
-    )
+    identity, kind, target = (str(head[key]) for key in ("operation", "kind", "target"))
+    operation = Operation(identity, kind, target, _moment(head["began"]), str(head.get("intent", "")))
     for line in filter(None, lines):
         try:
             _take_up(operation, _object(line))
-        except (ValueError, KeyError, TypeError):
+        except _DAMAGED:
             LOG.info("a torn line of the journal of %s is passed over", operation.target)
     return operation
 
@@ -168,15 +169,23 @@ def _object(line: bytes) -> dict[str, Any]:
     document = json.loads(line)
     if not isinstance(document, dict):
         raise ValueError(f"{document!r} is not an event")
+    json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     return document
 
 
+def _moment(value: object) -> float:
+    seconds = float(str(value))
+    if not 0 <= seconds < _END_OF_TIME:
+        raise ValueError(f"{seconds} is no moment of an operation")
+    return seconds
+
+
 def _take_up(operation: Operation, event: Mapping[str, Any]) -> None:
+    if "seconds" in event:
+        operation.steps[-1] = replace(operation.steps[-1], seconds=float(event["seconds"]))
     if "begins" in event:
         operation.steps.append(StepRecord(str(event["begins"])))
-    elif "ended" in event:
-        operation.steps[-1:] = [StepRecord(str(event["ended"]), float(event["seconds"]))]
-    elif "state" in event:
+    if "state" in event:
         operation.state = OperationState(event["state"])
         operation.reason = str(event.get("reason", ""))
         operation.evidence = str(event.get("evidence", ""))

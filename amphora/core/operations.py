@@ -33,6 +33,8 @@ LOG = logging.getLogger(__name__)
 
 Step = Callable[[], object]
 
+_Note = Callable[[Operation, Mapping[str, object]], None]
+
 #: The kind of those changes that leave nothing of their target.
 DELETE = "delete"
 
@@ -177,9 +179,11 @@ class Operations:
 
         :raises StorageError: the journals cannot be read.
         """
-        self._journal.prepare()
-        for operation in self._journal.read_all():
-            self._remember(operation)
+        try:
+            self._journal.prepare()
+        finally:
+            for operation in self._journal.read_all():
+                self._remember(operation)
 
     def all(self) -> list[Operation]:
         """Return what is known of changes, oldest first."""
@@ -267,11 +271,11 @@ class Operations:
             for name in _BEFORE_TOUCHING:
                 self._take(operation, change, name)
         except Exception as error:
-            return self._back_out(operation, change, "discard", change.discard, error)
+            return self._back_out(operation, change, "discard", error)
         try:
             evidence = [self._take(operation, change, name) for name in _TOUCHING]
         except Exception as error:
-            return self._back_out(operation, change, "restore", change.restore, error)
+            return self._back_out(operation, change, "restore", error)
         proof = str(evidence[_TOUCHING.index("prove")] or "")
         self._end(operation, OperationState.DONE, evidence=proof)
         LOG.info("%s of %s proven: %s", change.kind, change.target, proof)
@@ -289,8 +293,8 @@ class Operations:
             outcome = error.details if again.has_swapped else f"{error.details}\n{again.restore()}"
             return OperationState.UNDONE, outcome
 
-    def _take(self, operation: Operation, change: Change, name: str) -> object:
-        self._journal.note(operation.target, {"begins": name})
+    def _take(self, operation: Operation, change: Change, name: str, note: _Note | None = None) -> object:
+        (note or self._note)(operation, _since_last_line(operation) | {"begins": name})
         self._note_step(operation, StepRecord(name))
         began = time.monotonic()
         result = self._call(change, name, getattr(change, name))
@@ -316,19 +320,10 @@ class Operations:
         if late is not None and not late.ended_within(min(late.limit, _GRACE)):
             LOG.error("%s is still at work and may interfere with the next change", late.what)
 
-    def _back_out(
-        self,
-        operation: Operation,
-        change: Change,
-        name: str,
-        bring_back: Callable[[], str],
-        error: Exception,
-    ) -> str:
+    def _back_out(self, operation: Operation, change: Change, name: str, error: Exception) -> str:
         """Bring back what was, record it and raise why; where the change stands return what is the case."""
-        self._note_quietly(operation, {"begins": name})
-        self._note_step(operation, StepRecord(name))
         try:
-            outcome = str(self._call(change, name, bring_back))
+            outcome = str(self._take(operation, change, name, note=self._note_quietly))
         except Stands as stands:
             LOG.warning("%s of %s stands in spite of: %s", change.kind, change.target, error)
             self._end(operation, OperationState.DONE, reason=str(error), evidence=str(stands))
@@ -345,7 +340,8 @@ class Operations:
 
     def _end(self, operation: Operation, state: OperationState, reason: str = "", evidence: str = "") -> None:
         self._set(operation, state, reason, evidence)
-        self._note_quietly(operation, {"state": state.value, "reason": reason, "evidence": evidence})
+        end = {"state": state.value, "reason": reason, "evidence": evidence}
+        self._note_quietly(operation, _since_last_line(operation) | end)
 
     def _set(self, operation: Operation, state: OperationState, reason: str, evidence: str) -> None:
         with self._guard:
@@ -355,10 +351,13 @@ class Operations:
         with self._guard:
             return [each for each in self._known.values() if each.target == operation.target][-1] is operation
 
+    def _note(self, operation: Operation, event: Mapping[str, object]) -> None:
+        self._journal.note(operation.target, event)
+
     def _note_quietly(self, operation: Operation, event: Mapping[str, object]) -> None:
         # The change itself is settled; without this line the next start looks at it once more.
         try:
-            self._journal.note(operation.target, event)
+            self._note(operation, event)
         except StorageError as error:
             LOG.warning("the journal of %s is not complete: %s", operation.target, error)
 
@@ -374,6 +373,12 @@ class Operations:
             self._known[operation.identity] = operation
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
+
+
+def _since_last_line(operation: Operation) -> dict[str, object]:
+    """Return what the next line of the journal tells of the step before it; one of its own costs a write."""
+    seconds = operation.steps[-1].seconds if operation.steps else None
+    return {} if seconds is None else {"seconds": seconds}
 
 
 def _copy(operation: Operation) -> Operation:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import functools
 import threading
 
@@ -6,7 +7,13 @@ import pytest
 
 from amphora.core.journal import Journal, Operation, OperationState
 from amphora.core.operations import Operations, Stands, Steps
-from amphora.errors import ChangeFailed, InvalidConfiguration, OperationFailed, OperationNotFound
+from amphora.errors import (
+    ChangeFailed,
+    InvalidConfiguration,
+    OperationFailed,
+    OperationNotFound,
+    StorageError,
+)
 
 ORDER = ["stage", "check", "preflight", "swap", "act", "prove", "keep"]
 BEFORE = ORDER[:3]
@@ -29,6 +36,13 @@ class Recorder:
         elif trouble is not None:
             raise trouble
         return f"{name}: done"
+
+
+class ReadOnlyJournal(Journal):
+    """One on a disk that cannot be written."""
+
+    def prepare(self):
+        raise StorageError("read-only file system")
 
 
 @pytest.fixture
@@ -248,6 +262,26 @@ def test_a_part_that_could_not_settle_a_change_says_so(directory):
     told = operations.get("id")
     assert told.state is OperationState.FAILED
     assert "the disk is full" in told.evidence
+
+
+@pytest.mark.parametrize("trouble", [{}, {"act": OperationFailed("no")}], ids=["done", "undone"])
+def test_the_time_of_each_step_outlives_the_agent(directory, operations, trouble):
+    with contextlib.suppress(ChangeFailed):
+        operations.run(Recorder(**trouble).change)
+    again = Operations(Journal(directory))
+    again.recover()
+    (before,), (after,) = operations.all(), again.all()
+    assert after == before
+    timed = [step.name for step in after.steps if step.seconds is not None]
+    assert timed == (ORDER if not trouble else [*ORDER[:4], "restore"])
+
+
+def test_changes_are_known_even_where_nothing_can_be_written(directory, operations):
+    operations.run(Recorder().change)
+    again = Operations(ReadOnlyJournal(directory))
+    with pytest.raises(StorageError):
+        again.recover()
+    assert len(again.all()) == 1
 
 
 def test_the_intent_of_a_change_outlives_the_agent(directory, operations):
