@@ -113,13 +113,14 @@ class _Probe:
 
     def _is_repeated(self, bind: Bind, kind: EndpointKind, host: IPAddress, port: int) -> bool:
         former = self._seen.setdefault((kind, port, bind.interface), [])
-        repeated = any(_overlap(host, other) for other in former)
-        former.append(host)
+        hosts = [unmapped(host), IPv4Address(0)] if _is_dual(bind, host) else [unmapped(host)]
+        repeated = any(_overlap(one, other) for one in hosts for other in former)
+        former.extend(hosts)
         return repeated
 
     def _holder_reason(self, bind: Bind, kind: EndpointKind, host: IPAddress, port: int) -> str | None:
         same_port, host = self._listening(_TRANSPORTS[kind]).get(port, []), unmapped(host)
-        dual = host == IPv6Address(0) and not bind.v6only
+        dual = _is_dual(bind, host)
         holding = [s for s in same_port if _overlap(host, s.address) or (dual and s.address.version == 4)]
         if not holding:
             # An IPv6 socket may hold the IPv4 port as well; the table does not tell which ones do.
@@ -199,6 +200,11 @@ def _try_to_bind(bind: Bind, kind: EndpointKind, host: IPAddress, port: int) -> 
             name = bind.interface.encode() + b"\0"
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
         probe.bind((str(host), port))
+
+
+def _is_dual(bind: Bind, host: IPAddress) -> bool:
+    """Whether a socket takes connections by IPv4 as well."""
+    return host == IPv6Address(0) and not bind.v6only
 
 
 def _overlap(one: IPAddress, other: IPAddress) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from amphora.haproxy.certificates import certificate_files, loading_rules
 from amphora.haproxy.configuration import Configuration
-from amphora.haproxy.file_checks import parse_list
+from amphora.haproxy.file_checks import read_list
 from amphora.haproxy.placement import PlacedLine, global_values, placed
 from amphora.haproxy.references import FileKind, FileReference, referenced_files
 
@@ -234,11 +234,11 @@ class _FileSizes:
             yield reference.path
         elif reference.kind is FileKind.CERTIFICATE_LIST:
             try:
-                text = (Path("/") / reference.path).read_text(encoding="utf-8", errors="replace")
+                entries = read_list(Path("/") / reference.path)
             except OSError:
                 return
             base = " ".join(global_values(self.configuration.lines).get("crt-base", ()))
-            for entry in parse_list(text):
+            for entry in entries:
                 absolute = entry.path.startswith("/") or not base
                 yield entry.path if absolute else f"{base}/{entry.path}"
 

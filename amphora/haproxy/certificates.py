@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
+from amphora.haproxy.contents import read_content
+
 _BLOCK = re.compile(
     rb"-----BEGIN (?P<label>[A-Z0-9 ]+)-----[ \t]*\r?\n.*?-----END (?P=label)-----", re.DOTALL
 )
@@ -162,7 +164,7 @@ def _key_beside(path: Path, rules: LoadingRules) -> bytes | None:
     cut = rules.cut_ending and path.suffix == ".crt"
     beside = path.with_suffix(".key") if cut else path.with_name(path.name + ".key")
     try:
-        key = _first_key(_blocks(beside.read_bytes()))
+        key = _first_key(_blocks(read_content(beside) or b""))
     except OSError:
         return None
     return None if key is None or _is_encrypted(key) else key

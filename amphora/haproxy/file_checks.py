@@ -28,13 +28,12 @@ from amphora.haproxy.certificates import (
     validity_problem,
 )
 from amphora.haproxy.configuration import Configuration
+from amphora.haproxy.contents import read_content
 from amphora.haproxy.findings import Finding, Severity
-from amphora.haproxy.placement import global_values
+from amphora.haproxy.placement import global_values, placed
 from amphora.haproxy.references import FileKind, FileReference, referenced_files
 
 _MOST_FINDINGS = 100
-#: Bytes. Larger files are passed over: maps are never read here, only opened.
-_LARGEST = 16 * 1024 * 1024
 #: haproxy starts relative names from its working directory.
 _WORKING_DIRECTORY = Path("/")
 
@@ -81,6 +80,14 @@ def parse_list(text: str) -> Iterator[ListEntry]:
             yield ListEntry(number, words[0], _option_files(options.split()), plain)
 
 
+def read_list(path: Path) -> tuple[ListEntry, ...]:
+    """Return the entries of a list of certificates; none where it is no regular file.
+
+    :raises OSError: it cannot be read.
+    """
+    return tuple(parse_list((read_content(path) or b"").decode("utf-8", "replace")))
+
+
 def _option_files(words: list[str]) -> tuple[tuple[str, str], ...]:
     pairs = itertools.pairwise(words)
     return tuple(pair for pair in pairs if pair[0] in ("ca-file", "ca-verify-file", "crl-file"))
@@ -88,6 +95,7 @@ def _option_files(words: list[str]) -> tuple[tuple[str, str], ...]:
 
 class _Checker:
     def __init__(self, configuration: Configuration, now: datetime, deadline: float) -> None:
+        self._lines = configuration.lines
         self._references = referenced_files(configuration.lines)
         values = global_values(configuration.lines)
         self._rules: LoadingRules = loading_rules(values)
@@ -101,6 +109,20 @@ class _Checker:
             if time.monotonic() > self._deadline:
                 return
             yield from self._reference_findings(reference, f"{reference.keyword} {reference.path}")
+        yield from self._chroot_findings()
+
+    def _chroot_findings(self) -> Iterator[Finding]:
+        """Yield why workers would end at ``chroot``, and the master with them; ``haproxy -c`` never tries."""
+        inside = (place for place in placed(self._lines) if place.section == "global")
+        place = next((place for place in inside if place.words[0] == "chroot"), None)
+        if place is None or not place.certain or not (path := place.known(1)):
+            return
+        try:
+            reason = "" if stat.S_ISDIR(os.stat(_WORKING_DIRECTORY / path).st_mode) else "it is no directory"
+        except OSError as error:
+            reason = _spoken(error)
+        if reason:
+            yield Finding(place.line.number, f"chroot {path}", reason, Severity.REFUSES_START)
 
     def _reference_findings(self, reference: FileReference, subject: str) -> Iterator[Finding]:
         key = (reference.path, reference.kind)
@@ -124,7 +146,7 @@ class _Checker:
     def _reason(self, path: Path, reference: FileReference) -> str | None:
         if path.is_dir():
             return None if reference.may_be_directory else "it is a directory"
-        data = _read(path, only_open=reference.kind is FileKind.TEXT)
+        data = read_content(path, only_open=reference.kind is FileKind.TEXT)
         if data is None:
             return None
         if not data:
@@ -140,7 +162,7 @@ class _Checker:
             yield "it does not exist", Severity.REFUSES
         for file in files:
             prefix = "" if file == path else f"{file.name}: "
-            data = _read(file)
+            data = read_content(file)
             if data is None:
                 continue
             if reason := "it is empty" if not data else pair_problem(data, file, self._rules):
@@ -149,8 +171,7 @@ class _Checker:
                 yield prefix + reason, Severity.ADVISES
 
     def _list_findings(self, reference: FileReference) -> Iterator[Finding]:
-        data = _read(_WORKING_DIRECTORY / reference.path)
-        entries = list(parse_list((data or b"").decode("utf-8", "replace")))
+        entries = read_list(_WORKING_DIRECTORY / reference.path)
         if not entries:
             yield Finding(reference.line, f"crt-list {reference.path}", "it names no certificate")
         for entry in entries:
@@ -177,22 +198,6 @@ class _Checker:
         if "$" in path or "$" in start or "\\" in path:
             return None
         return f"{start}/{path}" if start else path
-
-
-def _read(path: Path, only_open: bool = False) -> bytes | None:
-    """Return the content of a file; None for a device, a large file, or when it is only opened.
-
-    :raises OSError: it cannot be read, or is nothing that ends.
-    """
-    # Never wait for somebody to write into a named pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if stat.S_ISFIFO(status.st_mode):
-            raise OSError(0, "it is a named pipe")
-        if not stat.S_ISREG(status.st_mode) or only_open or status.st_size > _LARGEST:
-            return None
-        return file.read(_LARGEST)
 
 
 def _spoken(error: OSError) -> str:

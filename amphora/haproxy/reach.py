@@ -214,8 +214,12 @@ class _Looker:
 
     def _sharing(self, endpoint: Endpoint) -> str:
         inodes = self._inodes(endpoint, endpoint.ports[0])
-        shared = self._sees_files and inodes - self._owned
-        return "another process listens there as well" if shared else ""
+        shared = inodes - self._owned if self._sees_files else None
+        if not shared:
+            return ""
+        holder = sockets.find_holder(shared)
+        who = f"{holder.name} (pid {holder.pid})" if holder else "another process"
+        return f"{who} listens there as well and gets some of the connections"
 
     def _shake_hands(self, results: list[BindReach], targets: list[_Target]) -> None:
         if not targets:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,13 @@ from cryptography import x509
 from amphora.haproxy.binds import Bind
 from amphora.haproxy.certificates import certificate_files, fingerprint, leaf, loading_rules
 from amphora.haproxy.configuration import Configuration
-from amphora.haproxy.file_checks import parse_list
+from amphora.haproxy.contents import read_content
+from amphora.haproxy.file_checks import read_list
 from amphora.haproxy.placement import global_values
 from amphora.haproxy.references import FileKind, FileReference, referenced_files
 
+#: That a client may ask for (RFC 6066, section 3): no address, no blanks.
+_NAME = re.compile(r"(?=.*[A-Za-z])(?:\*\.)?[\w-]+(?:\.[\w-]+)*", re.ASCII)
 #: haproxy makes certificates of its own, or does not speak TLS first.
 _INCOMPARABLE = ("generate-certificates", "ca-sign-file", "accept-netscaler-cip")
 
@@ -74,7 +78,7 @@ class CertificateIndex:
     def _leaf(self, file: Path) -> x509.Certificate | None:
         # Hundreds of lines may serve the same one.
         if file not in self._leaves:
-            self._leaves[file] = leaf(file.read_bytes())
+            self._leaves[file] = leaf(read_content(file) or b"")
         return self._leaves[file]
 
     def _groups(self, reference: FileReference) -> Iterator[tuple[Path, ...]]:
@@ -87,8 +91,7 @@ class CertificateIndex:
             else:
                 yield files
         elif reference.kind is FileKind.CERTIFICATE_LIST:
-            text = (Path("/") / reference.path).read_text(encoding="utf-8", errors="replace")
-            for entry in parse_list(text):
+            for entry in read_list(Path("/") / reference.path):
                 relative = self._base and not entry.path.startswith("/")
                 path = Path("/") / (f"{self._base}/{entry.path}" if relative else entry.path)
                 yield certificate_files(path, self._rules)
@@ -100,5 +103,8 @@ def _a_name(certificate: x509.Certificate) -> str | None:
         names = extension.value.get_values_for_type(x509.DNSName)
     except (x509.ExtensionNotFound, ValueError):
         names = []
-    names = [name for name in names if name.isascii() and name.removeprefix("*.")]
+    # haproxy takes the common name for one as well (measured on 2.6).
+    common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    names += [str(attribute.value) for attribute in common]
+    names = [name for name in names if _NAME.fullmatch(name)]
     return names[0].replace("*", "www", 1) if names else None

@@ -2,6 +2,7 @@
 """Every bind of a real haproxy, looked at, and what haproxy notices of it: next to nothing."""
 
 import functools
+import os
 import socket
 import subprocess
 import time
@@ -66,6 +67,17 @@ def test_plain_binds_are_reached_and_haproxy_notices_nothing(haproxy, free_port,
         assert not report.handshakes
         assert not report.noticed
     assert counters(haproxy, *every) == before
+
+
+def test_who_listens_beside_the_worker_is_named(haproxy, free_port):
+    port = free_port()
+    started(haproxy, f"frontend f\n mode http\n timeout client 5s\n bind 127.0.0.1:{port}\n")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        (bind,) = (bind for bind in look(haproxy).binds if bind.frontend)
+    assert f"(pid {os.getpid()}) listens there as well" in bind.note
 
 
 @pytest.mark.parametrize("limits", ["", "ssl-min-ver TLSv1.3", "ssl-max-ver TLSv1.2"])

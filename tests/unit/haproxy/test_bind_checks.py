@@ -221,7 +221,14 @@ def test_stats_sockets_and_the_local_peer_are_probed_too(listener):
 
 @pytest.mark.parametrize(
     ("binds", "repeated"),
-    [("127.0.0.1:{0},127.0.0.1:{0}", 1), ("127.0.0.1:{0},*:{0}", 1), ("127.0.0.1:{0},::1:{0}", 0)],
+    [
+        ("127.0.0.1:{0},127.0.0.1:{0}", 1),
+        ("127.0.0.1:{0},*:{0}", 1),
+        ("127.0.0.1:{0},::1:{0}", 0),
+        ("*:{0},:::{0}", 1),
+        (":::{0},127.0.0.1:{0}", 1),
+        ("*:{0},:::{0} v6only", 0),
+    ],
 )
 def test_binding_twice_is_a_finding_only_with_noreuseport(free_port, binds, repeated):
     text = binds.format(free_port)

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,3 +85,9 @@ def test_what_is_needed_is_never_less_than_an_idle_worker(wanted, running, memor
 @given(st.text(max_size=200))
 def test_odd_text_never_raises(text):
     capacity("global\n" + text.replace("\0", ""))
+
+
+def test_what_never_ends_is_not_waited_for(short_dir):
+    os.mkfifo(short_dir / "p")
+    text = f"frontend f\n bind :1 ssl crt-list {short_dir}/p\n bind :2 ssl crt-list /dev/zero\n"
+    assert capacity(text).certificates == 0

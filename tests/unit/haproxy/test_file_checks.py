@@ -91,6 +91,23 @@ def test_a_named_pipe_is_found_without_waiting_for_it(short_dir):
         assert [f.reason for f in findings(f"listen l\n {line}\n")] == ["it is a named pipe"]
 
 
+def test_a_device_that_never_ends_is_found_and_an_empty_page_is_none():
+    found = findings("listen l\n bind :1 ssl crt /dev/zero\n errorfile 503 /dev/null\n")
+    assert [str(finding) for finding in found] == ["line 2: crt /dev/zero: it is a device"]
+
+
+def test_a_chroot_that_cannot_be_entered_keeps_workers_from_starting(short_dir):
+    file = short_dir / "x"
+    file.touch()
+    for path, reason in ((short_dir / "none", "it does not exist"), (file, "it is no directory")):
+        (finding,) = findings(f"global\n chroot {path}\n")
+        assert str(finding) == f"line 2: chroot {path}: {reason}"
+        assert finding.severity is Severity.REFUSES_START
+    # haproxy keeps to the first, and it alone knows whether a condition holds.
+    assert findings(f"global\n chroot {short_dir}\n chroot {file}\n") == ()
+    assert findings(f"global\n.if 1\n chroot {file}\n.endif\n") == ()
+
+
 @pytest.fixture
 def ordinary_user():
     user = os.geteuid()

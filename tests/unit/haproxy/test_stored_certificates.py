@@ -31,6 +31,13 @@ def test_the_first_of_a_line_is_the_default(pair):
     assert stored(f"crt {a} default-crt {b}").default == {second}
 
 
+@pytest.mark.parametrize(
+    ("name", "asked"), [("a.example", "a.example"), ("10.0.0.1", None), ("Acme Ltd", None)]
+)
+def test_a_common_name_will_do_where_there_is_no_other(short_dir, name, asked):
+    assert stored(f"crt {Pki(short_dir, name).ca_path}").name == asked
+
+
 def test_lists_and_bases_are_followed(pair, short_dir):
     _, (first, second) = pair
     (short_dir / "list").write_text("# x\nb.pem [alpn h2] b.example\na.pem\n")
