@@ -36,7 +36,9 @@ def answer_once(answered: Answered, request: Request, answer: Callable[[], Respo
 
 def _digest(request: Request) -> str:
     body = hashlib.sha256(request.body).hexdigest()
-    return hashlib.sha256(f"{request.method} {request.path_qs} {body}".encode()).hexdigest()
+    # A change on another condition is another one.
+    condition = request.headers.get("If-Match", "")
+    return hashlib.sha256(f"{request.method} {request.path_qs} {body} {condition}".encode()).hexdigest()
 
 
 def _as_answer(response: Response) -> Answer:

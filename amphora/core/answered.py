@@ -28,6 +28,11 @@ CAPACITY, LIFETIME = 256, 24 * 60 * 60.0
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 
+#: What reading a file raises that is damaged, whatever its bytes.
+_UNREADABLE = (
+    StorageError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -161,12 +166,13 @@ class Answered:
                 LOG.warning("an old answer stays: %s", error)
 
     def _is_fresh(self, record: _Record) -> bool:
-        return self._now() - record.moment < LIFETIME
+        # A clock that was ahead and was set back must not make answers last for ever.
+        return abs(self._now() - record.moment) < LIFETIME
 
     def _read(self, name: str) -> _Record | None:
         try:
             return _parsed(files.read_if_present(self._directory / name) or b"")
-        except (StorageError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except _UNREADABLE as error:
             LOG.warning("the stored answer %s cannot be used and is forgotten: %s", name, error)
             return None
 
@@ -193,4 +199,6 @@ def _parsed(data: bytes) -> _Record:
     document = json.loads(data)
     headers = tuple((str(name), str(value)) for name, value in document["headers"])
     answer = Answer(int(document["status"]), headers, document["body"].encode("latin-1"))
+    if not 200 <= answer.status < 500:
+        raise ValueError(f"{answer.status} is no status of a final answer")
     return _Record(str(document["request"]), answer, float(document["moment"]))

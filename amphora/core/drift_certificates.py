@@ -110,7 +110,7 @@ class CertificateInspector:
 
     def _of_file(self, layout: InstanceLayout, path: Path) -> Difference | None:
         strange = self._store.ledger.is_strange(layout.instance_id, path)
-        if path.exists():
+        if path.is_file():
             if not strange:
                 return None
             changed = digest_of(files.read_if_present(path))

@@ -51,6 +51,11 @@ class InstanceStore:
             return files.read_if_present(layout.proven)
         return None if self.is_strange(layout.running) else files.read_if_present(layout.running)
 
+    def is_lost(self, name: str) -> bool:
+        """Whether somebody else has removed the directory of what the agent knows as an instance."""
+        layout = self.directory.layout(name)
+        return not layout.directory.exists() and layout.stored in self.ledger.removed(name)
+
     def is_strange(self, path: Path) -> bool:
         """Whether a file of an instance's own directory is not as the agent left it."""
         return self.ledger.is_strange(path.parent.name, path)
@@ -67,14 +72,13 @@ class ConfigInspector:
         self._instances = instances
 
     def targets(self) -> list[str]:
-        """Return the ids of all instances."""
-        return [layout.instance_id for layout in self._store.directory.all()]
+        """Return the ids of all instances, and of those whose directory somebody else has removed."""
+        known = {layout.instance_id for layout in self._store.directory.all()}
+        return sorted(known.union(name for name in self._store.ledger.names() if self._store.is_lost(name)))
 
     def look(self, target: str) -> list[Difference]:
         """Compare one instance."""
         layout = self._store.directory.layout(target)
-        if not layout.directory.is_dir():
-            return []
         state = self._store.state(layout)
         found = [*self._of_stored(layout, state), *self._of_running(layout)]
         if state is ServiceState.RUNNING:

@@ -99,11 +99,16 @@ class Ledger:
             return former is not now
         return now.digest != former.digest
 
+    def names(self) -> list[str]:
+        """Return all names that something was noted of and that the agent has not removed itself."""
+        with self._guard:
+            return list(self._known)
+
     def removed(self, name: str) -> list[Path]:
         """Return the files that the agent left and somebody else has removed."""
         with self._guard:
             known = self._known.get(name, {})
-        return [path for path in known if not path.exists()]
+        return [path for path in known if not path.is_file()]
 
     def _read(self, name: str) -> _Entries:
         with self._guard:

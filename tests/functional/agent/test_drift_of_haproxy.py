@@ -83,6 +83,15 @@ def test_what_it_is_started_from_and_was_edited_is_told_and_put_back(agent, watc
     assert request_once(port) is None
 
 
+def test_instance_whose_directory_was_removed_is_told_until_it_is_back(agent, watch, port):
+    watch.clean()
+    directory, elsewhere = agent.base_path / ONE, agent.directory / "elsewhere"
+    directory.rename(elsewhere)
+    assert watch.told("stored-missing")["object"] == ONE
+    elsewhere.rename(directory)
+    watch.clean()
+
+
 def test_worker_that_is_older_than_its_configuration_is_told(agent, watch, port):
     watch.clean()
     later = time.time() + 30

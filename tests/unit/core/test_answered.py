@@ -98,6 +98,15 @@ def test_old_answers_are_not_taken_up(answered, clock, directory, again):
     assert list(directory.iterdir()) == []
 
 
+def test_a_clock_that_was_ahead_makes_no_answer_last_for_ever(answered, clock):
+    work = Work()
+    clock.now += 2 * LIFETIME
+    answered.once("k", "r", work)
+    clock.now -= 2 * LIFETIME
+    answered.once("k", "r", work)
+    assert work.count == 2
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -109,6 +118,9 @@ def test_old_answers_are_not_taken_up(answered, clock, directory, again):
         b'{"status": 200}',
         b"[" * 100_000,
         b'{"headers": [1], "status": "x"}',
+        b'{"request": "r", "moment": 1e6, "status": 200, "headers": [], "body": 5}',
+        b'{"request": "r", "moment": 1e6, "status": 1e999, "headers": [], "body": ""}',
+        b'{"request": "r", "moment": 1e6, "status": 99999, "headers": [], "body": ""}',
     ],
 )
 def test_a_file_that_cannot_be_read_is_removed_and_the_others_count(answered, directory, again, content):
@@ -189,7 +201,7 @@ def test_patience_with_the_first_try_ends(directory):
 headers = st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=3).map(tuple)
 
 
-@given(st.builds(Answer, st.integers(100, 599), headers, st.binary(max_size=100)), st.floats(0, 1e10))
+@given(st.builds(Answer, st.integers(200, 499), headers, st.binary(max_size=100)), st.floats(0, 1e10))
 def test_any_answer_is_read_as_it_was_written(answer, moment):
     record = module._Record("digest", answer, moment)
     assert module._parsed(module._written(record)) == record

@@ -70,6 +70,13 @@ def test_removed_and_added_files_are_strange(place):
     assert place.ledger.removed(ONE) == [place.path]
 
 
+def test_what_is_no_file_any_more_counts_as_removed(place):
+    place.path.unlink()
+    place.path.mkdir()
+    assert place.ledger.removed(ONE) == [place.path]
+    assert place.is_strange()
+
+
 def test_a_change_of_the_agents_makes_nobody_elses_file_its_own(place):
     place.path.write_bytes(b"theirs")
     place.change(lambda: files.write_atomically(place.directory / "b", b"ours"))
