@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps that make up a change to a running haproxy; :mod:`amphora.core.apply` owns their order."""
+"""The steps that make up a change to a running haproxy; :mod:`amphora.core.operations` owns their order."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from amphora.core.instance_checks import check_staged
+from amphora.core.last_words import last_words
 from amphora.core.layout import InstanceLayout
 from amphora.core.worker_group import WorkerGroup
 from amphora.drivers.process_manager.base import ProcessManager
@@ -192,9 +193,10 @@ class HaproxyEngine:
         :raises ProofFailed: it could not be seen in time.
         """
         deadline = self._deadline(configuration)
-        return prove_start(
-            self._master(layout), self._stats(layout), configuration, deadline, reach=self._reach(layout)
-        )
+        with last_words(self._services, layout.service_name):
+            return prove_start(
+                self._master(layout), self._stats(layout), configuration, deadline, reach=self._reach(layout)
+            )
 
     def reload(self, layout: InstanceLayout, configuration: Configuration) -> Evidence:
         """Reload the service and prove by the master process that a new worker has taken over.
@@ -243,9 +245,10 @@ class HaproxyEngine:
             return self.prove_start(layout, configuration)
         deadline = self._deadline(configuration)
         master = self._master(layout, before.pids)
-        return prove_reload(
-            before, master, self._stats(layout), configuration, deadline, reach=self._reach(layout)
-        )
+        with last_words(self._services, layout.service_name):
+            return prove_reload(
+                before, master, self._stats(layout), configuration, deadline, reach=self._reach(layout)
+            )
 
     def adopt(self, layout: InstanceLayout, local_peer: str) -> None:
         """Make a service of ours of a process that another agent started; it is not touched.

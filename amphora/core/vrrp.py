@@ -13,7 +13,15 @@ from amphora.core.operations import Operations, Stands, Steps, has_touched
 from amphora.core.vrrp_change import RELOAD, START, VrrpActivation
 from amphora.core.vrrp_engine import VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
-from amphora.errors import ChangeFailed, StorageError, VrrpActionFailed, VrrpNotConfigured, VrrpWasGone
+from amphora.errors import (
+    AmphoraError,
+    ChangeFailed,
+    OperationFailed,
+    StorageError,
+    VrrpActionFailed,
+    VrrpNotConfigured,
+    VrrpWasGone,
+)
 from amphora.keepalived.configuration import parse
 from amphora.models import Done, Outcome, Role, ServiceState
 from amphora.system import files, processes
@@ -70,6 +78,8 @@ class Vrrp:
         with self._locks.hold(KEEPALIVED):
             if data is None:
                 files.remove(self._layout.rendered)
+                # One that failed and could not be undone has left what it staged.
+                self._engine.unstage()
                 return ""
             return self._store(data, self._layout.rendered.name)
 
@@ -113,6 +123,7 @@ class Vrrp:
         with self._locks.hold(KEEPALIVED):
             status = self._engine.status()
             if status.state.is_at_rest:
+                self._require_own()
                 return Outcome(Done.STOPPED, "keepalived is already stopped; nothing was changed")
             pid = status.pid or processes.read_pid_file(self._layout.pid_file)
             try:
@@ -149,6 +160,7 @@ class Vrrp:
             return
         with self._locks.hold(KEEPALIVED):
             files.sweep_temporaries(layout.directory)
+            self._take_over()
             # A service that starts by itself would be refused because of them.
             self._engine.remove_stale_pid_files()
             if not self._engine.status().state.is_at_rest:
@@ -160,6 +172,18 @@ class Vrrp:
     def close(self) -> None:
         """Let go of keepalived, which goes on. Called once, last."""
         self._engine.close()
+
+    def _take_over(self) -> None:
+        try:
+            self._engine.adopt()
+        except AmphoraError as error:
+            LOG.error("keepalived of another agent could not be taken over: %s", error)
+
+    def _require_own(self) -> None:
+        try:
+            self._engine.require_own()
+        except OperationFailed as error:
+            raise VrrpActionFailed("stop", error.details) from error
 
     def _store(self, data: bytes, name: str) -> str:
         output: list[str] = []

@@ -13,10 +13,9 @@ from amphora.core.vrrp_engine import Generations, VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
 from amphora.errors import InvalidConfiguration, OperationFailed
 from amphora.keepalived.configuration import KeepalivedConfiguration
-from amphora.keepalived.proof import KeepalivedEvidence
+from amphora.keepalived.proof import KeepalivedEvidence, RunningKeepalived
 from amphora.models import ServiceState
 from amphora.system import files
-from amphora.system.processes import ProcessIdentity
 
 LOG = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class VrrpActivation:
         self._data = data
         self._configuration: KeepalivedConfiguration | None = None
         self._generations: Generations | None = None
-        self._before: ProcessIdentity | None = None
+        self._before: RunningKeepalived | None = None
 
     def stage(self) -> None:
         """Write what is to run, and what going back will need."""
@@ -63,9 +62,11 @@ class VrrpActivation:
             raise OperationFailed(error.details) from error
 
     def preflight(self) -> None:
-        """Note what runs."""
+        """Note what runs, or see that nothing does."""
         if self.kind == RELOAD:
             self._before = self._engine.before_reload()
+        else:
+            self._engine.require_own()
 
     def swap(self) -> None:
         """Make it what keepalived reads."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from dataclasses import dataclass
@@ -15,14 +16,21 @@ from amphora.keepalived.configuration import KeepalivedConfiguration, parse
 from amphora.keepalived.overlay import render_overlay
 from amphora.keepalived.processes import KeepalivedProcesses
 from amphora.keepalived.program import KeepalivedProgram
-from amphora.keepalived.proof import KeepalivedEvidence, KeepalivedProof, new_generation
+from amphora.keepalived.proof import (
+    KeepalivedEvidence,
+    KeepalivedProof,
+    RunningKeepalived,
+    new_generation,
+)
 from amphora.keepalived.routes import with_known_words
 from amphora.keepalived.state import VrrpStates
 from amphora.keepalived.watchdog import Watchdog
-from amphora.models import RestartPolicy, Role, ServiceSpec, ServiceStatus
+from amphora.models import RestartPolicy, Role, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files
 from amphora.system.addresses import addresses_in
-from amphora.system.processes import ProcessIdentity
+from amphora.system.processes import bytes_read
+
+LOG = logging.getLogger(__name__)
 
 #: Seconds that duplicate address detection may take (it is about 1 s, RFC 4862), and between two looks.
 _TENTATIVE_TIME = 4.0
@@ -61,7 +69,9 @@ class VrrpEngine:
         self._program = program
         self._services = services
         self._settings = settings
-        self._processes = KeepalivedProcesses(layout.pid_file, layout.vrrp_pid_file, layout.overlay)
+        self._processes = KeepalivedProcesses(
+            layout.pid_file, layout.vrrp_pid_file, layout.overlay, of_others=layout.stored
+        )
         self._states = VrrpStates(layout.states)
         self._watchdog = Watchdog(self._processes, self._states, layout.fifo, settings.namespace)
         self._proof = KeepalivedProof(self._processes, self._states, settings.namespace)
@@ -176,31 +186,49 @@ class VrrpEngine:
         self.act_reload(configuration)
         return self.prove(configuration, generation, before)
 
-    def before_reload(self) -> ProcessIdentity:
-        """Return the main process that is to be the same afterwards.
+    def require_own(self) -> None:
+        """Return if no keepalived of another agent runs; where there is one, a second must never be started.
 
-        :raises ProofFailed: there is none.
+        :raises OperationFailed: it has to be stopped first.
         """
-        before = self._processes.main()
-        if before is None:
+        foreign = self._processes.foreign()
+        if foreign is not None:
+            raise OperationFailed(
+                f"another agent has started keepalived (pid {foreign.pid}), and it is none of this machine's "
+                f"services; it has to be stopped first"
+            )
+
+    def before_reload(self) -> RunningKeepalived:
+        """Return what runs, to be told from what runs afterwards.
+
+        :raises ProofFailed: there is no main process.
+        """
+        main, vrrp = self._processes.main(), self._processes.vrrp()
+        if main is None:
             raise ProofFailed("keepalived has no main process, so a reload could not be proven")
-        return before
+        is_foreign = vrrp is not None and self._processes.foreign() is not None
+        return RunningKeepalived(main, bytes_read(vrrp.pid) if vrrp and is_foreign else None)
 
     def act_reload(self, configuration: KeepalivedConfiguration) -> None:
         """Reload the service.
 
         :raises ServiceError: it does not run.
         """
+        if self._processes.foreign() is not None:
+            self._store_what_runs()
         # Until it is proven, orphans may be addresses of either configuration.
         self.follow(parse(files.read_if_present(self._layout.proven) or b""), configuration)
         self._services.reload(self._layout.service_name)
 
     def prove(
-        self, configuration: KeepalivedConfiguration, generation: str, before: ProcessIdentity | None = None
+        self,
+        configuration: KeepalivedConfiguration,
+        generation: str,
+        before: RunningKeepalived | None = None,
     ) -> KeepalivedEvidence:
         """Wait until keepalived tells the states of a generation.
 
-        :param before: the main process that was reloaded; None after a start.
+        :param before: what was reloaded; None after a start.
         :raises ProofFailed: it does not in time, or that process ended.
         """
         try:
@@ -210,6 +238,30 @@ class VrrpEngine:
             raise ProofFailed(f"{error.details}\n{why}" if why else error.details) from error
         self._watchdog.guard(configuration)
         return evidence
+
+    def adopt(self) -> None:
+        """Make a service of ours of a keepalived that another agent started; it is not touched.
+
+        Safe to repeat, and without effect where there is none.
+
+        :raises OperationFailed: this machine's process manager does not know it; it is left alone.
+        :raises InvalidConfiguration: what is stored cannot be read.
+        """
+        layout, foreign = self._layout, self._processes.foreign()
+        if foreign is None or self.status().state is not ServiceState.ABSENT:
+            return
+        data = with_known_words(files.read_if_present(layout.stored) or b"")
+        parse(data)
+        files.write_atomically(layout.overlay, render_overlay(layout.running, layout.fifo, new_generation()))
+        for path in (layout.running, layout.proven):
+            files.write_atomically(path, data)
+        self._services.install(self._spec())
+        if self.status().pid != foreign.pid:
+            self._services.remove(layout.service_name)
+            for path in (layout.running, layout.proven, layout.overlay):
+                files.remove(path)
+            raise OperationFailed(f"keepalived (pid {foreign.pid}) is none of this machine's services")
+        LOG.warning("took over keepalived, process %s, which goes on", foreign.pid)
 
     def stop(self) -> None:
         """End the service; no virtual address stays behind, and none is watched over any more.
@@ -252,6 +304,12 @@ class VrrpEngine:
         layout = self._layout
         names = {str(layout.staged): layout.stored.name, str(layout.staged_overlay): layout.overlay.name}
         return self._program.check(file, namespace=self._settings.namespace, names=names)
+
+    def _store_what_runs(self) -> None:
+        """Let a keepalived that reads the stored configuration itself read what is to run."""
+        stored, running = files.read_if_present(self._layout.stored), self._layout.running
+        if stored is None or with_known_words(stored) != files.read_if_present(running):
+            files.link(running, self._layout.stored)
 
     def _await_link_local(self, configuration: KeepalivedConfiguration) -> None:
         """Wait until adverts over IPv6 can be sent.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.system import files
-from amphora.system.processes import ProcessIdentity, command_line, identify, read_pid_file
+from amphora.system.processes import ProcessIdentity, children_of, command_line, identify, read_pid_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +20,31 @@ class KeepalivedProcesses:
     :ivar pid_file: of the main process.
     :ivar vrrp_pid_file: of its child.
     :ivar configuration: the file that keepalived is given by ``-f``.
+    :ivar of_others: the file that one is given instead which another agent has started. It writes no
+        other pid file here than that of its main process.
     """
 
     pid_file: Path
     vrrp_pid_file: Path
     configuration: Path
+    of_others: Path
 
     def main(self) -> ProcessIdentity | None:
         """Return the main process, or None when it does not run."""
         return self._find(self.pid_file)
 
+    def foreign(self) -> ProcessIdentity | None:
+        """Return the main process if another agent has started it, otherwise None."""
+        main = self.main()
+        return main if main and str(self.configuration) not in command_line(main.pid) else None
+
     def vrrp(self) -> ProcessIdentity | None:
         """Return the process that holds the virtual addresses, or None when it does not run."""
-        return self._find(self.vrrp_pid_file)
+        foreign = self.foreign()
+        if foreign is None:
+            return self._find(self.vrrp_pid_file)
+        # It has no other: the one for LVS runs for itself.
+        return next((identify(child) for child in children_of(foreign.pid)), None)
 
     def remove_stale_pid_files(self) -> None:
         """Remove pid files that name no process of ours. Safe to repeat.
@@ -50,6 +62,5 @@ class KeepalivedProcesses:
     def _find(self, pid_file: Path) -> ProcessIdentity | None:
         pid = read_pid_file(pid_file)
         identity = None if pid is None else identify(pid)
-        if identity is None or str(self.configuration) not in command_line(identity.pid):
-            return None
-        return identity
+        known = {str(self.configuration), str(self.of_others)}
+        return identity if identity and known.intersection(command_line(identity.pid)) else None

@@ -22,6 +22,7 @@ from amphora.keepalived.processes import KeepalivedProcesses
 from amphora.keepalived.state import VrrpStates
 from amphora.system.addresses import addresses_in
 from amphora.system.processes import ProcessIdentity
+from amphora.system.processes import bytes_read as bytes_read_now
 from amphora.system.sockets import process_name
 
 _LOOK_INTERVAL = 0.01
@@ -44,6 +45,19 @@ class KeepalivedEvidence:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class RunningKeepalived:
+    """What runs before a reload.
+
+    :ivar main: the main process, which must be the same afterwards.
+    :ivar bytes_read: by its VRRP process so far, if another agent has started it; then only what that reads
+        can show that it takes up a configuration. None: it tells by itself.
+    """
+
+    main: ProcessIdentity
+    bytes_read: int | None = None
+
+
 def new_generation() -> str:
     """Return a name for the VRRP process that the one running now does not have."""
     return f"keepalived-{secrets.token_hex(2)}"
@@ -62,20 +76,23 @@ class KeepalivedProof:
         generation: str,
         configuration: KeepalivedConfiguration,
         deadline: float,
-        before: ProcessIdentity | None = None,
+        before: RunningKeepalived | None = None,
     ) -> KeepalivedEvidence:
         """Return once keepalived has taken up the overlay of a generation.
 
         :param deadline: in the time of :func:`time.monotonic`.
-        :param before: the main process of a reload; it must stay the same.
+        :param before: what was reloaded.
         :raises ProofFailed: it ended, or could not be seen in time to have done so; what is missing.
         """
         begun = time.monotonic()
         while True:
             main, vrrp = self._processes.main(), self._processes.vrrp()
-            if before is not None and not before.is_alive():
-                raise _ended(before)
-            missing = list(self._missing(generation, configuration, main, vrrp))
+            if before is not None and not before.main.is_alive():
+                raise _ended(before.main)
+            if before is not None and before.bytes_read is not None:
+                missing = list(self._missing_of_foreign(configuration, before.bytes_read, vrrp))
+            else:
+                missing = list(self._missing(generation, configuration, main, vrrp))
             if main and vrrp and not missing:
                 if not _lives_on(vrrp):
                     raise _ended(main)
@@ -105,6 +122,24 @@ class KeepalivedProof:
         if not states:
             yield "no instance has told a state"
         yield from self._missing_addresses(configuration, states)
+
+    def _missing_of_foreign(
+        self, configuration: KeepalivedConfiguration, bytes_read: int, vrrp: ProcessIdentity | None
+    ) -> Iterator[str]:
+        """Tell what is missing by what the VRRP process has read, and by the addresses that it holds.
+
+        Meanwhile it reads eight bytes a second at most (measured).
+        """
+        if vrrp is None:
+            yield "a process is missing"
+            return
+        if (bytes_read_now(vrrp.pid) or 0) - bytes_read < self._processes.of_others.stat().st_size:
+            yield "its VRRP process has not read the configuration"
+        held = {each.address.ip for each in addresses_in(self._namespace)}
+        for instance in configuration.instances:
+            own = {each.address.ip for each in instance.addresses}
+            if own & held and own - held:
+                yield f"virtual addresses {', '.join(map(str, sorted(own - held)))} are missing"
 
     def _missing_addresses(
         self, configuration: KeepalivedConfiguration, states: Mapping[str, VrrpState]

@@ -146,7 +146,9 @@ class Watchdog:
             if descriptor >= 0:
                 poller.register(descriptor, select.POLLIN)
         seconds = _RETRY_INTERVAL if self._due else _SEARCH_INTERVAL
-        ready = {found for found, _ in poller.poll(None if self._watched else seconds * 1000)}
+        # One that another agent has started tells us nothing.
+        is_told = self._watched is not None and self._processes.foreign() is None
+        ready = {found for found, _ in poller.poll(None if is_told else seconds * 1000)}
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
         return ready
@@ -177,6 +179,8 @@ class Watchdog:
         """Take hold of the VRRP process if there is one that is not watched yet."""
         found = self._processes.vrrp()
         if found is None or found == self._watched:
+            if found and self._processes.foreign():
+                self._infer()
             return
         self._release()
         try:

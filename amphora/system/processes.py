@@ -66,6 +66,18 @@ def command_line(pid: int) -> tuple[str, ...]:
     return tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0").split(b"\0")) if raw else ()
 
 
+def bytes_read(pid: int) -> int | None:
+    """Return how many bytes a process has read so far, from files and all else (``rchar``, proc(5)).
+
+    None when there is no such process, or the kernel does not count.
+    """
+    try:
+        counters = (PROC / str(pid) / "io").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in counters if line.startswith("rchar:")), None)
+
+
 def read_pid_file(path: Path) -> int | None:
     """Return the process id on the first line of a pid file, or None when there is no usable one."""
     try:

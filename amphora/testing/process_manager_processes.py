@@ -107,6 +107,20 @@ class ProcessManagerProcessContract(ServiceFixtures):
         received = path.read_text(encoding="ascii").split()
         assert received == [str(int(signal.SIGUSR2))], f"reload() sent signals {received}, not SIGUSR2 once"
 
+    def test_output_is_what_was_printed_since_the_last_act(self, bench: ServiceBench) -> None:
+        script = "trap 'echo told of the reload' USR2; echo began; while :; do sleep 0.1; done"
+        name = bench.install(bench.spec(argv=("/bin/sh", "-c", script), readiness=Readiness.EXEC))
+        assert bench.manager.output(name) == "", "output() has words of a service that was never started"
+        bench.manager.start(name)
+        wait_until(lambda: bench.manager.output(name) == "began", "output() has what the service printed")
+        bench.manager.reload(name)
+        wait_until(
+            lambda: bench.manager.output(name) == "told of the reload",
+            "output() has what the service printed since the reload, and that alone",
+        )
+        bench.manager.stop(name)
+        assert bench.manager.output("unknown") == ""
+
     def test_refused_check_prevents_the_start(self, bench: ServiceBench) -> None:
         path = bench.file("report")
         check = ("/bin/sh", "-c", "echo line 7 is wrong; exit 3")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.inits import NoInit, Systemd, Sysvinit, Upstart
-from tests.e2e.installation import Installation, wait_until
-from tests.support.listeners import listener_id
+from tests.e2e.installation import MEMBER_PORT, Installation, wait_until
+from tests.support.listeners import hidden_frontend, listener_id
 from tests.support.nspawn import booted_machine
 
 pytestmark = [
@@ -69,6 +69,19 @@ def test_twenty_reloads_under_load_lose_no_request(installation, listener):
         load.wait_for(50)
     assert load.failures == []
     assert installation.haproxy_pid(name) == pid
+
+
+def test_a_refused_reload_is_told_in_haproxys_words(installation, listener):
+    name, port = listener
+    body = installation.client.call("GET", f"/v0.1/listeners/{name}/haproxy").body
+    answer = installation.client.upload(name, body + hidden_frontend(MEMBER_PORT))
+    assert answer.status == 201, answer.body
+    answer = installation.client.act(name, "reload")
+    assert answer.status == 500
+    assert "[ALERT]" in answer.json["details"]
+    assert f"[127.0.0.1:{MEMBER_PORT}]" in answer.json["details"]
+    assert "haproxy goes on with its last proven configuration" in answer.json["details"]
+    assert installation.serves(port)
 
 
 def test_a_killed_haproxy_comes_back_by_itself(installation, listener):

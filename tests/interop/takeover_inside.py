@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our agent starts on what Octavia's own has left running. Run inside a machine that test_takeover.py boots.
+"""Our agent starts on what Octavia's own has left running. Inside a machine that test_takeover.py boots."""
 
-Files, modes, names and arguments are those of that agent; it is not installed here.
-"""
-
-import json
 import shutil
 from pathlib import Path
 
@@ -26,102 +22,18 @@ from tests.functional.service.installed_agent import (
 )
 from tests.interop.balancers import LOAD_BALANCER, balancer, identity, listener, pool
 from tests.interop.driver import Controller, DriverFailed
+from tests.support import octavia_agent
+from tests.support.octavia_agent import BASE, NAMESPACE, VIP
 from tests.support.traffic import Load, request_once
 
 pytestmark = pytest.mark.real_commands
 
-NAMESPACE = "amphora-haproxy"
-BASE = Path("/var/lib/octavia")
 SERVICE = f"haproxy-{LOAD_BALANCER}.service"
-PEER = "AKyjUX7exN73rl7_5RLzyrLJ5Qg"
-VIP, MAC = "203.0.113.2", "fa:16:3e:00:00:01"
-
-NAMESPACE_UNIT = f"""[Unit]
-Description=Configure the namespace of the amphora
-StopWhenUnneeded=true
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=-/sbin/ip netns add {NAMESPACE}
-ExecStart=-/sbin/ip -n {NAMESPACE} link set lo up
-ExecStart=-/sbin/ip netns exec {NAMESPACE} sysctl -w net.ipv4.ip_nonlocal_bind=1
-"""
-HAPROXY_UNIT = f"""[Unit]
-Description=HAProxy of a load balancer
-After=network.target amphora-netns.service
-Before=octavia-keepalived.service
-Requires=amphora-netns.service
-[Service]
-Environment="CONFIG={BASE}/{LOAD_BALANCER}/haproxy.cfg" "USERCONFIG={BASE}/haproxy-default-user-group.conf"
-Environment="PIDFILE={BASE}/{LOAD_BALANCER}/{LOAD_BALANCER}.pid"
-ExecStartPre=/usr/sbin/haproxy -f $CONFIG -f $USERCONFIG -c -q -L {PEER}
-ExecReload=/usr/sbin/haproxy -c -f $CONFIG -f $USERCONFIG -L {PEER}
-ExecReload=/bin/kill -USR2 $MAINPID
-ExecStart=/sbin/ip netns exec {NAMESPACE} /usr/sbin/haproxy -Ws \\
-    -f $CONFIG -f $USERCONFIG -p $PIDFILE -L {PEER}
-KillMode=mixed
-Restart=always
-LimitNOFILE=20000
-Type=notify
-[Install]
-WantedBy=multi-user.target
-"""
-INTERFACE = {
-    "name": "eth1",
-    "if_type": "vip",
-    "addresses": [
-        {"address": "203.0.113.4", "prefixlen": 24},
-        {"address": VIP, "prefixlen": 32, "octavia_owned": True},
-    ],
-    "routes": [{"dst": "0.0.0.0/0", "gateway": "203.0.113.1", "flags": ["onlink"]}],
-    "rules": [{"src": VIP, "src_len": 32, "table": 1}],
-    "scripts": {"up": [], "down": []},
-    "is_sriov": False,
-    "mtu": 1450,
-}
-
-
-class LeftBehind:
-    """What Octavia's agent leaves: files, units, a port in its namespace, and a haproxy that serves."""
-
-    def __init__(self, configuration):
-        self._write(BASE / LOAD_BALANCER / "haproxy.cfg", configuration, 0o600)
-        self._write(BASE / "haproxy-default-user-group.conf", "global\n    group nogroup\n")
-        self._write(BASE / "stats_counters.json", "{}", 0o640)
-        self._write(BASE / "plugged_interfaces", f"{MAC} eth1\n")
-        self._write(Path("/etc/octavia/interfaces/eth1.json"), json.dumps(INTERFACE))
-        for name, unit in (("amphora-netns.service", NAMESPACE_UNIT), (SERVICE, HAPROXY_UNIT)):
-            self._write(Path("/usr/lib/systemd/system", name), unit)
-        must("systemctl", "enable", SERVICE)
-        must("systemctl", "start", "amphora-netns.service")
-        self._plug()
-        started = run("systemctl", "start", SERVICE)
-        assert started.returncode == 0, run("journalctl", "--no-pager", "-u", SERVICE).stdout
-
-    @staticmethod
-    def _write(path, text, mode=0o644):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(mode)
-
-    @staticmethod
-    def _plug():
-        must("ip", "link", "add", "vip0", "address", MAC, "type", "veth", "peer", "name", "vip0peer")
-        must("ip", "link", "set", "vip0peer", "up")
-        must("ip", "link", "set", "vip0", "netns", NAMESPACE, "name", "eth1")
-        must("ip", "-n", NAMESPACE, "link", "set", "eth1", "up", "mtu", "1450")
-        for address in ("203.0.113.4/24", f"{VIP}/32"):
-            must("ip", "-n", NAMESPACE, "addr", "add", address, "dev", "eth1")
-
-    @staticmethod
-    def pid():
-        return int((BASE / LOAD_BALANCER / f"{LOAD_BALANCER}.pid").read_text().split()[0])
 
 
 @pytest.fixture(scope="module")
 def member():
-    must("ip", "netns", "add", NAMESPACE)
-    must("ip", "-n", NAMESPACE, "link", "set", "lo", "up")
+    octavia_agent.make_namespace()
     member = call_inside(NAMESPACE, Member)
     yield member
     member.close()
@@ -162,13 +74,16 @@ def document(member, *ports):
 
 @pytest.fixture(scope="module")
 def left(controller, member):
-    return LeftBehind(controller.render(balancer=document(member, 80)))
+    """The process id of the haproxy that is left, each time it is asked for."""
+    octavia_agent.plug_vip("203.0.113.4/24", f"{VIP}/32")
+    pid_file = octavia_agent.start_haproxy(LOAD_BALANCER, controller.render(balancer=document(member, 80)))
+    return lambda: octavia_agent.first_line(pid_file)
 
 
 @pytest.fixture(scope="module")
 def taken_over(left, agent):
     """Our agent on it, started under load."""
-    pid = left.pid()
+    pid = left()
     with load() as traffic:
         shutil.copyfile(REPOSITORY / "etc/systemd/amphora-agent.service", UNIT)
         must("systemctl", "daemon-reload")
@@ -176,7 +91,7 @@ def taken_over(left, agent):
         wait_until(agent.serves, "the agent serves")
         traffic.wait_for(50)
     assert traffic.failures == []
-    assert left.pid() == pid
+    assert left() == pid
     return left
 
 
@@ -189,7 +104,7 @@ def served(port=80, address=VIP):
 
 
 def test_traffic_goes_on_and_everything_is_reported(taken_over, controller):
-    pid = taken_over.pid()
+    pid = taken_over()
     assert served()
     assert [each["uuid"] for each in controller.listeners()] == [identity(1, 1)]
     assert controller.details()["haproxy_count"] == 1
@@ -203,14 +118,14 @@ def test_traffic_goes_on_and_everything_is_reported(taken_over, controller):
 
 
 def test_updates_by_a_controller_lose_no_request(taken_over, controller, member):
-    pid = taken_over.pid()
+    pid = taken_over()
     with load() as traffic:
         for ports in ((80, 81), (80, 82)):
             assert controller.update(balancer=document(member, *ports)) == {"failed": []}
             traffic.wait_for(20)
             assert served(ports[1])
     assert traffic.failures == []
-    assert taken_over.pid() == pid
+    assert taken_over() == pid
     assert not served(81)
 
 
@@ -228,22 +143,22 @@ def test_what_cannot_run_is_undone_while_traffic_goes_on(taken_over, controller,
 
 
 def test_a_restart_of_the_agent_changes_nothing(taken_over, agent):
-    pid = taken_over.pid()
+    pid = taken_over()
     with load() as traffic:
         must("systemctl", "restart", "amphora-agent")
         wait_until(agent.serves, "the agent serves")
     assert traffic.failures == []
-    assert taken_over.pid() == pid
+    assert taken_over() == pid
 
 
 def test_a_full_start_makes_it_one_of_ours(taken_over, agent, controller, member):
-    pid = taken_over.pid()
+    pid = taken_over()
     assert agent.client.call("PUT", f"/1.0/loadbalancer/{LOAD_BALANCER}/stop").status == 202
     assert not served()
     controller.start(balancer=document(member, 80, 82))
     assert served()
-    assert taken_over.pid() != pid
-    arguments = Path(f"/proc/{taken_over.pid()}/cmdline").read_text()
+    assert taken_over() != pid
+    arguments = Path(f"/proc/{taken_over()}/cmdline").read_text()
     assert "master.sock" in arguments
     assert controller.update(balancer=document(member, 80, 83)) == {"failed": []}
     assert served(83)

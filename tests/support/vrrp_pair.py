@@ -140,7 +140,7 @@ class Node:
         self._state_directory = directory / "services"
         directory.mkdir(exist_ok=True)
         self.processes = KeepalivedProcesses(
-            self.layout.pid_file, self.layout.vrrp_pid_file, self.layout.overlay
+            self.layout.pid_file, self.layout.vrrp_pid_file, self.layout.overlay, self.layout.stored
         )
         self.boot()
 

@@ -81,6 +81,15 @@ class ProcessManager(Driver):
         :raises ServiceError: the state cannot be found out.
         """
 
+    def output(self, name: str) -> str:
+        """Return what a service has printed since its last :meth:`start` or :meth:`reload`, as lines.
+
+        The last 64 KiB at most; what it printed over restarts by itself counts too. Empty when there is
+        nothing, when this object was asked for neither, or when the driver cannot tell. May fork, blocks
+        for some seconds at most, safe to repeat.
+        """
+        return ""
+
     @abc.abstractmethod
     def supervise(self) -> None:
         """Take up what runs already and what should run. Called once, when the agent starts.

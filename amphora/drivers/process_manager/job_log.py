@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from amphora.drivers.process_manager.service_log import tail_since
+from amphora.drivers.process_manager.service_log import last_lines, output_since, size_of
 from amphora.errors import ServiceError, StorageError
 from amphora.system import files
 
@@ -15,18 +15,19 @@ class JobLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._begin = 0
+        self._begin: int | None = None
 
     def begin(self) -> None:
         """Leave aside what is there already."""
-        try:
-            self._begin = self._path.stat().st_size
-        except OSError:
-            self._begin = 0
+        self._begin = size_of(self._path)
 
     def tail(self) -> str:
         """Return the last lines since then, a few kilobytes at most; empty if there are none."""
-        return tail_since(self._path, self._begin)
+        return last_lines(self.output())
+
+    def output(self) -> str:
+        """Return what was printed since then; empty if there is nothing, or no such moment."""
+        return "" if self._begin is None else output_since(self._path, self._begin)
 
     def remove(self) -> None:
         """Remove it; safe to repeat.

@@ -17,6 +17,9 @@ from amphora.system import files
 SIZE_LIMIT = 1024 * 1024
 KEPT_SIZE = 64 * 1024
 
+#: Bytes that are told of what a service has printed since it was started or reloaded.
+OUTPUT_SIZE = 64 * 1024
+
 _TAIL_SIZE = 4096
 _TAIL_LINES = 20
 
@@ -27,6 +30,7 @@ class ServiceLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._run_began_at = 0
+        self._marked_at: int | None = None
 
     def open_for_run(self) -> int:
         """Return a descriptor for the output of a new run, which the caller closes.
@@ -38,6 +42,8 @@ class ServiceLog:
         try:
             data = files.read_if_present(self._path) or b""
             if len(data) > KEPT_SIZE:
+                if self._marked_at is not None:
+                    self._marked_at = max(0, self._marked_at - len(data) + KEPT_SIZE)
                 data = data[-KEPT_SIZE:]
                 files.write_atomically(self._path, data)
             self._run_began_at = len(data)
@@ -49,7 +55,15 @@ class ServiceLog:
 
     def tail(self) -> str:
         """Return the last lines of the current run, a few kilobytes at most; empty if there are none."""
-        return tail_since(self._path, self._run_began_at)
+        return last_lines(output_since(self._path, self._run_began_at))
+
+    def mark(self) -> None:
+        """Remember how far the log has come."""
+        self._marked_at = size_of(self._path)
+
+    def since_mark(self) -> str:
+        """Return the output since the mark, over all runs; empty if there is none, or no mark."""
+        return "" if self._marked_at is None else output_since(self._path, self._marked_at)
 
     def bound(self) -> None:
         """Empty a log that has grown too long while the service runs.
@@ -71,15 +85,27 @@ class ServiceLog:
             raise ServiceError(error.details) from error
 
 
-def tail_since(path: Path, began_at: int) -> str:
-    """Return the last lines of a log from an offset on, a few kilobytes at most; empty if there are none."""
+def size_of(path: Path) -> int:
+    """Return the size of a log; one that is not there has none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def output_since(path: Path, began_at: int) -> str:
+    """Return the end of a log from an offset on, :data:`OUTPUT_SIZE` at most; empty if there is nothing."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             # Smaller than it was: emptied or rotated meanwhile.
             began = began_at if began_at <= size else 0
-            stream.seek(max(began, size - _TAIL_SIZE))
-            text = stream.read(_TAIL_SIZE).decode("utf-8", "replace")
+            stream.seek(max(began, size - OUTPUT_SIZE))
+            return stream.read(OUTPUT_SIZE).decode("utf-8", "replace").strip()
     except OSError:
         return ""
-    return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
+
+
+def last_lines(text: str) -> str:
+    """Return the last 20 lines of a text, four kilobytes at most."""
+    return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])[-_TAIL_SIZE:]

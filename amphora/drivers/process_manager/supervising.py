@@ -104,6 +104,7 @@ class SupervisingProcessManager(ProcessManager):
         with service.lock:
             if service.record.wanted and service.is_alive():
                 return
+            service.log.mark()
             try:
                 self._run(service, service.cancelled.is_set)
             except ServiceError as error:
@@ -136,6 +137,7 @@ class SupervisingProcessManager(ProcessManager):
             handle = None if process is None else ProcessHandle.of(process)
             if handle is None:
                 raise ServiceError(f"service {name} ended before it could be reloaded")
+            service.log.mark()
             with handle:
                 handle.send(spec.reload_signal)
 
@@ -143,6 +145,11 @@ class SupervisingProcessManager(ProcessManager):
         """See the contract."""
         service = self._find(name)
         return ServiceStatus(ServiceState.ABSENT) if service is None else service.status()
+
+    def output(self, name: str) -> str:
+        """See the contract."""
+        service = self._find(name)
+        return "" if service is None else service.log.since_mark()
 
     def supervise(self) -> None:
         """See the contract. Damaged records are reported once all the others have been taken up."""

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Self
 from amphora.drivers.base import DriverContext
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.drivers.process_manager.process_handle import ProcessHandle
+from amphora.drivers.process_manager.service_log import OUTPUT_SIZE, last_lines
 from amphora.drivers.process_manager.specs import check_spec, is_service_name
 from amphora.drivers.process_manager.systemd_bus import SystemdBus, UnitState
 from amphora.drivers.process_manager.unit_states import describe_end, service_state
@@ -33,7 +36,7 @@ _SUFFIX = ".service"
 
 #: Seconds that systemctl may take beyond what the service itself may.
 _MARGIN = 10.0
-_JOURNAL_LINES = 20
+_JOURNAL_LINES = 1000
 
 
 class SystemdProcessManager(ProcessManager):
@@ -60,6 +63,8 @@ class SystemdProcessManager(ProcessManager):
         self._booted = booted
         # Of starts that failed: systemd is told to forget them, so that it does not retry.
         self._start_errors: dict[str, str] = {}
+        # When each service was last started or reloaded, in the time of :func:`time.time`, as the journal's.
+        self._acted_at: dict[str, float] = {}
 
     @classmethod
     def create(cls, context: DriverContext) -> Self:
@@ -102,6 +107,7 @@ class SystemdProcessManager(ProcessManager):
         self.stop(name)
         self._put_back(self._path(name), None)
         self._start_errors.pop(name, None)
+        self._acted_at.pop(name, None)
         self._systemctl("daemon-reload")
 
     def start(self, name: str) -> None:
@@ -110,6 +116,7 @@ class SystemdProcessManager(ProcessManager):
         state = self._bus.unit(name + _SUFFIX)
         if state.is_enabled and service_state(state) is ServiceState.RUNNING:
             return
+        self._acted_at[name] = time.time()
         try:
             # Beforehand although the unit has it too, because only so its output reaches the caller.
             self._check(spec)
@@ -151,6 +158,7 @@ class SystemdProcessManager(ProcessManager):
         handle = ProcessHandle.of(process)
         if handle is None:
             raise ServiceError(f"service {name} ended before it could be reloaded")
+        self._acted_at[name] = time.time()
         with handle:
             handle.send(spec.reload_signal)
 
@@ -167,6 +175,16 @@ class SystemdProcessManager(ProcessManager):
             started_at=started_at,
             last_error=describe_end(unit) or self._start_errors.get(name, ""),
         )
+
+    def output(self, name: str) -> str:
+        """See the contract."""
+        acted_at = self._acted_at.get(name)
+        if acted_at is None:
+            return ""
+        with contextlib.suppress(ServiceError):
+            # What was just printed may still be on its way.
+            self._run(("journalctl", "--sync"), limit=_MARGIN)
+        return self._journal(f"--since=@{acted_at:.6f}", f"_SYSTEMD_UNIT={name}{_SUFFIX}")
 
     def supervise(self) -> None:
         """See the contract. systemd supervises; only what it was kept from starting is started."""
@@ -214,18 +232,17 @@ class SystemdProcessManager(ProcessManager):
         state = self._bus.unit(name + _SUFFIX)
         parts = [error.details, describe_end(state), state.status_text]
         if state.invocation.strip("0"):
-            parts.append(self._journal(state.invocation))
+            parts.append(last_lines(self._journal(f"_SYSTEMD_INVOCATION_ID={state.invocation}")))
         return ": ".join(part for part in parts if part)
 
-    def _journal(self, invocation: str) -> str:
-        """Return the last lines a start left in the journal; empty when it cannot be read."""
-        match = f"_SYSTEMD_INVOCATION_ID={invocation}"
-        argv = ("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={_JOURNAL_LINES}", match)
+    def _journal(self, *which: str) -> str:
+        """Return the end of what matches in the journal; empty when it cannot be read."""
+        argv = ("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={_JOURNAL_LINES}", *which)
         try:
             result = self._run(argv, limit=_MARGIN)
         except ServiceError:
             return ""
-        return result.output.strip() if result.succeeded else ""
+        return result.output.strip()[-OUTPUT_SIZE:] if result.succeeded else ""
 
     def _systemctl(self, *words: str, limit: float = _MARGIN) -> None:
         argv = ("systemctl", "--quiet", "--no-ask-password", *words)

@@ -72,6 +72,7 @@ class UpstartProcessManager(ProcessManager):
         self._initctl = Initctl(runner, initctl)
         self._store = JobStore(job_directory, state_directory)
         self._supervisor = JobSupervisor(self._store, self._initctl, kernel_log, stable_after)
+        self._logs: dict[str, JobLog] = {}
 
     @classmethod
     def create(cls, context: DriverContext) -> Self:
@@ -106,6 +107,7 @@ class UpstartProcessManager(ProcessManager):
         self._supervisor.forget(name)
         self._store.remove(name)
         self._log(name).remove()
+        self._logs.pop(name, None)
 
     def start(self, name: str) -> None:
         """See the contract."""
@@ -149,6 +151,7 @@ class UpstartProcessManager(ProcessManager):
         handle = ProcessHandle.of(process)
         if handle is None:
             raise ServiceError(f"service {name} ended before it could be reloaded")
+        self._log(name).begin()
         with handle:
             handle.send(spec.reload_signal)
 
@@ -173,6 +176,11 @@ class UpstartProcessManager(ProcessManager):
             job is None or job.end_noted or not self._supervisor.is_running
         )
         return ServiceStatus(ServiceState.FAILED if has_failed else ServiceState.STARTING, last_error=error)
+
+    def output(self, name: str) -> str:
+        """See the contract."""
+        log = self._logs.get(name)
+        return "" if log is None else log.output()
 
     def supervise(self) -> None:
         """See the contract. Upstart supervises; files are brought up to date, what it gave up is started."""
@@ -309,7 +317,7 @@ class UpstartProcessManager(ProcessManager):
                 spec.pid_file.unlink()
 
     def _log(self, name: str) -> JobLog:
-        return JobLog(self._log_directory / f"{name}.log")
+        return self._logs.setdefault(name, JobLog(self._log_directory / f"{name}.log"))
 
     def _required(self, name: str) -> ServiceSpec:
         spec = self._store.spec(name)

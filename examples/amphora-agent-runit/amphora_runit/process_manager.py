@@ -51,6 +51,8 @@ class RunitProcessManager(ProcessManager):
         self._directory = directory
         self._runner = runner
         self._links = service_directory
+        # Bytes of each service's output that were there when it was last started or reloaded.
+        self._passed: dict[str, int] = {}
 
     @classmethod
     def create(cls, context: DriverContext) -> Self:
@@ -86,6 +88,7 @@ class RunitProcessManager(ProcessManager):
         if self._spec(name) is not None:
             self.stop(name)
             self._forget(name)
+            self._passed.pop(name, None)
 
     def start(self, name: str) -> None:
         """See the contract."""
@@ -96,6 +99,7 @@ class RunitProcessManager(ProcessManager):
         if supervision.look().phase is not Phase.DOWN:
             self._end(name, patience=0)
         service.forget_ends()
+        self._passed[name] = 0
         try:
             # Once: a service that fails its first start must not be tried again.
             supervision.tell("o")
@@ -123,6 +127,7 @@ class RunitProcessManager(ProcessManager):
         handle = None if main is None else ProcessHandle.of(main)
         if handle is None:
             raise ServiceError(f"service {name} ended before it could be reloaded")
+        self._passed[name] = self._service(name).output_size()
         with handle:
             handle.send(spec.reload_signal)
 
@@ -144,6 +149,11 @@ class RunitProcessManager(ProcessManager):
         else:
             state = ServiceState.STARTING
         return ServiceStatus(state, last_error=service.last_error())
+
+    def output(self, name: str) -> str:
+        """See the contract."""
+        passed = self._passed.get(name)
+        return "" if passed is None else self._service(name).tail(passed)
 
     def supervise(self) -> None:
         """See the contract. runit went on meanwhile; only what it was told to leave down is started."""

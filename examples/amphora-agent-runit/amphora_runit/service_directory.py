@@ -149,10 +149,21 @@ class ServiceDirectory:
             for path in (self._error, self._crashes, self._ready):
                 files.remove(path)
 
-    def tail(self) -> str:
-        """Return the last lines the service printed; empty if there are none."""
+    def output_size(self) -> int:
+        """Return how many bytes the service has printed since it was last started."""
+        with contextlib.suppress(OSError):
+            return self.output.stat().st_size
+        return 0
+
+    def tail(self, passed: int = 0) -> str:
+        """Return the last lines the service printed; empty if there are none.
+
+        :param passed: bytes at the beginning that are left out.
+        """
         with contextlib.suppress(OSError), self.output.open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, 2) - _TAIL_SIZE))
+            size = stream.seek(0, 2)
+            # Smaller than it was: the service was started again meanwhile.
+            stream.seek(max(passed if passed <= size else 0, size - _TAIL_SIZE))
             text = stream.read(_TAIL_SIZE).decode("utf-8", "replace")
             return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
         return ""

@@ -145,6 +145,11 @@ class ReloadsUnchecked(Sample):
         os.kill(status.pid, int(self.path(name, "signal").read_text()))
 
 
+class PrintsOldOutput(Sample):
+    def output(self, name):
+        return self.path(name, "log").read_text().strip() if super().output(name) else ""
+
+
 class LeaksEnvironment(Sample):
     def install(self, spec):
         super().install(replace(spec, environment={**os.environ, **spec.environment}))

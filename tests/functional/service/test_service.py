@@ -28,3 +28,8 @@ def test_unit_works_in_its_sandbox(machine):
 
 def test_init_script_works_with_its_tools(machine):
     run_tests(machine, f"{HERE}/init_script_inside.py")
+
+
+def test_what_octavias_agent_has_started_goes_on():
+    with booted_machine("octavia") as machine:
+        run_tests(machine, f"{HERE}/octavia_inside.py")

@@ -152,6 +152,13 @@ def test_what_the_controller_uploaded_wins_over_the_default(rig):
     assert rig.vrrp.configuration() == NEW
 
 
+def test_a_default_that_is_taken_back_takes_along_what_a_failure_has_left(rig):
+    rig.vrrp.set_default(OLD)
+    rig.layout.staged.touch()
+    rig.vrrp.set_default(None)
+    assert rig.names() == []
+
+
 def test_a_start_of_a_running_keepalived_is_a_reload(running):
     pid = running.processes.status(SERVICE).pid
     assert running.vrrp.start() == f"keepalived reloaded (pid {pid})"

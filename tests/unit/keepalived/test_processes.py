@@ -12,7 +12,9 @@ from amphora.system.processes import command_line, identify
 def processes(short_dir):
     """As if this very process, by its own last argument, were keepalived."""
     own = Path(command_line(os.getpid())[-1])
-    return KeepalivedProcesses(short_dir / "main.pid", short_dir / "vrrp.pid", own)
+    return KeepalivedProcesses(
+        short_dir / "main.pid", short_dir / "vrrp.pid", own, own.with_name("of-others")
+    )
 
 
 def test_a_process_with_our_configuration_counts(processes):
@@ -40,3 +42,13 @@ def test_a_pid_file_being_written_is_left(processes):
     processes.pid_file.write_text("")
     processes.remove_stale_pid_files()
     assert processes.pid_file.exists()
+
+
+def test_one_that_another_agent_has_started_is_told_and_its_pid_file_kept(short_dir, processes):
+    theirs = KeepalivedProcesses(
+        processes.pid_file, processes.vrrp_pid_file, short_dir / "ours", processes.configuration
+    )
+    processes.pid_file.write_text(f"{os.getpid()}\n")
+    theirs.remove_stale_pid_files()
+    assert theirs.main() == theirs.foreign() == identify(os.getpid())
+    assert processes.foreign() is None

@@ -23,7 +23,9 @@ class Rig:
     def __init__(self, directory):
         self.fifo = directory / "fifo"
         own = Path(command_line(os.getpid())[-1])
-        self.processes = KeepalivedProcesses(directory / "main.pid", directory / "vrrp.pid", own)
+        self.processes = KeepalivedProcesses(
+            directory / "main.pid", directory / "vrrp.pid", own, own.with_name("of-others")
+        )
         self.states = VrrpStates(directory / "states.json")
         self.watchdog = Watchdog(self.processes, self.states, self.fifo, "")
 

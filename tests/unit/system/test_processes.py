@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amphora.system import processes
-from amphora.system.processes import ProcessIdentity
+from amphora.system.processes import ProcessIdentity, bytes_read
 
 
 def test_this_process_is_alive_and_started_in_the_past():
@@ -57,3 +57,12 @@ def test_any_bytes_in_a_pid_file_give_a_positive_number_or_none(tmp_path, data):
     path.write_bytes(data)
     pid = processes.read_pid_file(path)
     assert pid is None or pid > 0
+
+
+def test_bytes_read_are_counted(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 5000)
+    before = bytes_read(os.getpid())
+    path.read_bytes()
+    assert bytes_read(os.getpid()) - before >= 5000
+    assert bytes_read(2**22 + 1) is None

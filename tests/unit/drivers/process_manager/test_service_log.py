@@ -82,3 +82,22 @@ def test_unwritable_log_is_reported(tmp_path):
     log = ServiceLog(tmp_path / "missing" / "web.log")
     with pytest.raises(ServiceError, match="web.log"):
         log.open_for_run()
+
+
+def test_output_since_a_mark_is_over_all_runs(path):
+    log = ServiceLog(path)
+    write_run(log, b"before\n")
+    assert log.since_mark() == "", "nobody has marked anything"
+    log.mark()
+    write_run(log, b"one\n")
+    write_run(log, b"two\n")
+    assert log.since_mark() == "one\ntwo"
+    assert log.tail() == "two"
+
+
+def test_a_mark_survives_that_a_long_log_is_shortened(path):
+    log = ServiceLog(path)
+    write_run(log, b"x" * (KEPT_SIZE * 3))
+    log.mark()
+    write_run(log, b"new")
+    assert log.since_mark() == "new"
