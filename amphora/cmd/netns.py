@@ -49,12 +49,11 @@ def _recover(path: Path) -> Iterator[str]:
     conf, runner, locks = read_configuration(path), CommandRunner(), InstanceLocks()
     namespaces.leave(conf.network.namespace)
     make_data_namespace(conf, runner).prepare()
-    rules = make_interface_rules(conf, runner, locks)
-    topology, _ = read_topology(topology_file(conf), configured_topology(conf))
+    operations = make_operations(conf)
+    rules = make_interface_rules(conf, runner, locks, operations)
+    topology = read_topology(topology_file(conf), configured_topology(conf))
     vip_is_ours = topology.kind is not TopologyKind.ACTIVE_STANDBY
-    plug = make_plug(
-        conf, load_network(conf, runner), locks, make_operations(conf), rules, lambda: vip_is_ours
-    )
+    plug = make_plug(conf, load_network(conf, runner), locks, operations, rules, lambda: vip_is_ours)
     for step in (rules.recover, plug.recover):
         yield from _problem(step)
 

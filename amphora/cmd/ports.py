@@ -36,13 +36,16 @@ def make_data_namespace(conf: cfg.ConfigOpts, runner: CommandRunner) -> DataName
     return DataNamespace(conf.network.namespace, runner)
 
 
-def make_interface_rules(conf: cfg.ConfigOpts, runner: CommandRunner, locks: InstanceLocks) -> InterfaceRules:
+def make_interface_rules(
+    conf: cfg.ConfigOpts, runner: CommandRunner, locks: InstanceLocks, operations: Operations
+) -> InterfaceRules:
     """Return the packet filter of SR-IOV ports."""
     return InterfaceRules(
         Path(conf.haproxy_amphora.base_path),
         Nftables(runner, conf.network.namespace),
         locks,
         make_data_namespace(conf, runner).ensure,
+        operations,
     )
 
 

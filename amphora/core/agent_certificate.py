@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +30,6 @@ class AgentCertificate:
         self.path = path
         self._try_out = try_out
         self._file = OwnFile("agent-certificate", self._refuse_unusable, take_up, operations)
-        self._lock = threading.Lock()
 
     def put(self, data: bytes) -> None:
         """Check, store and serve new material; safe to repeat. No connection is lost.
@@ -42,8 +40,7 @@ class AgentCertificate:
         :raises OperationFailed: it could not be stored or served.
         """
         pem.check_certificate_and_key(data)
-        with self._lock:
-            self._file.replace(self.path, data)
+        self._file.replace(self.path, data)
         LOG.info("the agent's certificate was replaced")
 
     def recover(self) -> None:

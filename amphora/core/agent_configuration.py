@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +32,6 @@ class AgentConfiguration:
         self._path = path
         self._try_out = try_out
         self._file = OwnFile("agent-configuration", self._refuse_unusable, take_up, operations)
-        self._lock = threading.Lock()
 
     def put(self, data: bytes) -> None:
         """Check, store and take up a configuration. Safe to repeat.
@@ -44,11 +42,10 @@ class AgentConfiguration:
         """
         if self._path is None:
             raise AgentConfigurationFailed("The agent was started without --config-file")
-        with self._lock:
-            try:
-                self._file.replace(self._path, data)
-            except ChangeFailed as error:
-                raise AgentConfigurationFailed(error.reason) from error
+        try:
+            self._file.replace(self._path, data)
+        except ChangeFailed as error:
+            raise AgentConfigurationFailed(error.reason) from error
         LOG.info("the agent's configuration was replaced")
 
     def recover(self) -> None:

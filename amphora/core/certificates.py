@@ -8,8 +8,11 @@ import logging
 import re
 from dataclasses import dataclass
 
+from cryptography import x509
+
 from amphora.core import pem
 from amphora.core.expected import ANYTHING, Expected
+from amphora.core.flights import Flights
 from amphora.core.instance_changes import certificates_of, certificates_target
 from amphora.core.instances import Instances
 from amphora.core.journal import OperationState
@@ -54,6 +57,7 @@ class Certificates:
         self._operations = operations
         self._instances = instances
         self._locks = locks
+        self._flights = Flights[None]()
 
     def put(
         self,
@@ -67,6 +71,8 @@ class Certificates:
     ) -> None:
         """Check and store a PEM file, replacing a former one. Safe to repeat.
 
+        Who asks for what is under way already gets its outcome.
+
         :param instance_must_exist: refuse it while the instance has no stored configuration.
         :raises InstanceNotFound: it has none.
         :raises InvalidFilename: the name is not of the allowed form.
@@ -74,24 +80,17 @@ class Certificates:
         :raises PreconditionFailed: the stored file is not the expected one.
         """
         _check_filename(filename, rules)
-        with self._locks.hold(instance_id):
-            if instance_must_exist:
-                self._instances.require(instance_id)
-            certificate = pem.check_certificate_and_key(data) if rules.pairs_only else None
-            expected.require_digest(self._store.digest(instance_id, filename))
-            self._operations.run(
-                Steps(
-                    "put",
-                    certificates_target(instance_id),
-                    swap=lambda: self._store.put(instance_id, filename, data),
-                    prove=lambda: self._see(instance_id, filename, data),
-                    restore=lambda: self._tell(instance_id, filename, _digest(data)),
-                ),
-                _intent(filename, _digest(data)),
-            )
-        name = filename.removesuffix(".pem").replace("WILDCARD.", "*.", 1)
-        if certificate is not None and name not in pem.names_of(certificate):
-            LOG.info("%s of %s is named for none of its certificate's names", filename, instance_id)
+
+        def store() -> None:
+            with self._locks.hold(instance_id):
+                if instance_must_exist:
+                    self._instances.require(instance_id)
+                if rules.pairs_only:
+                    _note_name(filename, pem.check_certificate_and_key(data), instance_id)
+                expected.require_digest(self._store.digest(instance_id, filename))
+                self._put(instance_id, filename, data)
+
+        self._flights.join((instance_id, instance_must_exist, filename, data, rules, expected), store)
 
     def digest(self, instance_id: str, filename: str, rules: CertificateRules = NAMED_PAIRS) -> str:
         """Return the MD5 of a stored file.
@@ -153,9 +152,20 @@ class Certificates:
             state = OperationState.DONE if is_made else OperationState.UNDONE
             self._operations.settle(operation, state, f"{filename} {_is_stored(found)}")
 
-    def _see(self, instance_id: str, filename: str, data: bytes) -> str:
+    def _put(self, instance_id: str, filename: str, data: bytes) -> None:
+        digest = _digest(data)
+        steps = Steps(
+            "put",
+            certificates_target(instance_id),
+            swap=lambda: self._store.put(instance_id, filename, data),
+            prove=lambda: self._see(instance_id, filename, digest),
+            restore=lambda: self._tell(instance_id, filename, digest),
+        )
+        self._operations.run(steps, _intent(filename, digest))
+
+    def _see(self, instance_id: str, filename: str, wanted: str) -> str:
         digest = self._store.digest(instance_id, filename)
-        if digest != _digest(data):
+        if digest != wanted:
             raise ProofFailed(f"{filename} is not what was stored a moment ago")
         return f"{filename} {_is_stored(digest)}"
 
@@ -164,6 +174,12 @@ class Certificates:
         if self._store.digest(instance_id, filename) == wanted:
             raise Stands(f"{filename} {_is_stored(wanted)}")
         return f"{filename} is as it was."
+
+
+def _note_name(filename: str, certificate: x509.Certificate, instance_id: str) -> None:
+    name = filename.removesuffix(".pem").replace("WILDCARD.", "*.", 1)
+    if name not in pem.names_of(certificate):
+        LOG.info("%s of %s is named for none of its certificate's names", filename, instance_id)
 
 
 def _intent(filename: str, digest: str | None) -> str:

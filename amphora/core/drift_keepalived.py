@@ -1,98 +1,117 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drift of keepalived's configuration: stored, proven, and what it is started from."""
+"""Drift of keepalived's configurations: stored, proven, and what it is started from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.core.drift_inspection import ABSENT, digest_of
 from amphora.core.drift_ledger import Ledger
-from amphora.core.locks import KEEPALIVED
-from amphora.core.vrrp import Vrrp
-from amphora.core.vrrp_layout import VrrpLayout
-from amphora.errors import VrrpNotConfigured
 from amphora.models import Difference, DriftArea, DriftReason, ServiceState
 from amphora.system import files
 
+#: Differences that need no reload.
+_OF_STORED = frozenset({DriftReason.STORED_EDITED, DriftReason.STORED_MISSING})
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedKeepalived:
+    """A keepalived: the one that moves virtual addresses, or that of an LVS listener.
+
+    :ivar target: name of the lock under which it is changed.
+    :ivar stored: what was uploaded.
+    :ivar configuration: returns what the next start or reload takes, or None.
+    :ivar state: of its service.
+    :ivar upload: the use case that stores a configuration.
+    :ivar reload: the use case that makes the stored one run.
+    """
+
+    target: str
+    stored: Path
+    running: Path
+    proven: Path
+    configuration: Callable[[], bytes | None]
+    state: Callable[[], ServiceState]
+    upload: Callable[[bytes], object]
+    reload: Callable[[], object]
+
 
 class KeepalivedInspector:
-    """Compares the files of the one keepalived with one another.
+    """Compares the files of each keepalived with one another.
 
-    :param status: state of its service.
+    :param watched: returns those there are.
     """
 
     group = "configs"
     areas = frozenset({DriftArea.CONFIGS})
 
-    def __init__(
-        self, layout: VrrpLayout, vrrp: Vrrp, ledger: Ledger, status: Callable[[], ServiceState]
-    ) -> None:
-        self._layout = layout
-        self._vrrp = vrrp
+    def __init__(self, watched: Callable[[], Iterable[WatchedKeepalived]], ledger: Ledger) -> None:
+        self._watched = watched
         self._ledger = ledger
-        self._status = status
 
-    def targets(self) -> tuple[str, ...]:
-        """There is at most one."""
-        return (KEEPALIVED,) if self._layout.directory.is_dir() else ()
+    def targets(self) -> list[str]:
+        """Return the lock of each."""
+        return [each.target for each in self._watched()]
 
     def look(self, target: str) -> list[Difference]:
-        """Compare."""
-        return [*self._of_stored(), *self._of_running()]
+        """Compare one."""
+        return [found for each in self._of(target) for found in self._compare(each)]
 
     def heal(self, target: str, differences: Sequence[Difference]) -> str:
         """Store the proven configuration again where the stored one was edited, and reload what runs."""
-        good = self._good()
         reasons = {each.reason for each in differences}
-        done = []
-        if good is not None and DriftReason.STORED_EDITED in reasons:
-            self._vrrp.upload(good)
-            done.append("the proven configuration was stored again")
-        runs = self._status() is ServiceState.RUNNING
-        if reasons - {DriftReason.STORED_EDITED} and runs and good == self._stored():
-            done.append(str(self._vrrp.reload()))
-        return "; ".join(done)
+        return "; ".join(done for each in self._of(target) for done in self._heal(each, reasons))
 
-    def _of_stored(self) -> Iterator[Difference]:
-        stored, good = self._stored(), self._good()
-        if stored is None or stored == good:
+    def _of(self, target: str) -> list[WatchedKeepalived]:
+        return [each for each in self._watched() if each.target == target]
+
+    def _heal(self, each: WatchedKeepalived, reasons: set[DriftReason]) -> Iterator[str]:
+        good = self._good(each)
+        if good is not None and reasons & _OF_STORED:
+            each.upload(good)
+            yield "the proven configuration was stored again"
+        if reasons - _OF_STORED and each.state() is ServiceState.RUNNING and good == each.configuration():
+            yield str(each.reload())
+
+    def _compare(self, each: WatchedKeepalived) -> Iterator[Difference]:
+        at_rest = each.state().is_at_rest
+        yield from self._of_stored(each, at_rest)
+        if not at_rest and (each.proven.exists() or self._is_strange(each, each.proven)):
+            yield from self._of_running(each)
+
+    def _of_stored(self, each: WatchedKeepalived, at_rest: bool) -> Iterator[Difference]:
+        stored, good = each.configuration(), self._good(each)
+        if stored == good or (stored is None and at_rest):
             return
-        if self._is_strange(self._layout.stored):
+        if stored is None or self._is_strange(each, each.stored):
+            reason = DriftReason.STORED_MISSING if stored is None else DriftReason.STORED_EDITED
             desired = digest_of(good) if good is not None else "as it was uploaded"
-            yield _config(DriftReason.STORED_EDITED, desired, digest_of(stored))
-        elif self._status().is_at_rest:
-            yield _config(DriftReason.PENDING_START, digest_of(stored), digest_of(good))
+            yield _config(each, reason, desired, digest_of(stored))
         else:
-            yield _config(DriftReason.PENDING_RELOAD, digest_of(stored), digest_of(good))
+            reason = DriftReason.PENDING_START if at_rest else DriftReason.PENDING_RELOAD
+            yield _config(each, reason, digest_of(stored), digest_of(good))
 
-    def _of_running(self) -> Iterator[Difference]:
-        good, running = self._good(), files.read_if_present(self._layout.running)
-        if self._status().is_at_rest or not self._layout.proven.exists():
-            return
-        if self._is_strange(self._layout.proven):
-            proven = digest_of(files.read_if_present(self._layout.proven))
-            yield _config(DriftReason.PROVEN_EDITED, digest_of(good), proven)
+    def _of_running(self, each: WatchedKeepalived) -> Iterator[Difference]:
+        good, running = self._good(each), files.read_if_present(each.running)
+        if self._is_strange(each, each.proven):
+            proven = digest_of(files.read_if_present(each.proven))
+            yield _config(each, DriftReason.PROVEN_EDITED, digest_of(good), proven)
         if running is None:
-            yield _config(DriftReason.RUNNING_MISSING, digest_of(good), ABSENT)
+            yield _config(each, DriftReason.RUNNING_MISSING, digest_of(good), ABSENT)
         elif running != good:
-            yield _config(DriftReason.RUNNING_EDITED, digest_of(good), digest_of(running))
+            yield _config(each, DriftReason.RUNNING_EDITED, digest_of(good), digest_of(running))
 
-    def _good(self) -> bytes | None:
+    def _good(self, each: WatchedKeepalived) -> bytes | None:
         # The proven file may be a second name of the stored one, so that an editor changes both.
-        if not self._is_strange(self._layout.proven):
-            return files.read_if_present(self._layout.proven)
-        return None if self._is_strange(self._layout.running) else files.read_if_present(self._layout.running)
+        if not self._is_strange(each, each.proven):
+            return files.read_if_present(each.proven)
+        return None if self._is_strange(each, each.running) else files.read_if_present(each.running)
 
-    def _is_strange(self, path: Path) -> bool:
-        return self._ledger.is_strange(KEEPALIVED, path)
-
-    def _stored(self) -> bytes | None:
-        try:
-            return self._vrrp.configuration()
-        except VrrpNotConfigured:
-            return None
+    def _is_strange(self, each: WatchedKeepalived, path: Path) -> bool:
+        return self._ledger.is_strange(each.target, path)
 
 
-def _config(reason: DriftReason, desired: str, found: str) -> Difference:
-    return Difference(DriftArea.CONFIGS, KEEPALIVED, reason, desired, found)
+def _config(each: WatchedKeepalived, reason: DriftReason, desired: str, found: str) -> Difference:
+    return Difference(DriftArea.CONFIGS, each.target, reason, desired, found)

@@ -43,6 +43,14 @@ class Flights(Generic[R]):
         self._flying: dict[Hashable, _Flight[R]] = {}
         self._waiting: dict[Hashable, _Flight[R]] = {}
 
+    def join(self, key: Hashable, work: Callable[[], R]) -> R:
+        """Do the work, or wait for somebody who is doing it already, and return its result.
+
+        :param key: all that the work depends on, so that equal ones want the same.
+        :raises BaseException: what the work raised, to everybody who waited for it.
+        """
+        return self.run(key, lambda: None, work)
+
     def run(self, key: Hashable, wanted: Callable[[], Hashable], work: Callable[[], R]) -> R:
         """Do the work, or wait for somebody who is doing the same, and return its result.
 

@@ -3,26 +3,35 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 
 from amphora.core.engine import HaproxyEngine, local_peer
 from amphora.core.instance_checks import refuse_start
 from amphora.core.layout import InstanceLayout
-from amphora.core.operations import Stands
-from amphora.errors import InstanceNotFound, InvalidConfiguration, OperationFailed, StorageError
+from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD, discard_upload, restore_stored, stands
+from amphora.errors import InstanceNotFound, InvalidConfiguration, OperationFailed
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.findings import Finding
 from amphora.haproxy.proof import Evidence, Generation
 from amphora.models import ServiceState
 from amphora.system import files
 
-LOG = logging.getLogger(__name__)
+#: The kinds are part of this module for whoever asks what becomes of an instance.
+__all__ = [
+    "RELOAD",
+    "START",
+    "STOP",
+    "UPLOAD",
+    "Activation",
+    "Upload",
+    "certificates_of",
+    "certificates_target",
+    "finish_upload",
+]
 
 _NOTHING_SEEN = Evidence(0, 0, 0, (), 0.0)
-
-UPLOAD, START, RELOAD, STOP = "upload", "start", "reload", "stop"
 
 _CERTIFICATES = "-certificates"
 
@@ -98,13 +107,9 @@ class Upload:
     def discard(self) -> str:
         """Keep what haproxy refused for whoever looks into it, unless there was nothing before it."""
         layout = self._layout
-        known = layout.stored.exists()
-        if known and self._was_refused:
+        if self._was_refused and layout.stored.exists():
             files.rename(layout.received, layout.refused)
-        self._engine.unstage(layout)
-        if not known and files.is_empty_directory(layout.directory):
-            files.remove_tree(layout.directory)
-        return "The stored configuration is what it was." if known else "Nothing is stored, as before."
+        return discard_upload(layout.stored, layout.directory, partial(self._engine.unstage, layout))
 
     def restore(self) -> str:
         """Nothing can have been lost: the stored configuration is replaced in one instant.
@@ -113,15 +118,7 @@ class Upload:
         """
         if self._layout.received.exists():
             return self.discard()
-        raise _stands(self._engine, self._layout, self.output)
-
-
-def _stands(engine: HaproxyEngine, layout: InstanceLayout, outcome: str) -> Stands:
-    try:
-        engine.unstage(layout)
-    except StorageError as error:
-        LOG.warning("the next start of the agent cleans up after %s: %s", layout.instance_id, error)
-    return Stands(outcome)
+        raise stands(self.target, partial(self._engine.unstage, self._layout), self.output)
 
 
 def finish_upload(layout: InstanceLayout) -> None:
@@ -229,7 +226,7 @@ class Activation:
         :raises Stands: what runs is what to come back to already.
         """
         if self.has_swapped and not self._layout.to_be_proven.exists():
-            raise _stands(self._engine, self._layout, str(self.evidence))
+            raise stands(self.target, partial(self._engine.unstage, self._layout), str(self.evidence))
         outcome = self._undo_start() if self.kind == START else self._undo_reload()
         stored = self._restore_stored()
         self._engine.unstage(self._layout)
@@ -255,11 +252,4 @@ class Activation:
 
     def _restore_stored(self) -> str:
         layout = self._layout
-        proven = files.read_if_present(layout.proven)
-        if proven is None:
-            return "The uploaded configuration stays stored, as none was ever proven to run."
-        if layout.stored_back.exists():
-            files.rename(layout.stored_back, layout.stored)
-        elif proven != files.read_if_present(layout.stored):
-            files.write_atomically(layout.stored, proven)
-        return "The last proven configuration is stored again."
+        return restore_stored(layout.stored, layout.proven, layout.stored_back)

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amphora.core.engine import HaproxyEngine
-from amphora.core.instance_changes import RELOAD, START, STOP, UPLOAD, Activation, finish_upload
+from amphora.core.instance_changes import Activation, finish_upload
 from amphora.core.journal import Operation, OperationState
 from amphora.core.layout import InstanceLayout
 from amphora.core.operations import DELETE, Operations, has_touched
+from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD
 
 
 def settle(

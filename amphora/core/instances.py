@@ -12,11 +12,12 @@ from amphora.core.adoption import take_over
 from amphora.core.engine import HaproxyEngine
 from amphora.core.expected import ANYTHING, Expected
 from amphora.core.flights import Flights
-from amphora.core.instance_changes import RELOAD, START, STOP, Activation, Upload, certificates_target
+from amphora.core.instance_changes import Activation, Upload, certificates_target
 from amphora.core.instance_recovery import settle
 from amphora.core.layout import InstanceDirectory, InstanceLayout
 from amphora.core.locks import InstanceLocks
-from amphora.core.operations import DELETE, Operations, Stands, Steps
+from amphora.core.operations import Operations
+from amphora.core.service_changes import RELOAD, START, delete_steps, stop_steps
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import (
     AmphoraError,
@@ -25,7 +26,6 @@ from amphora.errors import (
     InstanceNotFound,
     InstanceWasGone,
     InvalidConfiguration,
-    OperationFailed,
 )
 from amphora.haproxy.addresses import IPAddress
 from amphora.haproxy.configuration import parse
@@ -35,6 +35,8 @@ from amphora.models import Done, Outcome, ServiceState, ServiceStatus
 from amphora.system import files, processes
 
 LOG = logging.getLogger(__name__)
+
+_PROGRAM = "haproxy"
 
 
 class Instances:
@@ -96,7 +98,7 @@ class Instances:
                 upload = Upload(self._engine, layout, data, peer)
                 return self._operations.run(upload).strip()
 
-        return self._uploads.run((instance_id, peer, data, expected), _always, store)
+        return self._uploads.join((instance_id, peer, data, expected), store)
 
     def configuration(self, instance_id: str) -> bytes:
         """Return the stored configuration, byte for byte.
@@ -231,12 +233,13 @@ class Instances:
         return activation.evidence
 
     def _delete(self, layout: InstanceLayout) -> None:
-        steps = Steps(
-            DELETE,
+        steps = delete_steps(
             layout.instance_id,
-            act=lambda: self._engine.remove(layout),
-            keep=lambda: self._remove_files(layout),
-            restore=lambda: self._undo_delete(layout),
+            _PROGRAM,
+            end=partial(self._engine.remove, layout),
+            remove_files=partial(self._remove_files, layout),
+            is_at_rest=partial(self._is_at_rest, layout),
+            is_gone=lambda: not layout.directory.exists(),
         )
         try:
             self._operations.run(steps)
@@ -253,10 +256,9 @@ class Instances:
     def _stop(self, layout: InstanceLayout, status: ServiceStatus) -> None:
         pid = status.pid or processes.read_pid_file(layout.pid_file)
         try:
-            act = partial(self._engine.stop, layout)
-            self._operations.run(
-                Steps(STOP, layout.instance_id, act=act, restore=lambda: self._undo_stop(layout))
-            )
+            end = partial(self._engine.stop, layout)
+            is_at_rest = partial(self._is_at_rest, layout)
+            self._operations.run(stop_steps(layout.instance_id, _PROGRAM, end, is_at_rest))
         except ChangeFailed as error:
             raise InstanceActionFailed("stop", error.details) from error
         self._on_change()
@@ -265,19 +267,9 @@ class Instances:
             which = f" with PID {pid}" if pid is not None else ""
             raise InstanceWasGone("stop", f"haproxy process{which} not found")
 
-    def _undo_delete(self, layout: InstanceLayout) -> str:
-        if not layout.directory.exists():
-            raise Stands("nothing of it is left")
-        if self._engine.status(layout).state.is_at_rest:
-            # What has ended is not started again because something else of it has not.
-            raise OperationFailed(f"haproxy has ended, but files of {layout.instance_id} are left")
-        return "haproxy goes on as it was."
-
-    def _undo_stop(self, layout: InstanceLayout) -> str:
+    def _is_at_rest(self, layout: InstanceLayout) -> bool:
         status = self._engine.status(layout)
-        if status.state.is_at_rest and status.pid is None:
-            raise Stands("haproxy is stopped")
-        return "haproxy goes on as it was."
+        return status.state.is_at_rest and status.pid is None
 
     def _done(self, layout: InstanceLayout, done: Done, evidence: Evidence) -> Outcome:
         configuration = parse(files.read_if_present(layout.stored) or b"")
@@ -303,7 +295,3 @@ class Instances:
         for path in named:
             if path.is_relative_to(layout.base_path) and ".." not in path.parts and path.is_socket():
                 files.remove(path)
-
-
-def _always() -> object:
-    return None

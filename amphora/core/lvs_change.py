@@ -1,29 +1,89 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A start or a reload of an LVS listener, as steps."""
+"""The steps of changes to an LVS listener; :mod:`amphora.core.operations` owns their order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from amphora.core.lvs_engine import LvsEngine
+from amphora.core.lvs_engine import CONFIGURATION_MODE, LvsEngine
 from amphora.core.lvs_layout import LvsLayout
 from amphora.core.operations import Stands
+from amphora.core.service_changes import RELOAD, START, UPLOAD, discard_upload, restore_stored, stands
 from amphora.errors import LvsListenerNotFound, OperationFailed
 from amphora.lvs.configuration import parse
 from amphora.lvs.services import VirtualService
 from amphora.system import files
 
-START, RELOAD = "start", "reload"
+#: The kinds are part of this module for whoever asks what becomes of a listener.
+__all__ = ["RELOAD", "START", "UPLOAD", "LvsChange", "LvsUpload"]
 
 #: What each of the other listeners that run serves.
 Taken = Callable[[], Mapping[VirtualService, str]]
+
+
+class LvsUpload:
+    """Stores a configuration. What runs is not touched, so there is nothing to act on or to prove.
+
+    :ivar output: keepalived's own words about it.
+    """
+
+    kind = UPLOAD
+    limits: Mapping[str, float] = MappingProxyType({})
+
+    def __init__(self, engine: LvsEngine, layout: LvsLayout, data: bytes) -> None:
+        self.target = layout.listener_id
+        self.output = ""
+        self._engine = engine
+        self._layout = layout
+        self._data = data
+
+    def stage(self) -> None:
+        """Write it beside what is stored."""
+        self._engine.stage(self._layout, self._data)
+        _keep_what_runs(self._layout)
+
+    def check(self) -> None:
+        """Let keepalived check it."""
+        self.output = self._engine.check(self._layout)
+
+    def preflight(self) -> None:
+        """Nothing runs from it yet."""
+
+    def swap(self) -> None:
+        """Make it the stored one."""
+        files.rename(self._layout.staged, self._layout.stored)
+
+    def act(self) -> None:
+        """It takes effect with the next start or reload."""
+
+    def prove(self) -> str:
+        """Return keepalived's own words."""
+        return self.output
+
+    def keep(self) -> None:
+        """Nothing was staged but what is stored now."""
+
+    def discard(self) -> str:
+        """Leave what was stored, or nothing."""
+        layout = self._layout
+        return discard_upload(layout.stored, layout.directory, lambda: self._engine.unstage(layout))
+
+    def restore(self) -> str:
+        """Nothing can have been lost: the stored configuration is replaced in one instant.
+
+        :raises Stands: it was.
+        """
+        if self._layout.staged.exists():
+            return self.discard()
+        raise Stands(self.output)
 
 
 class LvsChange:
     """Makes the stored configuration the running one. A reload ends keepalived and starts it anew.
 
     :param kind: ``start`` where nothing runs, else ``reload``.
+    :ivar has_swapped: whether something live was touched.
     """
 
     limits: Mapping[str, float] = MappingProxyType({})
@@ -35,15 +95,16 @@ class LvsChange:
         self._layout = layout
         self._taken = taken
         self._data = b""
-        self._is_kept = False
+        self.has_swapped = False
 
     def stage(self) -> None:
-        """Write what is stored beside what runs."""
+        """Write what is to run, and what going back will need."""
         data = files.read_if_present(self._layout.stored)
         if data is None:
             raise LvsListenerNotFound(self._layout.listener_id)
         self._data = data
         self._engine.stage(self._layout, data)
+        self._engine.keep_former(self._layout, data)
 
     def check(self) -> None:
         """Let keepalived check it."""
@@ -58,6 +119,7 @@ class LvsChange:
 
     def swap(self) -> None:
         """Make it the file that keepalived reads."""
+        self.has_swapped = True
         self._engine.swap(self._layout)
 
     def act(self) -> None:
@@ -72,33 +134,45 @@ class LvsChange:
 
     def keep(self) -> None:
         """Remember it as what to come back to."""
-        files.write_atomically(self._layout.proven, self._data, 0o644)
-        self._is_kept = True
+        self._engine.keep(self._layout)
 
     def discard(self) -> str:
-        """Forget what is staged."""
+        """No process was touched."""
+        stored = self._restore_stored()
         self._engine.unstage(self._layout)
-        return f"No process was touched. {self._restore_stored()}"
+        return f"No process was touched. {stored}"
 
     def restore(self) -> str:
-        """Bring back what ran before, if anything did."""
-        if self._is_kept:
-            raise Stands("keepalived runs with the new configuration")
-        self._engine.unstage(self._layout)
+        """Bring back what ran before, if anything did.
+
+        :raises Stands: what runs is what to come back to already.
+        """
+        if self.has_swapped and not self._layout.to_be_proven.exists():
+            outcome = "keepalived runs with the new configuration"
+            raise stands(self.target, lambda: self._engine.unstage(self._layout), outcome)
         has_proven = self._engine.restore_files(self._layout)
-        if self.kind == RELOAD and has_proven:
-            self._engine.start(self._layout)
-            proven = parse(files.read_if_present(self._layout.running) or b"")
-            pid = self._engine.prove(self._layout, proven).main_pid
-            case = f"keepalived was started again with its last proven configuration (pid {pid})."
-        else:
-            self._engine.stop(self._layout)
-            case = "keepalived is stopped."
-        return f"{case} {self._restore_stored()}"
+        case = self._run_again() if self.kind == RELOAD and has_proven else self._end()
+        stored = self._restore_stored()
+        self._engine.unstage(self._layout)
+        return f"{case} {stored}"
+
+    def _run_again(self) -> str:
+        self._engine.start(self._layout)
+        proven = parse(files.read_if_present(self._layout.running) or b"")
+        pid = self._engine.prove(self._layout, proven).main_pid
+        return f"keepalived was started again with its last proven configuration (pid {pid})."
+
+    def _end(self) -> str:
+        self._engine.stop(self._layout)
+        return "keepalived is stopped."
 
     def _restore_stored(self) -> str:
-        proven = files.read_if_present(self._layout.proven)
-        if proven is None:
-            return "The uploaded configuration stays stored, as none was ever proven to run."
-        files.write_atomically(self._layout.stored, proven, 0o644)
-        return "The last proven configuration is stored again."
+        layout = self._layout
+        return restore_stored(layout.stored, layout.proven, layout.stored_back, CONFIGURATION_MODE)
+
+
+def _keep_what_runs(layout: LvsLayout) -> None:
+    """Count what another agent has left running as proven, before its only file is replaced."""
+    stored = files.read_if_present(layout.stored)
+    if stored is not None and not layout.proven.exists() and layout.processes.main() is not None:
+        files.write_atomically(layout.proven, stored, CONFIGURATION_MODE)

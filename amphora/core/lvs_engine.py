@@ -23,7 +23,7 @@ _LOOK_INTERVAL = 0.02
 #: Seconds that keepalived must live on: it reads its configuration only after it has begun.
 _SETTLING_TIME = 0.5
 #: Permission bits of what others read, and of what only keepalived executes.
-_CONFIGURATION_MODE, _SCRIPT_MODE = 0o644, 0o100
+CONFIGURATION_MODE, _SCRIPT_MODE = 0o644, 0o100
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class LvsEngine:
         files.ensure_directory(layout.directory)
         # Of a check whose script is missing keepalived says nothing, and leaves it out.
         _install(layout.udp_check, UDP_CHECK)
-        files.write_atomically(layout.staged, data, _CONFIGURATION_MODE)
+        files.write_atomically(layout.staged, data, CONFIGURATION_MODE)
 
     def check(self, layout: LvsLayout) -> str:
         """Let keepalived check what is staged; return its words.
@@ -83,13 +83,27 @@ class LvsEngine:
         self._namespace.ensure()
         return self._program.check(layout.staged, {str(layout.staged): layout.stored.name})
 
+    def keep_former(self, layout: LvsLayout, data: bytes) -> None:
+        """Write what keeping a configuration and going back will need, so that both only rename."""
+        files.write_atomically(layout.to_be_proven, data, CONFIGURATION_MODE)
+        proven = files.read_if_present(layout.proven)
+        if proven is not None:
+            for path in (layout.running_back, layout.stored_back):
+                files.write_atomically(path, proven, CONFIGURATION_MODE)
+
     def unstage(self, layout: LvsLayout) -> None:
-        """Forget what is staged. Safe to repeat."""
-        files.remove(layout.staged)
+        """Forget everything that is there only while a change is under way. Safe to repeat."""
+        for path in layout.transient:
+            files.remove(path)
 
     def swap(self, layout: LvsLayout) -> None:
         """Make the staged file the one that the service runs from."""
         files.rename(layout.staged, layout.running)
+
+    def keep(self, layout: LvsLayout) -> None:
+        """Make what runs now what :meth:`restore_files` goes back to from now on."""
+        files.rename(layout.to_be_proven, layout.proven)
+        self.unstage(layout)
 
     def restore_files(self, layout: LvsLayout) -> bool:
         """Make the proven configuration the one that the service runs from; return whether there is one."""
@@ -97,7 +111,10 @@ class LvsEngine:
         if proven is None:
             files.remove(layout.running)
             return False
-        files.write_atomically(layout.running, proven, _CONFIGURATION_MODE)
+        if layout.running_back.exists():
+            files.rename(layout.running_back, layout.running)
+        elif proven != files.read_if_present(layout.running):
+            files.write_atomically(layout.running, proven, CONFIGURATION_MODE)
         return True
 
     def start(self, layout: LvsLayout) -> None:

@@ -11,7 +11,9 @@ from amphora.lvs.processes import LvsProcesses
 from amphora.lvs.program import PidFiles
 from amphora.system import files
 
-_STORED = re.compile(r"octavia-keepalivedlvs-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.conf")
+_ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_STORED = re.compile(rf"octavia-keepalivedlvs-{_ID}\.conf")
+_DIRECTORY = re.compile(_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,31 @@ class LvsLayout:
     def proven(self) -> Path:
         """The last configuration that was seen to run."""
         return self.directory / "proven.conf"
+
+    @property
+    def to_be_proven(self) -> Path:
+        """A copy of the stored configuration while a start or reload of it is under way."""
+        return self.directory / "proven.conf.new"
+
+    @property
+    def running_back(self) -> Path:
+        """A copy of the proven configuration meanwhile, to run again without needing room on the disk."""
+        return self.directory / "running.conf.back"
+
+    @property
+    def stored_back(self) -> Path:
+        """Likewise, to store again."""
+        return self.directory / "stored.conf.back"
+
+    @property
+    def transient(self) -> tuple[Path, ...]:
+        """Everything that is there only while a change is under way."""
+        return self.staged, self.to_be_proven, self.running_back, self.stored_back
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything of the listener is there."""
+        return self.stored.exists() or self.directory.is_dir()
 
     @property
     def udp_check(self) -> Path:
@@ -105,3 +132,13 @@ class LvsDirectory:
         """
         names = (_STORED.fullmatch(name) for name in files.file_names(self.path))
         return [self.layout(match[1]) for match in names if match]
+
+    def remnants(self) -> list[LvsLayout]:
+        """Return the layout of every listener of which something is left, but no stored configuration.
+
+        :raises StorageError: the directory cannot be read.
+        """
+        layouts = (
+            self.layout(name) for name in files.subdirectories(self.path) if _DIRECTORY.fullmatch(name)
+        )
+        return [layout for layout in layouts if not layout.stored.exists()]

@@ -5,21 +5,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from amphora.core.expected import ANYTHING, Expected
-from amphora.core.journal import OperationState
+from amphora.core.journal import Operation, OperationState
 from amphora.core.locks import InstanceLocks
-from amphora.core.lvs_change import RELOAD, START, LvsChange
+from amphora.core.lvs_change import LvsChange, LvsUpload
 from amphora.core.lvs_engine import LvsEngine
 from amphora.core.lvs_layout import LvsDirectory, LvsLayout
-from amphora.core.operations import Operations, has_touched
-from amphora.errors import AmphoraError, LvsActionFailed, LvsListenerNotFound, NotFound, OperationFailed
+from amphora.core.operations import DELETE, Change, Operations, has_touched
+from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD, delete_steps, stop_steps
+from amphora.errors import AmphoraError, LvsActionFailed, LvsListenerNotFound, NotFound
 from amphora.lvs.configuration import parse
 from amphora.lvs.services import IPAddress, VirtualService
 from amphora.models import Done, Outcome, ServiceState
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)
+
+_PROGRAM = "keepalived"
 
 
 class LvsListeners:
@@ -57,17 +61,7 @@ class LvsListeners:
         layout = self._directory.layout(listener_id)
         with self._locks.hold(listener_id):
             expected.require(files.read_if_present(layout.stored))
-            is_new = not layout.directory.exists()
-            try:
-                self._engine.stage(layout, data)
-                output = self._engine.check(layout)
-                _keep_what_runs(layout)
-                files.rename(layout.staged, layout.stored)
-            except BaseException:
-                self._engine.unstage(layout)
-                if is_new:
-                    files.remove_tree(layout.directory)
-                raise
+            output = self._operations.run(LvsUpload(self._engine, layout, data))
         self._changed()
         return output
 
@@ -83,8 +77,7 @@ class LvsListeners:
 
     def knows(self, listener_id: str) -> bool:
         """Whether anything of a listener is stored."""
-        layout = self._directory.layout(listener_id)
-        return layout.stored.exists() or layout.directory.is_dir()
+        return self._directory.layout(listener_id).exists
 
     def start(self, listener_id: str) -> Outcome:
         """Start a listener; one that runs is left alone. Safe to repeat.
@@ -101,7 +94,7 @@ class LvsListeners:
                 return Outcome(Done.STARTED, f"{listener_id} already runs; nothing was changed")
             # One that should run is to run again with what was proven, if this configuration fails.
             kind = START if status.state.is_at_rest else RELOAD
-            evidence = self._run(layout, "start", kind)
+            evidence = self._change(layout, "start", kind)
         self._after_start(data)
         return Outcome(Done.STARTED, evidence)
 
@@ -116,7 +109,7 @@ class LvsListeners:
         with self._locks.hold(listener_id):
             data = self.configuration(listener_id)
             at_rest = self._engine.status(layout).state.is_at_rest
-            evidence = self._run(layout, "restart", START if at_rest else RELOAD)
+            evidence = self._change(layout, "restart", START if at_rest else RELOAD)
         self._after_start(data)
         return Outcome(Done.STARTED if at_rest else Done.RELOADED, evidence)
 
@@ -130,11 +123,10 @@ class LvsListeners:
         layout = self._directory.layout(listener_id)
         with self._locks.hold(listener_id):
             self.configuration(listener_id)
-            try:
-                self._engine.stop(layout)
-            except OperationFailed as error:
-                raise LvsActionFailed("stop", listener_id, error.details) from error
-        self._changed()
+            if not self._is_at_rest(layout) or layout.pid_files.main.exists():
+                end = partial(self._engine.stop, layout)
+                is_at_rest = partial(self._is_at_rest, layout)
+                self._make("stop", stop_steps(listener_id, _PROGRAM, end, is_at_rest))
         return Outcome(Done.STOPPED, f"{listener_id} is stopped")
 
     def delete(self, listener_id: str, expected: Expected = ANYTHING) -> None:
@@ -149,14 +141,7 @@ class LvsListeners:
             if not self.knows(listener_id):
                 raise LvsListenerNotFound(listener_id)
             expected.require(files.read_if_present(layout.stored))
-            try:
-                self._engine.remove(layout)
-            except OperationFailed as error:
-                raise LvsActionFailed("delete", listener_id, error.details) from error
-            files.remove_tree(layout.directory)
-            files.remove(layout.stored)
-            self._operations.forget(listener_id)
-        self._changed()
+            self._delete(layout)
 
     def recover(self) -> None:
         """Finish or undo what was under way when the agent ended. Called once, at start.
@@ -165,12 +150,13 @@ class LvsListeners:
         logged.
         """
         files.sweep_temporaries(self._directory.path)
-        for layout in self._directory.all():
+        for layout in (*self._directory.all(), *self._directory.remnants()):
             with self._locks.hold(layout.listener_id):
                 try:
                     self._recover(layout)
                 except AmphoraError as error:
                     LOG.error("LVS listener %s could not be recovered: %s", layout.listener_id, error)
+                    self._operations.settle_failed(layout.listener_id, error)
         self._changed()
 
     def _recover(self, layout: LvsLayout) -> None:
@@ -180,21 +166,59 @@ class LvsListeners:
         interrupted = self._operations.interrupted(layout.listener_id)
         if interrupted is None:
             self._engine.unstage(layout)
-            return
-        change = LvsChange(self._engine, layout, interrupted.kind, dict)
-        outcome = change.restore() if has_touched(interrupted) else change.discard()
-        self._operations.settle(interrupted, OperationState.UNDONE, outcome)
+        elif interrupted.kind == DELETE and has_touched(interrupted):
+            self._delete(layout)
+            self._operations.settle(interrupted, OperationState.DONE, "nothing of it is left")
+        else:
+            self._operations.settle(interrupted, *self._finish(layout, interrupted))
 
-    def _run(self, layout: LvsLayout, action: str, kind: str) -> str:
-        change = LvsChange(self._engine, layout, kind, lambda: self._served_beside(layout))
+    def _finish(self, layout: LvsLayout, interrupted: Operation) -> tuple[OperationState, str]:
+        """Finish or undo a change that is no delete; return what it is now, and what is the case."""
+        touched = has_touched(interrupted)
+        if interrupted.kind == UPLOAD:
+            # What was staged became what is stored in one instant.
+            if touched and not layout.staged.exists():
+                return OperationState.DONE, "the upload is stored"
+            return OperationState.UNDONE, LvsUpload(self._engine, layout, b"").discard()
+        if interrupted.kind == STOP and touched:
+            self._engine.stop(layout)
+            return OperationState.DONE, f"{_PROGRAM} is stopped"
+        if interrupted.kind in (STOP, DELETE):
+            return OperationState.UNDONE, "nothing had been changed"
+        change = LvsChange(self._engine, layout, interrupted.kind, dict)
+        if interrupted.last_step == "keep" and not layout.to_be_proven.exists():
+            self._engine.unstage(layout)
+            return OperationState.DONE, f"{_PROGRAM} runs with the new configuration"
+        return OperationState.UNDONE, change.restore() if touched else change.discard()
+
+    def _change(self, layout: LvsLayout, action: str, kind: str) -> str:
+        return self._make(action, LvsChange(self._engine, layout, kind, lambda: self._served_beside(layout)))
+
+    def _delete(self, layout: LvsLayout) -> None:
+        steps = delete_steps(
+            layout.listener_id,
+            _PROGRAM,
+            end=lambda: self._engine.remove(layout),
+            remove_files=lambda: _remove_files(layout),
+            is_at_rest=lambda: self._is_at_rest(layout),
+            is_gone=lambda: not layout.exists,
+        )
+        self._make("delete", steps)
+        self._operations.forget(layout.listener_id)
+
+    def _make(self, action: str, change: Change) -> str:
         try:
             return self._operations.run(change)
         except NotFound:
             raise
         except AmphoraError as error:
-            raise LvsActionFailed(action, layout.listener_id, error.details) from error
+            raise LvsActionFailed(action, change.target, error.details) from error
         finally:
             self._changed()
+
+    def _is_at_rest(self, layout: LvsLayout) -> bool:
+        # Another agent's keepalived is no service of ours.
+        return self._engine.status(layout).state.is_at_rest and layout.processes.main() is None
 
     def _served_beside(self, layout: LvsLayout) -> Mapping[VirtualService, str]:
         return {
@@ -208,8 +232,7 @@ class LvsListeners:
         self._announce(parse(data).addresses)
 
 
-def _keep_what_runs(layout: LvsLayout) -> None:
-    """Count what another agent has left running as proven, before its only file is replaced."""
-    stored = files.read_if_present(layout.stored)
-    if stored is not None and not layout.proven.exists() and layout.processes.main() is not None:
-        files.write_atomically(layout.proven, stored, 0o644)
+def _remove_files(layout: LvsLayout) -> None:
+    # The stored file last: it is what a delete that was cut off is found by.
+    files.remove_tree(layout.directory)
+    files.remove(layout.stored)

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from amphora.core.flights import Flights
 from amphora.core.journal import OperationState
 from amphora.core.operations import Operations, Stands, Steps, has_touched
 from amphora.system import files
@@ -36,13 +38,25 @@ class OwnFile:
         self._try_out = try_out
         self._take_up = take_up
         self._operations = operations
+        self._flights = Flights[None]()
+        self._one_at_a_time = threading.Lock()
 
     def replace(self, path: Path, data: bytes) -> None:
         """Check, store and take up. An existing file keeps its mode; a new one is for its owner only.
 
+        Who asks for what is under way already gets its outcome.
+
         :raises ChangeFailed: the agent goes on with what it had.
         :raises InvalidInput: likewise, as ``try_out`` refused it.
         """
+
+        def replace() -> None:
+            with self._one_at_a_time:
+                self._run(path, data)
+
+        self._flights.join((path, data), replace)
+
+    def _run(self, path: Path, data: bytes) -> None:
         replacement = _Replacement(path, data, self._take_up)
         self._operations.run(
             Steps(

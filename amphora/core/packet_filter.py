@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -14,7 +16,11 @@ TABLE = "amphora_table"
 #: VRRP's number among the protocols above IP (RFC 5798).
 _VRRP = 112
 
+_FINGERPRINT, _DIGITS = "sha256:", 32
+_COMMENT = re.compile(rf'comment "({_FINGERPRINT}[0-9a-f]{{{_DIGITS}}})"'.encode())
+
 # The table is made before it is deleted, since deleting one that is missing would fail.
+# Local traffic first: of connections older than the first such table, the kernel takes packets for invalid.
 _FILE = """\
 table {family} {table} {{
 }}
@@ -22,14 +28,14 @@ delete table {family} {table}
 table {family} {table} {{
     chain amphora_chain {{
         type filter hook input priority filter; policy drop;
-        ct state vmap {{ established : accept, related : accept, invalid : drop }}
         iifname "lo" accept
+        ct state vmap {{ established : accept, related : accept, invalid : drop }}
         ip saddr 127.0.0.0/8 drop
         ip6 saddr ::1 drop
         icmp type destination-unreachable accept
         icmpv6 type {{ {icmpv6} }} accept
         udp sport . udp dport {{ 67 . 68, 547 . 546 }} accept
-        iifname "{interface}" jump amphora_vip_chain
+        iifname "{interface}" jump amphora_vip_chain comment "{fingerprint}"
         iifname != "{interface}" ct state untracked tcp flags & (syn | ack) != syn accept
     }}
     chain amphora_vip_chain {{
@@ -55,10 +61,24 @@ def render_packet_filter(interface: str, rules: Iterable[AllowRule]) -> str:
 
     :param interface: the VIP's, whose new packets the rules are about.
     """
-    lines = "".join(f"        {_statement(rule)}\n" for rule in _widest(rules))
-    return _FILE.format(
-        family=FAMILY, table=TABLE, icmpv6=", ".join(_ICMPV6), interface=interface, rules=lines
-    )
+    values = {
+        "family": FAMILY,
+        "table": TABLE,
+        "icmpv6": ", ".join(_ICMPV6),
+        "interface": interface,
+        "rules": "".join(f"        {_statement(rule)}\n" for rule in _widest(rules)),
+    }
+    digest = hashlib.sha256(_FILE.format(**values, fingerprint="").encode()).hexdigest()
+    return _FILE.format(**values, fingerprint=f"{_FINGERPRINT}{digest[:_DIGITS]}")
+
+
+def fingerprint_of(text: bytes) -> bytes:
+    """Return what stands in a file and in the kernel, where nft has rewritten the rules, alike.
+
+    Empty for files of other agents, and of earlier versions of this one.
+    """
+    found = _COMMENT.search(text)
+    return found[1] if found else b""
 
 
 def _widest(rules: Iterable[AllowRule]) -> list[AllowRule]:

@@ -18,11 +18,11 @@ from amphora.core.interface_plan import (
     same_interface,
     vip_interface,
     with_member_network,
-    without_host_routes,
     without_member_network,
 )
 from amphora.core.locks import INTERFACES, InstanceLocks
-from amphora.core.operations import Operations, Steps
+from amphora.core.operations import Operations
+from amphora.core.plug_change import PlugChange, settle_plugs
 from amphora.core.plug_requests import IPAddress, IPInterface, NetworkRequest, VipRequest
 from amphora.drivers.network.base import NetworkDriver
 from amphora.errors import (
@@ -187,6 +187,7 @@ class Plug:
             try:
                 self._network.restore()
             finally:
+                settle_plugs(self._network, self._operations)
                 if self._vip_is_ours():
                     for config in self._network.stored():
                         self._advertise_all((vip.ip for vip in config.floating), self._plugged(config))
@@ -257,45 +258,15 @@ class Plug:
             raise PlugFailed(_WHAT[InterfaceRole.VIP], error.details) from error
 
     def _take_into_use(self, config: InterfaceConfig, place: _Place) -> PluggedInterface:
-        steps = Steps(
-            "plug",
-            f"port-{config.mac_address}",
-            # Stored first: a crash right after leaves an amphora that completes the plug when it starts.
-            swap=lambda: self._network.persist(config),
-            act=lambda: self._activate(config),
-            prove=lambda: f"{config.name} is up with {_held(self._plugged(config))}",
-            restore=lambda: self._store_again(config.name, place.known),
-        )
+        change = PlugChange(self._network, config, place.known, place.is_there)
         try:
-            self._operations.run(steps)
+            change.make(self._operations)
         except NoSuchLink:
             self._look_for_links()
             raise
         except ChangeFailed as error:
             raise PlugFailed(_WHAT[config.role], error.reason) from error
         return replace(self._plugged(config), was_there=place.is_there)
-
-    def _activate(self, config: InterfaceConfig) -> None:
-        try:
-            self._network.activate(config)
-        except (NoSuchLink, InterfaceConflict):
-            raise
-        except OperationFailed as error:
-            without = without_host_routes(config)
-            if without == config:
-                raise
-            # Tenants write host routes; one that the kernel refuses must not cost them the port.
-            self._network.persist(without)
-            self._network.activate(without)
-            LOG.warning("%s is configured without its host routes: %s", config.name, error)
-
-    def _store_again(self, name: str, former: InterfaceConfig | None) -> str:
-        """Store what was stored before; the interface itself is as it was already."""
-        if former is None:
-            self._network.forget(name)
-        else:
-            self._network.persist(former)
-        return "The port is where and as it was."
 
     def _plugged(self, config: InterfaceConfig) -> PluggedInterface:
         interfaces = {interface.name: interface for interface in self._network.interfaces()}
@@ -313,10 +284,6 @@ class Plug:
 
 def _reachable(interface: Interface) -> tuple[IPInterface, ...]:
     return tuple(address for address in interface.addresses if not address.is_link_local)
-
-
-def _held(plugged: PluggedInterface) -> str:
-    return ", ".join(str(address) for address in plugged.addresses) or "no address yet"
 
 
 def _free_name(taken: set[str], first: int) -> str:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How this amphora shares its work with others, and the change from one way to another.
 
-A change runs in the background under a time limit. What is stored says where it began, so that an
-agent that was killed in the middle goes back there at its next start.
+A change runs in the background under a time limit. What is stored is changed last, so that an agent that
+was killed in the middle goes back to where it began at its next start.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from amphora.core.journal import OperationState
-from amphora.core.operations import Operations, Steps
+from amphora.core.operations import Operations, Stands, Steps
 from amphora.errors import AmphoraError, OperationFailed, TopologyTransition
 from amphora.models import Role
 from amphora.system import files
@@ -91,6 +92,7 @@ class TopologyManager:
     ) -> None:
         self._operations = operations
         self._state_file = state_file
+        self._staged = state_file.with_name(f"{state_file.name}.new")
         self.default = default
         self._pair = pair
         self._time_limit = time_limit
@@ -99,7 +101,7 @@ class TopologyManager:
 
     def current(self) -> Topology:
         """Return the topology in force; during a change, the one it began from."""
-        return self._read()[0]
+        return read_topology(self._state_file, self.default)
 
     def role(self) -> Role | None:
         """Return what this amphora is in its pair at this moment; None where that does not apply."""
@@ -133,19 +135,28 @@ class TopologyManager:
             former = self.current()
             if wanted == former:
                 return False
-            self._write(former, wanted)
+            # Now, as whoever asks can still be told that there is no room for it.
+            files.write_atomically(self._staged, _document(wanted), 0o600)
             self._change = threading.Thread(target=self._run, args=(former, wanted), name="topology")
             self._change.start()
             return True
 
     def recover(self) -> None:
-        """Go back to where an interrupted change began. Called once, at start."""
-        former, wanted = self._read()
-        if wanted is not None:
-            outcome = self._settle(former)
-            interrupted = self._operations.interrupted(_TARGET)
-            if interrupted is not None:
-                self._operations.settle(interrupted, OperationState.UNDONE, outcome)
+        """Go back to where an interrupted change began. Called once, at start.
+
+        :raises StorageError: what it left cannot be removed.
+        """
+        interrupted = self._operations.interrupted(_TARGET)
+        if interrupted is not None:
+            current = self.current()
+            is_made = interrupted.intent == _digest(current)
+            try:
+                outcome = self._go_back(current)
+                state = OperationState.DONE if is_made else OperationState.UNDONE
+            except OperationFailed as error:
+                state, outcome = OperationState.FAILED, str(error)
+            self._operations.settle(interrupted, state, outcome)
+        files.remove(self._staged)
 
     def close(self) -> None:
         """Wait for a change that is under way."""
@@ -158,18 +169,16 @@ class TopologyManager:
             _TARGET,
             act=lambda: self._apply_in_time(wanted),
             prove=lambda: str(wanted),
-            keep=lambda: self._write(wanted, None),
-            restore=lambda: self._settle(former),
+            keep=lambda: files.rename(self._staged, self._state_file),
+            discard=self._discard,
+            restore=lambda: self._restore(former, wanted),
             # Each part of it has a limit of its own, and undoing beside one at work would make a mess.
             limits={"act": _ENDLESS, "restore": _ENDLESS},
         )
         try:
-            self._operations.run(steps)
+            self._operations.run(steps, intent=_digest(wanted))
         except AmphoraError as error:
-            LOG.error("the change to %s failed, going back to %s: %s", wanted, former, error)
-        if self._read()[1] is not None:
-            # Not even its journal could be begun.
-            self._settle(former)
+            LOG.error("the topology is not %s: %s", wanted, error)
 
     def _apply_in_time(self, wanted: Topology) -> None:
         began = time.monotonic()
@@ -177,15 +186,23 @@ class TopologyManager:
         if time.monotonic() - began > self._time_limit:
             raise OperationFailed(f"it took more than {self._time_limit:g} s")
 
-    def _settle(self, former: Topology) -> str:
-        outcome = f"The topology is {former}, as before."
+    def _discard(self) -> str:
+        files.remove(self._staged)
+        return "Nothing was changed."
+
+    def _restore(self, former: Topology, wanted: Topology) -> str:
+        if self.current() == wanted:
+            raise Stands(f"The topology is {wanted}.")
+        outcome = self._go_back(former)
+        self._discard()
+        return outcome
+
+    def _go_back(self, former: Topology) -> str:
         try:
             self._apply(former)
         except Exception as error:
-            outcome = f"{former} could not be restored completely: {error}"
-            LOG.error("%s", outcome)
-        self._write(former, None)
-        return outcome
+            raise OperationFailed(f"{former} could not be restored completely: {error}") from error
+        return f"The topology is {former}, as before."
 
     def _apply(self, topology: Topology) -> None:
         if topology.kind is TopologyKind.ACTIVE_STANDBY:
@@ -193,29 +210,28 @@ class TopologyManager:
         else:
             self._pair.leave_pair()
 
-    def _read(self) -> tuple[Topology, Topology | None]:
-        return read_topology(self._state_file, self.default)
 
-    def _write(self, current: Topology, wanted: Topology | None) -> None:
-        document = {"current": _encode(current), "wanted": _encode(wanted) if wanted else None}
-        files.write_atomically(self._state_file, json.dumps(document).encode(), 0o600)
-
-
-def read_topology(state_file: Path, default: TopologyKind) -> tuple[Topology, Topology | None]:
-    """Return the stored topology and, during a change, the one that it is to end in.
+def read_topology(state_file: Path, default: TopologyKind) -> Topology:
+    """Return the stored topology; during a change, the one it began from.
 
     :param default: in force where none is stored, or none that can be read.
     """
     data = files.read_if_present(state_file)
     if data is None:
-        return Topology(default), None
+        return Topology(default)
     try:
-        document = json.loads(data)
-        wanted = document["wanted"]
-        return _decode(document["current"]), _decode(wanted) if wanted else None
+        return _decode(json.loads(data)["current"])
     except (ValueError, KeyError, TypeError) as error:
         LOG.error("%s cannot be read, so %s is assumed: %s", state_file, default, error)
-        return Topology(default), None
+        return Topology(default)
+
+
+def _document(topology: Topology) -> bytes:
+    return json.dumps({"current": _encode(topology)}).encode()
+
+
+def _digest(topology: Topology) -> str:
+    return hashlib.sha256(_document(topology)).hexdigest()
 
 
 def _encode(topology: Topology) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from amphora.lvs.services import Endpoint, VirtualService
 from amphora.system import generic_netlink
-from amphora.system.generic_netlink import attributes
+from amphora.system.netlink import attributes
 
 LOG = logging.getLogger(__name__)
 

@@ -133,6 +133,9 @@ def remove(path: Path) -> bool:
 
     :raises StorageError: it is there and cannot be removed.
     """
+    if not os.path.lexists(path):
+        # Else a file system that is read-only would refuse to remove nothing.
+        return False
     try:
         os.unlink(path)
         _sync_directory(path.parent)
@@ -209,7 +212,8 @@ def alone(path: Path, patience: float) -> Iterator[None]:
     """
     ensure_directory(path.parent)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        # Read only: a lock needs no more, and must be had where nothing can be written any more.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise StorageError(f"{path} could not be made: {error.strerror}") from error
     try:

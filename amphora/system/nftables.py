@@ -10,6 +10,7 @@ from pathlib import Path
 
 from amphora.errors import OperationFailed
 from amphora.system.command import CommandRunner
+from amphora.system.nftables_table import table_content
 
 _TIMEOUT = 10.0
 
@@ -45,11 +46,14 @@ class Nftables:
         """
         self._run(text)
 
-    def has_table(self, family: str, name: str) -> bool:
-        """Whether there is a table of this name."""
-        return self._runner.run(
-            ("nft", "list", "table", family, name), timeout=_TIMEOUT, namespace=self._namespace
-        ).succeeded
+    def content(self, family: str, table: str) -> bytes | None:
+        """Return what a table does, in the kernel's words and its comments, or None if there is none.
+
+        The same for all that do the same. Never forks.
+
+        :raises OperationFailed: the kernel gave no usable answer.
+        """
+        return table_content(self._namespace, family, table)
 
     def _read(self, path: Path, *options: str) -> None:
         try:

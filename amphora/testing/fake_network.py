@@ -117,7 +117,7 @@ class FakeNetwork(NetworkDriver):
         return [Interface("lo", "", True), *active]
 
     def differences(self) -> Sequence[Difference]:
-        """Compare what is remembered with what is active: links and addresses."""
+        """Compare what is remembered with what is active: links, MTU and addresses."""
         self._called("differences", "")
         return [found for config in self.stored() for found in self._differences_of(config)]
 
@@ -126,6 +126,9 @@ class FakeNetwork(NetworkDriver):
         if active is None:
             plugged = config.mac_address in self.wires.plugged
             return link_missing(config, f"link {config.mac_address}" if plugged else "")
+        if config.mtu not in (None, active.mtu):
+            wanted, found = str(config.mtu), str(active.mtu)
+            return [Difference(DriftArea.LINKS, config.name, DriftReason.MTU_DIFFERS, wanted, found)]
         lacking = [str(each) for each in config.addresses if each not in active.addresses]
         return [
             Difference(DriftArea.ADDRESSES, config.name, DriftReason.ADDRESS_MISSING, text, ABSENT)

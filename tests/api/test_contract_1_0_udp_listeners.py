@@ -66,7 +66,10 @@ def test_an_upload_that_cannot_be_stored(client, rig, monkeypatch):
     answer = client.do("PUT", UPLOAD, CONFIGURATION)
     assert (answer.status_int, answer.json) == (
         500,
-        {"message": "Error enabling octavia-keepalivedlvs service", "details": "the disk is full"},
+        {
+            "message": "Error enabling octavia-keepalivedlvs service",
+            "details": "the disk is full\nNothing is stored, as before.",
+        },
     )
 
 
@@ -100,17 +103,21 @@ def test_what_does_not_run_is_told_with_keepalivds_words(client, rig, uploaded, 
 
 
 def test_what_cannot_be_stopped(client, rig, uploaded):
+    client.do("PUT", f"{ONE}/start")
     rig.processes.fail_next("stop", ServiceError("survived"))
     answer = client.do("PUT", f"{ONE}/stop")
     assert (answer.status_int, answer.json) == (
         500,
-        {"message": f"Failed to stop keepalivedlvs listener {LISTENER}", "details": "survived"},
+        {
+            "message": f"Failed to stop keepalivedlvs listener {LISTENER}",
+            "details": "survived\nkeepalived goes on as it was.",
+        },
     )
     rig.processes.fail_next("remove", ServiceError("survived"))
     answer = client.do("DELETE", f"/1.0/listeners/{LISTENER}")
     assert (answer.status_int, answer.json) == (
         500,
-        {"message": "Error stopping keepalivedlvs", "details": "survived"},
+        {"message": "Error stopping keepalivedlvs", "details": "survived\nkeepalived goes on as it was."},
     )
 
 

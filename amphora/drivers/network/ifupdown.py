@@ -31,6 +31,8 @@ from amphora.system import files
 from amphora.system.command import SEARCH_PATH, CommandRunner
 
 _TIMEOUT = 20.0
+#: Not on a disk: what is active does not outlive a reboot, and activating must not need room on one.
+_RUN = Path("/run/amphora-ifupdown")
 
 
 class IfupdownNetwork(NetlinkNetwork):
@@ -66,7 +68,7 @@ class IfupdownNetwork(NetlinkNetwork):
     @classmethod
     def create(cls, context: DriverContext) -> Self:
         """Build the driver on the agent's interface directory and data namespace."""
-        state_directory = context.state_directory / "ifupdown"
+        state_directory = _RUN / (context.namespace or "-")
         return cls(context.interface_directory, state_directory, context.namespace, context.runner)
 
     def check_available(self) -> None:

@@ -5,11 +5,15 @@ import socket
 
 import pytest
 
-from amphora.core.interface_rules import InterfaceRules
-from amphora.core.locks import InstanceLocks
+from amphora.core.drift_rules import RulesInspector
+from amphora.core.interface_rules import TARGET, InterfaceRules
+from amphora.core.journal import Journal, OperationState
+from amphora.core.locks import INTERFACES, InstanceLocks
 from amphora.core.masquerade import IPFamily, Masquerade
+from amphora.core.operations import Operations
 from amphora.core.rule_requests import parse_rules
 from amphora.errors import RulesFailed
+from amphora.models import DriftReason
 from amphora.system.namespaces import call_inside
 from amphora.system.nftables import Nftables
 
@@ -26,8 +30,9 @@ def amphora(bench):
     for namespace, name, address in ((bench.data, "eth1", VIP), (bench.wire, bench.peer_of(), CLIENT)):
         bench.ip("-n", namespace, "addr", "add", f"{address}/24", "dev", name)
         bench.ip("-n", namespace, "link", "set", name, "up")
-    nftables = Nftables(bench.runner, bench.data)
-    bench.rules = InterfaceRules(bench.directory, nftables, InstanceLocks(), lambda: None)
+    bench.nftables = Nftables(bench.runner, bench.data)
+    operations = Operations(Journal(bench.directory / "operations"))
+    bench.rules = InterfaceRules(bench.directory, bench.nftables, InstanceLocks(), lambda: None, operations)
     return bench
 
 
@@ -138,3 +143,76 @@ def test_masquerading_of_one_interface_leaves_others_alone(amphora):
     assert empty == ""
     assert run("add", "ipv5", "eth1")[0] == run()[0] == run("add", "ipv4", "eth1", "x")[0] == 1
     assert run("add", "ipv4", "a b")[0] == 2
+
+
+MISCHIEF = (
+    ("add rule inet amphora_table amphora_vip_chain tcp dport 81 accept", DriftReason.FILTER_DIFFERS),
+    ("add set inet amphora_table extra { type ipv4_addr; }", DriftReason.FILTER_DIFFERS),
+    ("add chain inet amphora_table amphora_chain { policy accept; }", DriftReason.FILTER_DIFFERS),
+    ("add table inet amphora_table { flags dormant; }", DriftReason.FILTER_DIFFERS),
+    ("flush table inet amphora_table", DriftReason.FILTER_DIFFERS),
+    ("delete table inet amphora_table", DriftReason.FILTER_MISSING),
+    ("add table inet another", None),
+)
+
+
+def test_whatever_is_done_to_the_table_is_told_and_healed(amphora):
+    inspector = RulesInspector(amphora.rules)
+    amphora.rules.replace("eth1", allow(("TCP", "192.0.2.0/24", 80), ("TCP", "198.51.100.0/24", 81)))
+    listed = amphora.inside("nft", "list", "table", "inet", "amphora_table")
+    for command, reason in MISCHIEF:
+        amphora.runner.run(("nft", command), timeout=20, namespace=amphora.data)
+        found = inspector.look(INTERFACES)
+        assert [each.reason for each in found] == ([reason] if reason else []), command
+        if found:
+            assert inspector.heal(INTERFACES, found)
+        assert inspector.look(INTERFACES) == []
+        assert amphora.inside("nft", "list", "table", "inet", "amphora_table") == listed
+
+
+def test_the_same_rules_are_the_same_in_the_kernel_whenever_they_are_loaded(amphora):
+    rules = allow(*(("TCP", f"10.{number}.0.0/16", 1000 + number) for number in range(200)))
+    contents = set()
+    for _ in range(3):
+        amphora.rules.replace("eth1", rules)
+        contents.add(amphora.rules.in_force())
+        amphora.rules.replace("eth1", ())
+    assert len(contents) == 1
+    assert amphora.rules.in_force() not in contents
+
+
+def test_a_kernel_that_keeps_the_former_rules_is_no_proof(amphora):
+    amphora.rules.replace("eth1", allow(("TCP", None, 80)))
+    stored = amphora.rules.path.read_bytes()
+    before = amphora.rules.in_force()
+    amphora.nftables.load = lambda path: Nftables.load(amphora.nftables, amphora.rules.path)
+    with pytest.raises(RulesFailed, match="other rules than those loaded"):
+        amphora.rules.replace("eth1", ())
+    assert (amphora.rules.path.read_bytes(), amphora.rules.in_force()) == (stored, before)
+
+
+def test_rules_that_were_in_force_before_they_were_stored_go_with_the_agent_that_was_killed(amphora):
+    # As after a kill at the beginning of the step that stores them.
+    journal = amphora.directory / "operations" / f"{TARGET}.journal"
+    amphora.rules.replace("eth1", allow(("TCP", None, 80)))
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-1]))
+    amphora.rules.path.unlink()
+    operations = Operations(Journal(amphora.directory / "operations"))
+    operations.recover()
+    rules = InterfaceRules(amphora.directory, amphora.nftables, InstanceLocks(), lambda: None, operations)
+    rules.recover()
+    assert rules.in_force() is None
+    assert [each.state for each in operations.all()] == [OperationState.UNDONE]
+
+
+def test_local_connections_from_before_the_first_rules_go_on(amphora):
+    with Listener(amphora.data, "127.0.0.1", 80) as listener:
+        client = call_inside(amphora.data, lambda: socket.create_connection(("127.0.0.1", 80), 5.0))
+        server, _ = listener.socket.accept()
+        with client, server:
+            server.settimeout(5.0)
+            amphora.rules.protect("eth1")
+            # To a kernel that has seen nothing of it before, the end of a connection is invalid.
+            client.close()
+            assert server.recv(1) == b""

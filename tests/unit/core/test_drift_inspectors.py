@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from amphora.core.drift_interfaces import InterfaceInspector
-from amphora.core.drift_keepalived import KeepalivedInspector
+from amphora.core.drift_keepalived import KeepalivedInspector, WatchedKeepalived
 from amphora.core.drift_ledger import Ledger
 from amphora.core.drift_services import ServiceInspector, WatchedService
 from amphora.core.drift_vip import VipHolders, VipInspector
@@ -267,7 +267,18 @@ class TestKeepalived:
 
     @pytest.fixture
     def inspector(self, pair, ledger):
-        return KeepalivedInspector(pair.layout, pair.vrrp, ledger, lambda: pair.status)
+        layout = pair.layout
+        watched = WatchedKeepalived(
+            KEEPALIVED,
+            layout.stored,
+            layout.running,
+            layout.proven,
+            lambda: files.read_if_present(layout.stored),
+            lambda: pair.status,
+            pair.vrrp.upload,
+            pair.vrrp.reload,
+        )
+        return KeepalivedInspector(lambda: [watched], ledger)
 
     def test_an_upload_is_pending_and_an_edit_is_drift(self, inspector, pair, ledger):
         assert inspector.look(KEEPALIVED) == []
@@ -287,6 +298,25 @@ class TestKeepalived:
         assert reasons(found) == [DriftReason.RUNNING_EDITED]
         inspector.heal(KEEPALIVED, found)
         assert inspector.look(KEEPALIVED) == []
+
+    def test_removed_proven_configuration_is_told_and_there_again_after_a_reload(
+        self, inspector, pair, ledger
+    ):
+        pair.layout.proven.unlink()
+        found = inspector.look(KEEPALIVED)
+        assert reasons(found) == [DriftReason.PROVEN_EDITED]
+        ledger.begins(KEEPALIVED)
+        assert inspector.heal(KEEPALIVED, found)
+        ledger.ends(KEEPALIVED)
+        assert inspector.look(KEEPALIVED) == []
+
+    def test_what_was_removed_is_stored_again(self, inspector, pair):
+        pair.layout.stored.unlink()
+        found = inspector.look(KEEPALIVED)
+        assert reasons(found) == [DriftReason.STORED_MISSING]
+        before = pair.vrrp.reloads
+        assert inspector.heal(KEEPALIVED, found)
+        assert (inspector.look(KEEPALIVED), pair.vrrp.reloads) == ([], before)
 
     def test_stopped_keepalived_waits_for_its_start(self, inspector, pair, ledger):
         pair.status = ServiceState.STOPPED

@@ -3,22 +3,65 @@
 
 import pytest
 
-from amphora.core.journal import Journal
+from amphora.core.journal import Journal, OperationState
 from amphora.core.locks import InstanceLocks
-from amphora.core.operations import Operations
+from amphora.core.operations import DELETE, Operations
+from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD
 from amphora.errors import (
     InvalidConfiguration,
     LvsActionFailed,
     LvsListenerNotFound,
+    OperationFailed,
     ProofFailed,
     ServiceError,
     StorageError,
 )
 from amphora.models import Done, ServiceState
+from amphora.system import files
 from amphora.testing.fake_process_manager import FakeProcessManager
 from tests.support.lvs import EMPTY, LISTENER, OTHER_LISTENER, LvsRig, with_members
 
 OLD, NEW = with_members(1), with_members(1, 2)
+
+
+class AgentKilled(BaseException):
+    """Ends a change as SIGKILL would: nothing that follows is done."""
+
+
+class Mortal(Operations):
+    """Lets something happen in the next change: ``faults`` has a function for the end of a step."""
+
+    faults: dict[str, object] = {}
+
+    def run(self, change, intent=""):
+        faults, self.faults = self.faults, {}
+        return super().run(Faulty(change, faults), intent)
+
+
+class Faulty:
+    def __init__(self, change, faults):
+        self._change = change
+        self._faults = faults
+
+    def __getattr__(self, name):
+        step, fault = getattr(self._change, name), self._faults.get(name)
+        if fault is None:
+            return step
+
+        def take():
+            result = step()
+            fault()
+            return result
+
+        return take
+
+
+def kill():
+    raise AgentKilled
+
+
+def fail():
+    raise ServiceError("a driver has a defect")
 
 
 @pytest.fixture
@@ -39,7 +82,7 @@ def running(rig):
 
 
 def make_rig(base_path, services):
-    rig = LvsRig(base_path, services, Operations(Journal(base_path / "operations")), InstanceLocks(5.0))
+    rig = LvsRig(base_path, services, Mortal(Journal(base_path / "operations")), InstanceLocks(5.0))
     rig.operations.recover()
     return rig
 
@@ -201,62 +244,148 @@ def test_the_next_agent_leaves_alone_what_runs(memory_dir, rig, layout, running)
     assert not list(layout.shared_directory.glob(".amphora*"))
 
 
-class AgentKilled(BaseException):
-    """Ends a change as SIGKILL would: nothing that follows is done."""
-
-
-@pytest.mark.parametrize("step", ["stage", "check", "swap", "start", "prove"])
-@pytest.mark.parametrize("ran_before", [True, False])
-def test_the_next_agent_undoes_what_was_interrupted(memory_dir, rig, layout, step, ran_before):
-    listeners = rig.listeners
-    listeners.upload(LISTENER, OLD)
-    listeners.start(LISTENER)
-    if not ran_before:
-        listeners.stop(LISTENER)
-    listeners.upload(LISTENER, NEW)
-    kill_at(rig, step)
-    with pytest.raises(AgentKilled):
-        listeners.reload(LISTENER)
-    successor = make_rig(memory_dir, rig.services)
-    successor.listeners.recover()
-    assert successor.listeners.configuration(LISTENER) == OLD
-    is_running = successor.engine.status(layout).state is ServiceState.RUNNING
-    assert is_running is ran_before
-    assert layout.running.read_bytes() == OLD
-    make_rig(memory_dir, rig.services).listeners.recover()
-
-
-def kill_at(rig, step):
-    """Let the agent die in a step of the engine, with a journal that stays as it is at that moment."""
-    original = getattr(rig.engine, step)
-
-    def die(*arguments):
-        original(*arguments)
-        journal = Journal(rig.directory.path.parent / "operations")
-        rig.operations._journal = Deaf(journal)
-        for name in ("unstage", "restore_files", "stop", "start"):
-            setattr(rig.engine, name, raise_killed)
-        raise AgentKilled
-
-    setattr(rig.engine, step, die)
-
-
-def raise_killed(*_arguments):
-    raise AgentKilled
-
-
-class Deaf:
-    """A journal that nothing can be written to any more."""
-
-    def __init__(self, journal):
-        self._journal = journal
-
-    def note(self, *_arguments):
-        raise StorageError("the agent is dead")
-
-
 def test_a_listener_without_a_pool_runs(rig, layout):
     rig.listeners.upload(LISTENER, EMPTY)
     rig.listeners.start(LISTENER)
     assert rig.engine.status(layout).state is ServiceState.RUNNING
     assert rig.announced == [set()]
+
+
+STEPS = ("stage", "check", "preflight", "swap", "act", "prove", "keep")
+ACTS = (UPLOAD, START, RELOAD, STOP, DELETE)
+
+
+def prepared(rig, kind):
+    """Bring a listener to where a change to it begins: OLD proven, and NEW stored where that is to run."""
+    rig.listeners.upload(LISTENER, OLD)
+    rig.listeners.start(LISTENER)
+    if kind == START:
+        rig.listeners.stop(LISTENER)
+    if kind in (START, RELOAD):
+        rig.listeners.upload(LISTENER, NEW)
+
+
+def act(rig, kind):
+    if kind == UPLOAD:
+        return rig.listeners.upload(LISTENER, NEW)
+    return getattr(rig.listeners, kind)(LISTENER)
+
+
+def state(rig, layout):
+    """Return what is stored, what the service is started from, and whether it runs."""
+    stored, running = (
+        path.read_bytes() if path.exists() else None for path in (layout.stored, layout.running)
+    )
+    return stored, running, rig.engine.status(layout).state is ServiceState.RUNNING
+
+
+AS_BEFORE = {
+    UPLOAD: (OLD, OLD, True),
+    START: (OLD, OLD, False),
+    RELOAD: (OLD, OLD, True),
+    STOP: (OLD, OLD, True),
+    DELETE: (OLD, OLD, True),
+}
+MADE = {
+    UPLOAD: (NEW, OLD, True),
+    START: (NEW, NEW, True),
+    RELOAD: (NEW, NEW, True),
+    STOP: (OLD, OLD, False),
+    DELETE: (None, None, False),
+}
+
+
+def check_settled(rig, layout):
+    assert [path.name for path in layout.transient if path.exists()] == []
+    assert not layout.exists or layout.proven.read_bytes() in (OLD, NEW)
+
+
+@pytest.mark.parametrize("kind", ACTS)
+def test_a_change_is_told_with_its_steps(rig, kind):
+    prepared(rig, kind)
+    act(rig, kind)
+    told = rig.operations.all()[-1]
+    assert (told.kind, told.target, told.state) == (kind, LISTENER, OperationState.DONE)
+    assert [step.name for step in told.steps] == list(STEPS)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("kind", ACTS)
+def test_the_next_agent_settles_what_was_cut_off(memory_dir, rig, layout, kind, step):
+    prepared(rig, kind)
+    rig.operations.faults = {step: kill}
+    with pytest.raises(AgentKilled):
+        act(rig, kind)
+    successor = make_rig(memory_dir, rig.services)
+    interrupted = successor.operations.interrupted(LISTENER)
+    successor.listeners.recover()
+    successor.operations.settle_rest()
+    told = successor.operations.get(interrupted.identity).state
+    wanted = MADE if told is OperationState.DONE else AS_BEFORE
+    assert told in (OperationState.DONE, OperationState.UNDONE)
+    assert state(successor, layout) == wanted[kind]
+    check_settled(successor, layout)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("kind", ACTS)
+def test_a_step_that_fails_leaves_the_old_or_the_new(rig, layout, kind, step):
+    prepared(rig, kind)
+    rig.operations.faults = {step: fail}
+    try:
+        act(rig, kind)
+        answered = OperationState.DONE
+    except OperationFailed:
+        answered = OperationState.UNDONE
+    operation = rig.operations.all()[-1]
+    told = operation.state
+    assert "a driver has a defect" in operation.reason
+    if told is OperationState.FAILED:
+        # Its service is gone already, and its files are not.
+        assert (kind, state(rig, layout)) == (DELETE, (OLD, OLD, False))
+    else:
+        assert told is answered
+        assert state(rig, layout) == (MADE if told is OperationState.DONE else AS_BEFORE)[kind]
+        check_settled(rig, layout)
+    if rig.listeners.knows(LISTENER):
+        rig.listeners.delete(LISTENER)
+    assert not layout.exists
+
+
+@pytest.mark.parametrize("step", STEPS[3:])
+@pytest.mark.parametrize("kind", [START, RELOAD])
+def test_keeping_and_going_back_need_no_room_on_the_disk(rig, layout, kind, step, monkeypatch):
+    prepared(rig, kind)
+
+    def refuse(path, *_arguments):
+        raise StorageError(f"{path}: no space left on device")
+
+    def full():
+        monkeypatch.setattr(files, "write_atomically", refuse)
+        fail()
+
+    rig.operations.faults = {step: full}
+    told = OperationState.DONE
+    try:
+        act(rig, kind)
+    except LvsActionFailed:
+        told = OperationState.UNDONE
+    assert rig.operations.all()[-1].state is told
+    assert state(rig, layout) == (MADE if told is OperationState.DONE else AS_BEFORE)[kind]
+
+
+def test_a_first_upload_that_was_cut_off_leaves_nothing(memory_dir, rig, layout):
+    rig.operations.faults = {"check": kill}
+    with pytest.raises(AgentKilled):
+        rig.listeners.upload(LISTENER, OLD)
+    successor = make_rig(memory_dir, rig.services)
+    successor.listeners.recover()
+    assert not layout.exists
+    assert successor.operations.all()[-1].state is OperationState.UNDONE
+
+
+def test_a_stopped_listener_needs_no_change_to_be_stopped(rig, running):
+    running.stop(LISTENER)
+    before = len(rig.operations.all())
+    running.stop(LISTENER)
+    assert len(rig.operations.all()) == before

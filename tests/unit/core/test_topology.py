@@ -4,9 +4,12 @@ import threading
 
 import pytest
 
+from amphora.core.journal import Journal, OperationState
+from amphora.core.operations import Operations
 from amphora.core.topology import Topology, TopologyKind, TopologyManager
-from amphora.errors import OperationFailed, TopologyTransition
+from amphora.errors import OperationFailed, StorageError, TopologyTransition
 from amphora.models import Role
+from amphora.system import files
 
 SINGLE = Topology(TopologyKind.SINGLE)
 PAIR = Topology(TopologyKind.ACTIVE_STANDBY, Role.ACTIVE, "203.0.113.2", "b20e06cf1abc")
@@ -46,8 +49,27 @@ def pair():
 
 
 @pytest.fixture
-def manager(tmp_path, pair, operations):
-    return TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, pair, operations, time_limit=5)
+def make_manager(tmp_path):
+    """Give the manager of an agent that has just started."""
+
+    def make(pair):
+        operations = Operations(Journal(tmp_path / "operations"))
+        operations.recover()
+        return TopologyManager(
+            tmp_path / "topology.json", TopologyKind.SINGLE, pair, operations, time_limit=5
+        )
+
+    return make
+
+
+@pytest.fixture
+def manager(make_manager, pair):
+    return make_manager(pair)
+
+
+def last_state(tmp_path):
+    (last,) = Journal(tmp_path / "operations").read_all()
+    return last.state
 
 
 def test_the_default_is_in_force_until_it_is_changed(manager, pair):
@@ -126,21 +148,53 @@ def test_a_restore_that_fails_too_still_ends_the_change(manager, pair, caplog):
     assert "second" in caplog.text
 
 
-@pytest.mark.parametrize("former", [SINGLE, PAIR])
-def test_an_agent_killed_in_a_change_goes_back_at_its_next_start(tmp_path, former, operations):
-    killed = FakePair()
-    first = TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, killed, operations, time_limit=5)
+@pytest.mark.parametrize(("former", "wanted"), [(SINGLE, PAIR), (PAIR, SINGLE)])
+def test_an_agent_killed_in_a_change_goes_back_at_its_next_start(make_manager, pair, former, wanted):
     if former == PAIR:
+        first = make_manager(pair)
         first.change(PAIR)
         first.close()
-    first._write(former, SINGLE if former == PAIR else PAIR)
-    pair = FakePair()
-    after = TopologyManager(tmp_path / "topology.json", TopologyKind.SINGLE, pair, operations, time_limit=5)
-    after.recover()
-    assert after.current() == former
-    assert pair.calls == [("leave",) if former == SINGLE else ("form", PAIR)]
-    after.recover()
-    assert len(pair.calls) == 1
+    cut_off = FakePair()
+    cut_off.may_go_on.clear()
+    killed = make_manager(cut_off)
+    killed.change(wanted)
+    assert cut_off.entered.wait(5)
+    pair.calls.clear()
+    after = make_manager(pair)
+    for _ in range(2):
+        after.recover()
+        assert after.current() == former
+        assert pair.calls == [("leave",) if former == SINGLE else ("form", PAIR)]
+    cut_off.may_go_on.set()
+    killed.close()
+
+
+def test_what_could_not_be_undone_is_tried_again_at_the_next_start(make_manager, pair, tmp_path):
+    failing = make_manager(pair)
+    pair.errors = [OperationFailed("first"), OperationFailed("second")]
+    failing.change(PAIR)
+    failing.close()
+    assert last_state(tmp_path) is OperationState.FAILED
+    pair.errors = [OperationFailed("third")]
+    for state in (OperationState.FAILED, OperationState.UNDONE):
+        make_manager(pair).recover()
+        assert last_state(tmp_path) is state
+    assert pair.calls == [("form", PAIR), *[("leave",)] * 3]
+
+
+def test_a_change_whose_last_words_fail_is_made(make_manager, tmp_path, pair, monkeypatch):
+    manager = make_manager(pair)
+    rename = files.rename
+
+    def rename_and_fail(*paths):
+        rename(*paths)
+        raise StorageError("not durable")
+
+    monkeypatch.setattr(files, "rename", rename_and_fail)
+    manager.change(PAIR)
+    manager.close()
+    assert (manager.current(), last_state(tmp_path)) == (PAIR, OperationState.DONE)
+    assert pair.calls == [("form", PAIR)]
 
 
 def test_the_secret_is_never_logged(manager, pair, caplog):
