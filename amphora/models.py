@@ -249,6 +249,7 @@ class DriftArea(Enum):
     ADDRESSES = "addresses"
     ROUTES = "routes"
     RULES = "rules"
+    PACKET_FILTER = "packet-filter"
     SERVICES = "services"
     VIP = "vip"
 
@@ -293,6 +294,8 @@ class DriftReason(Enum):
     ROUTE_UNEXPECTED = "route-unexpected"
     RULE_MISSING = "rule-missing"
     RULE_UNEXPECTED = "rule-unexpected"
+    FILTER_MISSING = "filter-missing"
+    FILTER_DIFFERS = "filter-differs"
 
     SERVICE_FAILED = "service-failed"
     #: It has ended by itself and is about to be started again.

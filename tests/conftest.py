@@ -39,7 +39,7 @@ def count(request):
 def pytest_terminal_summary(terminalreporter):
     reports = [each for outcome in ("passed", "failed") for each in terminalreporter.getreports(outcome)]
     lines = [line for each in reports for name, line in each.user_properties if name == "measured"]
-    lines += _sums(reports)
+    lines += sums(reports)
     if lines:
         terminalreporter.section("measured")
     # A test reports its properties after its call and again after its teardown.
@@ -47,7 +47,7 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(line)
 
 
-def _sums(reports):
+def sums(reports):
     """Return a line for each thing that tests were counted of."""
     bad = {each.nodeid for each in reports if each.failed}
     # A test reports its properties after its call and again after its teardown.

@@ -31,6 +31,7 @@ from amphora.core.check_scripts import CheckScripts
 from amphora.core.data_namespace import DataNamespace
 from amphora.core.drift import Drift
 from amphora.core.engine import EngineSettings, HaproxyEngine
+from amphora.core.instance_processes import ProcessReader
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
 from amphora.core.interface_rules import InterfaceRules
@@ -69,9 +70,15 @@ class Composition:
     """Everything below the API, built and wired."""
 
     def __init__(
-        self, core: CoreServices, drivers: Drivers, directory: InstanceDirectory, foundation: Foundation
+        self,
+        core: CoreServices,
+        drivers: Drivers,
+        directory: InstanceDirectory,
+        foundation: Foundation,
+        heartbeat: Heartbeat,
     ) -> None:
         self.core = core
+        self._heartbeat = heartbeat
         self._drivers = drivers
         self._directory = directory
         self._foundation = foundation
@@ -101,7 +108,7 @@ class Composition:
         take("own files", self._recover_own_files)
         take("answers", core.answered.recover)
         self._foundation.sampler.start()
-        self._foundation.heartbeat.start()
+        self._heartbeat.start()
         core.drift.start()
 
     def _recover_own_files(self) -> None:
@@ -112,13 +119,13 @@ class Composition:
     def reconfigure(self, conf: cfg.ConfigOpts) -> None:
         """Take up what a running agent can of a configuration that was read again."""
         self.core.topology.default = configured_topology(conf)
-        self._foundation.heartbeat.reconfigure(heartbeat_settings(conf))
+        self._heartbeat.reconfigure(heartbeat_settings(conf))
         self.core.drift.reconfigure(drift_settings(conf))
 
     def close(self) -> None:
         """Let go of what runs; it goes on."""
         self.core.drift.close()
-        self._foundation.heartbeat.close()
+        self._heartbeat.close()
         self._foundation.sampler.close()
         self.core.topology.close()
         self.core.vrrp.close()
@@ -134,7 +141,6 @@ class Foundation:
     haproxy: HaproxyProgram
     sampler: Sampler
     recovery: Recovery
-    heartbeat: Heartbeat
     namespace: DataNamespace
     operations: Operations
 
@@ -162,12 +168,13 @@ def compose(conf: cfg.ConfigOpts, own_files: OwnFiles) -> Composition:
         HaproxyProgram(Path(conf.haproxy_amphora.haproxy_cmd), runner),
         Sampler(lambda: take_sample(conf.network.namespace)),
         Recovery(),
-        make_heartbeat(conf, directory),
         make_data_namespace(conf, runner),
         own_files.operations,
     )
     drivers = load_drivers(conf, runner)
-    return Composition(_core(conf, drivers, directory, foundation, own_files), drivers, directory, foundation)
+    core = _core(conf, drivers, directory, foundation, own_files)
+    heartbeat = make_heartbeat(conf, directory, lambda: str(core.drift.counts()))
+    return Composition(core, drivers, directory, foundation, heartbeat)
 
 
 def _core(
@@ -183,7 +190,7 @@ def _core(
     )
     scripts = _check_scripts(conf, directory, engine)
     vrrp = _vrrp(conf, drivers, foundation, scripts.install)
-    rules = make_interface_rules(conf, foundation.runner, locks)
+    rules = make_interface_rules(conf, foundation.runner, locks, foundation.operations)
     plug = make_plug(
         conf,
         drivers.network,
@@ -193,11 +200,13 @@ def _core(
         lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
     )
     topology = _topology(conf, vrrp, plug, foundation.operations)
-    base = _Base(conf, drivers, directory, foundation, engine, scripts, plug)
+    processes = ProcessReader(directory, engine.status)
+    base = _Base(conf, drivers, directory, foundation, engine, scripts, plug, processes)
     instances, lvs = _instances(base), _lvs(base, rules)
     return CoreServices(
         instances=instances,
         status=StatusReader(directory, engine),
+        processes=processes,
         lvs=lvs.listeners,
         lvs_status=lvs.status,
         objects=ServedObjects(directory, instances, lvs.listeners),
@@ -210,7 +219,7 @@ def _core(
         agent_certificate=own_files.certificate,
         agent_configuration=own_files.configuration,
         operations=foundation.operations,
-        drift=_drift(base, instances, vrrp, topology),
+        drift=_drift(base, instances, lvs.listeners, rules, vrrp, topology),
         answered=Answered(Path(conf.haproxy_amphora.base_path) / "answers"),
     )
 
@@ -226,6 +235,7 @@ class _Base:
     engine: HaproxyEngine
     scripts: CheckScripts
     plug: Plug
+    processes: ProcessReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +253,7 @@ def _instances(base: _Base) -> Instances:
         base.drivers.cert_store,
         base.foundation.locks,
         base.plug.announce,
-        _all_of(base.scripts.refresh, metrics.refresh),
+        _all_of(base.scripts.refresh, metrics.refresh, base.processes.watch),
     )
 
 
@@ -262,10 +272,18 @@ def _lvs(base: _Base, rules: InterfaceRules) -> _Lvs:
     return _Lvs(listeners, LvsStatusReader(lvs.directory, lvs.engine))
 
 
-def _drift(base: _Base, instances: Instances, vrrp: Vrrp, topology: TopologyManager) -> Drift:
+def _drift(
+    base: _Base,
+    instances: Instances,
+    lvs: LvsListeners,
+    rules: InterfaceRules,
+    vrrp: Vrrp,
+    topology: TopologyManager,
+) -> Drift:
     sources = DriftSources(
         directory=base.directory,
         vrrp_layout=VrrpLayout(Path(base.conf.haproxy_amphora.base_path)),
+        lvs_directory=LvsDirectory(Path(base.conf.haproxy_amphora.base_path)),
         process_manager=base.drivers.process_manager,
         network=base.drivers.network,
         cert_store=base.drivers.cert_store,
@@ -273,7 +291,9 @@ def _drift(base: _Base, instances: Instances, vrrp: Vrrp, topology: TopologyMana
         locks=base.foundation.locks,
         operations=base.foundation.operations,
         instances=instances,
+        lvs=lvs,
         plug=base.plug,
+        rules=rules,
         vrrp=vrrp,
         topology=topology,
     )

@@ -14,15 +14,19 @@ from amphora.core.drift import HEALING_GROUPS, Drift, DriftSettings
 from amphora.core.drift_certificates import CertificateInspector
 from amphora.core.drift_configs import ConfigInspector, InstanceStore
 from amphora.core.drift_interfaces import InterfaceInspector
-from amphora.core.drift_keepalived import KeepalivedInspector
+from amphora.core.drift_keepalived import KeepalivedInspector, WatchedKeepalived
 from amphora.core.drift_ledger import Ledger
+from amphora.core.drift_rules import RulesInspector
 from amphora.core.drift_services import ServiceInspector, WatchedService
 from amphora.core.drift_vip import VipHolders, VipInspector
 from amphora.core.engine import EngineSettings
 from amphora.core.instances import Instances
+from amphora.core.interface_rules import InterfaceRules
 from amphora.core.journal import OperationState
 from amphora.core.layout import InstanceDirectory
 from amphora.core.locks import KEEPALIVED, InstanceLocks
+from amphora.core.lvs_layout import LvsDirectory, LvsLayout
+from amphora.core.lvs_listeners import LvsListeners
 from amphora.core.operations import Operations
 from amphora.core.plug import Plug
 from amphora.core.topology import TopologyManager
@@ -32,6 +36,7 @@ from amphora.core.worker_group import WorkerGroup
 from amphora.drivers.cert_store.base import CertStore
 from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.process_manager.base import ProcessManager
+from amphora.errors import VrrpNotConfigured
 from amphora.models import ServiceState
 from amphora.system import files
 
@@ -42,6 +47,7 @@ class DriftSources:
 
     directory: InstanceDirectory
     vrrp_layout: VrrpLayout
+    lvs_directory: LvsDirectory
     process_manager: ProcessManager
     network: NetworkDriver
     cert_store: CertStore
@@ -49,7 +55,9 @@ class DriftSources:
     locks: InstanceLocks
     operations: Operations
     instances: Instances
+    lvs: LvsListeners
     plug: Plug
+    rules: InterfaceRules
     vrrp: Vrrp
     topology: TopologyManager
 
@@ -86,10 +94,11 @@ class _Builder:
             (
                 # Interfaces first: what listens on addresses needs them.
                 InterfaceInspector(sources.network, sources.plug.recover),
+                RulesInspector(sources.rules),
                 VipInspector(holders, namespace, sources.plug.recover),
                 ServiceInspector(sources.process_manager, self._watched),
                 ConfigInspector(self._store, sources.instances),
-                KeepalivedInspector(sources.vrrp_layout, sources.vrrp, self._ledger, self._keepalived),
+                KeepalivedInspector(self._keepaliveds, self._ledger),
                 CertificateInspector(self._store, sources.instances, namespace),
             ),
             sources.locks,
@@ -103,6 +112,9 @@ class _Builder:
             return (self._sources.vrrp_layout.directory,)
         if not _is_uuid(name):
             return ()
+        lvs = self._sources.lvs_directory.layout(name)
+        if lvs.exists:
+            return lvs.directory, lvs.shared_directory
         layout = self._sources.directory.layout(name)
         return layout.directory, self._sources.cert_store.directory(name)
 
@@ -121,6 +133,7 @@ class _Builder:
                 start=lambda name=name: instances.start(name),  # type: ignore[misc]
                 is_pending=lambda name=name: self._store.is_pending(name),  # type: ignore[misc]
             )
+        yield from map(self._watched_lvs, self._sources.lvs_directory.all())
         vrrp = self._sources.vrrp_layout
         if vrrp.directory.is_dir():
             yield WatchedService(
@@ -129,12 +142,53 @@ class _Builder:
                 pid_file=vrrp.pid_file,
                 argument=str(vrrp.overlay),
                 start=self._sources.vrrp.start,
-                is_pending=self._is_keepalived_pending,
+                is_pending=lambda: _is_pending(vrrp.proven, self._vrrp_configuration()),
             )
 
-    def _is_keepalived_pending(self) -> bool:
-        proven = files.read_if_present(self._sources.vrrp_layout.proven)
-        return proven is None or proven != self._sources.vrrp.configuration()
+    def _watched_lvs(self, layout: LvsLayout) -> WatchedService:
+        return WatchedService(
+            target=layout.listener_id,
+            name=layout.service_name,
+            pid_file=layout.pid_files.main,
+            argument=str(layout.running),
+            start=lambda: self._sources.lvs.start(layout.listener_id),
+            is_pending=lambda: _is_pending(layout.proven, files.read_if_present(layout.stored)),
+        )
+
+    def _keepaliveds(self) -> Iterator[WatchedKeepalived]:
+        vrrp, layout = self._sources.vrrp, self._sources.vrrp_layout
+        if layout.directory.is_dir():
+            yield WatchedKeepalived(
+                target=KEEPALIVED,
+                stored=layout.stored,
+                running=layout.running,
+                proven=layout.proven,
+                configuration=self._vrrp_configuration,
+                state=self._keepalived,
+                upload=vrrp.upload,
+                reload=vrrp.reload,
+            )
+        directory = self._sources.lvs_directory
+        yield from map(self._keepalived_of_lvs, (*directory.all(), *directory.remnants()))
+
+    def _keepalived_of_lvs(self, layout: LvsLayout) -> WatchedKeepalived:
+        lvs, name = self._sources.lvs, layout.listener_id
+        return WatchedKeepalived(
+            target=name,
+            stored=layout.stored,
+            running=layout.running,
+            proven=layout.proven,
+            configuration=lambda: files.read_if_present(layout.stored),
+            state=lambda: self._sources.process_manager.status(layout.service_name).state,
+            upload=lambda data: lvs.upload(name, data),
+            reload=lambda: lvs.reload(name),
+        )
+
+    def _vrrp_configuration(self) -> bytes | None:
+        try:
+            return self._sources.vrrp.configuration()
+        except VrrpNotConfigured:
+            return None
 
     def _under_way(self) -> Collection[str]:
         return {
@@ -149,3 +203,8 @@ def _is_uuid(name: str) -> bool:
         return str(UUID(name)) == name
     except ValueError:
         return False
+
+
+def _is_pending(proven: Path, configuration: bytes | None) -> bool:
+    data = files.read_if_present(proven)
+    return data is None or data != configuration

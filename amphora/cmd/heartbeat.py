@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from oslo_config import cfg
@@ -29,8 +30,11 @@ def heartbeat_settings(conf: cfg.ConfigOpts) -> HeartbeatSettings:
     )
 
 
-def make_heartbeat(conf: cfg.ConfigOpts, directory: InstanceDirectory) -> Heartbeat:
-    """Return the heartbeat of everything below the base path; it has not begun yet."""
+def make_heartbeat(conf: cfg.ConfigOpts, directory: InstanceDirectory, drift: Callable[[], str]) -> Heartbeat:
+    """Return the heartbeat of everything below the base path; it has not begun yet.
+
+    :param drift: says what has come apart, for its log.
+    """
     base_path = Path(conf.haproxy_amphora.base_path)
     layout = VrrpLayout(base_path)
     return Heartbeat(
@@ -38,4 +42,5 @@ def make_heartbeat(conf: cfg.ConfigOpts, directory: InstanceDirectory) -> Heartb
         (HaproxySource(directory), LvsSource(LvsDirectory(base_path), conf.network.namespace)),
         CounterStore(base_path / "stats_counters.json"),
         lambda: keepalived_is_missing(layout),
+        drift,
     )

@@ -70,6 +70,10 @@ class DriftCounts:
     healed: Mapping[str, int]
     failed: Mapping[str, int]
 
+    def __str__(self) -> str:
+        """Return the differences for a log line, as in ``links 1, vip 2``; empty where there are none."""
+        return ", ".join(f"{area.value} {number}" for area, number in self.drift.items() if number)
+
 
 @dataclass(frozen=True, slots=True)
 class DriftResult:
@@ -263,7 +267,7 @@ class Drift:
         self._tell()
 
     def _tell(self) -> None:
-        counted = ", ".join(f"{area.value} {n}" for area, n in self.counts().drift.items() if n) or "none"
+        counted = str(self.counts()) or "none"
         told, self._told = self._told, counted
         if counted == told or (counted == "none" and not told):
             return

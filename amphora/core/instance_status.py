@@ -50,7 +50,7 @@ class StatusReader:
 
     def all(self) -> list[InstanceStatus]:
         """Return the status of every instance that has left any trace: configuration, pid file or socket."""
-        return [self._read(layout) for layout in self._directory.all() if _leaves_a_trace(layout)]
+        return [self._read(layout) for layout in self._directory.all() if leaves_a_trace(layout)]
 
     def one(self, instance_id: str) -> InstanceStatus:
         """Return the status of one instance.
@@ -58,7 +58,7 @@ class StatusReader:
         :raises InstanceNotFound: there is no trace of it.
         """
         layout = self._directory.layout(instance_id)
-        if not _leaves_a_trace(layout):
+        if not leaves_a_trace(layout):
             raise InstanceNotFound(instance_id)
         return self._read(layout)
 
@@ -92,7 +92,8 @@ class StatusReader:
         return InstanceStatus(layout.instance_id, condition, kind, pool_health_when_stopped(configuration))
 
 
-def _leaves_a_trace(layout: InstanceLayout) -> bool:
+def leaves_a_trace(layout: InstanceLayout) -> bool:
+    """Whether anything of an instance is there: configuration, pid file or socket."""
     return any(path.exists() for path in (layout.stored, layout.pid_file, layout.stats_socket))
 
 

@@ -10,6 +10,7 @@ from amphora.core.agent_configuration import AgentConfiguration
 from amphora.core.answered import Answered
 from amphora.core.certificates import Certificates
 from amphora.core.drift import Drift
+from amphora.core.instance_processes import ProcessReader
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
 from amphora.core.interface_rules import InterfaceRules
@@ -29,6 +30,7 @@ class CoreServices:
 
     instances: Instances
     status: StatusReader
+    processes: ProcessReader
     lvs: LvsListeners
     lvs_status: LvsStatusReader
     objects: ServedObjects

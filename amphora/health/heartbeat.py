@@ -36,12 +36,16 @@ _CALM = 2.0
 
 _JITTER = 0.05
 
+#: Seconds between two heartbeats that are told in an ordinary log.
+_REMINDER = 3600.0
+
 
 class Heartbeat:
     """One thread, asleep but for a look each second or so and a message each interval.
 
     :param sources: what knows listeners; one that fails takes nothing from the others.
     :param is_withheld: whether this amphora has to look dead.
+    :param drift: says what has come apart, for the log; empty: nothing has. The message does not tell.
     """
 
     def __init__(
@@ -50,18 +54,20 @@ class Heartbeat:
         sources: Sequence[ListenerSource],
         store: CounterStore,
         is_withheld: Callable[[], bool],
+        drift: Callable[[], str] = str,
     ) -> None:
         self._settings = HeartbeatSettings()
         self._sources = sources
         self._store = store
         self._is_withheld = is_withheld
+        self._drift = drift
         self._ledger = Ledger()
         self._controllers = Controllers(())
         self._sender = DatagramSender()
         self._notices = Notices(LOG)
         self._sequence = 0
         self._told: Report | None = None
-        self._last_beat = self._next_beat = float("-inf")
+        self._last_beat = self._next_beat = self._next_reminder = float("-inf")
         self._asked_for: HeartbeatSettings | None = settings
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -143,6 +149,10 @@ class Heartbeat:
     def _turn(self) -> None:
         """Read everything once, and send a heartbeat if it is time or if something has changed."""
         reading = self._read()
+        if drift := self._drift():
+            self._notices.say("drift", drift)
+        else:
+            self._notices.settle("drift")
         now = time.monotonic()
         if self._is_withheld():
             self._notices.say("heartbeat", "withheld, since keepalived should run and does not")
@@ -192,10 +202,18 @@ class Heartbeat:
             # The network may still be coming up.
             self._next_beat = now + min(_CALM, interval)
             return
+        self._remind(now, len(datagram))
         self._told = report
         # Not before: what did not leave this machine has been told to nobody.
         self._ledger.settle(report.listeners)
         self._save()
+
+    def _remind(self, now: float, size: int) -> None:
+        """Log the heartbeat that was sent; most of them for those only who ask for every detail."""
+        level, number = logging.DEBUG, self._sequence - 1
+        if now >= self._next_reminder:
+            level, self._next_reminder = logging.INFO, now + _REMINDER
+        LOG.log(level, "heartbeat %d sent, %d bytes; drift: %s", number, size, self._drift() or "none")
 
     def _send(self, datagram: bytes) -> bool:
         """Send to the controller whose turn it is, or else to the next that can be reached from here."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from amphora.prometheus.exposition import gauge, sample
 from amphora.prometheus.names import Group, renamed
 
 #: haproxy's own sections that serve the metrics are nobody's listener.
@@ -63,9 +64,5 @@ def own_gauges(load: float, cpus: int, memory: dict[str, int]) -> list[str]:
     return [
         line
         for name, description, value in gauges
-        for line in (
-            f"# HELP octavia_loadbalancer_{name} {description}",
-            f"# TYPE octavia_loadbalancer_{name} gauge",
-            f"octavia_loadbalancer_{name} {value:.1f}",
-        )
+        for line in gauge(f"octavia_loadbalancer_{name}", description, sample(round(value, 1))).lines()
     ]

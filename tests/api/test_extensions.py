@@ -12,7 +12,18 @@ from amphora.models import InterfaceConfig
 from tests.api.conftest import CONFIGURATION, LISTENER
 
 MAC = "fa:16:3e:00:00:01"
-AREAS = ("configs", "certificates", "links", "addresses", "routes", "rules", "services", "vip")
+OTHER = "00000000-0000-4000-8000-000000000000"
+AREAS = (
+    "configs",
+    "certificates",
+    "links",
+    "addresses",
+    "routes",
+    "rules",
+    "packet-filter",
+    "services",
+    "vip",
+)
 
 
 @pytest.fixture
@@ -93,7 +104,10 @@ def test_nobody_waits_for_a_look_that_hangs(client, rig):
         look.join()
 
 
-@pytest.mark.parametrize("path", ["drift", "operations", "operations/x"])
+READ_ONLY = ("drift", "instances", "instances/x", "metrics", "operations", "operations/x")
+
+
+@pytest.mark.parametrize("path", READ_ONLY)
 def test_extensions_are_read_only(client, path):
     for method in ("PUT", "POST", "DELETE"):
         response = client.do(method, f"/extensions/{path}")
@@ -101,7 +115,7 @@ def test_extensions_are_read_only(client, path):
         assert response.headers["Allow"] == "GET"
 
 
-@pytest.mark.parametrize("path", ["", "/nothing", "/drift/links", "/operations/x/steps"])
+@pytest.mark.parametrize("path", ["", "/nothing", "/drift/links", "/operations/x/steps", "/metrics/x"])
 def test_what_is_not_there_is_not_found(client, path):
     assert client.do("GET", f"/extensions{path}").status_int == 404
 
@@ -129,3 +143,82 @@ def test_operation_that_was_cut_off_has_a_step_without_an_end(client, rig):
     answer = client.do("GET", "/extensions/operations/an-id").json
     assert answer["steps"] == [{"name": "act", "seconds": None}]
     assert (answer["began"], answer["state"]) == ("1970-01-01T00:00:00.250Z", "failed")
+
+
+def test_before_any_upload_there_is_no_instance(client):
+    assert client.do("GET", "/extensions/instances").json == {"instances": []}
+
+
+def test_stored_instance_is_told_with_its_last_operation(client):
+    client.upload()
+    (operation,) = client.do("GET", "/extensions/operations").json["operations"]
+    (told,) = client.do("GET", "/extensions/instances").json["instances"]
+    assert told == {
+        "id": LISTENER,
+        "state": "absent",
+        "master": None,
+        "worker": None,
+        "old_worker_count": 0,
+        "old_workers": [],
+        "limits": {"hard-stop-after": None, "mworker-max-reloads": None},
+        "last_operation": operation,
+    }
+    assert client.do("GET", f"/extensions/instances/{LISTENER.upper()}").json == told
+
+
+def test_running_instance_says_so(client, running):
+    told = client.do("GET", f"/extensions/instances/{LISTENER}").json
+    assert (told["state"], told["last_operation"]["kind"]) == ("running", "start")
+
+
+@pytest.mark.parametrize("unknown", [OTHER, "x", "..", "operations"])
+def test_unknown_instance_is_not_found_in_json(client, unknown):
+    client.upload()
+    response = client.do("GET", f"/extensions/instances/{unknown}")
+    assert (response.status_int, response.json["message"]) == (404, "Not Found")
+
+
+def metrics(client):
+    """Return the samples by their name and labels, after checking the form of all lines."""
+    response = client.do("GET", "/extensions/metrics")
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert response.text.endswith("\n")
+    samples, described = {}, set()
+    for line in response.text.splitlines():
+        if line.startswith("# HELP "):
+            described.add(line.split()[2])
+        elif not line.startswith("# TYPE "):
+            name, value = line.rsplit(" ", 1)
+            assert name.partition("{")[0] in described
+            samples[name] = float(value)
+    return samples
+
+
+def test_metrics_tell_of_drift_by_area_and_of_healing(client, rig):
+    assert "amphora_agent_drift_last_look_timestamp_seconds" not in metrics(client)
+    rig.network.persist(InterfaceConfig("eth1", MAC))
+    rig.services.drift.check()
+    told = metrics(client)
+    assert told['amphora_agent_drift_differences{area="links"}'] == 1
+    assert told['amphora_agent_drift_differences{area="vip"}'] == 0
+    assert told["amphora_agent_drift_last_look_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
+    rig.services.drift._healed["vip"], rig.services.drift._failed["vip"] = 3, 2
+    told = metrics(client)
+    assert told['amphora_agent_drift_healing_attempts_total{group="vip"}'] == 5
+    assert told['amphora_agent_drift_healing_failures_total{group="vip"}'] == 2
+
+
+def test_metrics_tell_of_operations_workers_and_the_agent(client, running):
+    told = metrics(client)
+    assert told['amphora_agent_operations{kind="upload",state="done"}'] == 1
+    assert told['amphora_agent_operations{kind="start",state="done"}'] == 1
+    assert told[f'amphora_agent_haproxy_workers{{instance_id="{LISTENER}",generation="old"}}'] == 0
+    assert 0 < told["process_open_fds"] < told["process_max_fds"]
+    assert told["process_start_time_seconds"] < time.time()
+    (info,) = (name for name in told if name.startswith("amphora_agent_build_info{version="))
+    assert told[info] == 1
+
+
+def test_metrics_are_for_clients_with_a_certificate_only(client):
+    response = client.do("GET", "/extensions/metrics", environ={"amphora.peer_names": None})
+    assert response.status_int == 401

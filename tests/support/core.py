@@ -15,6 +15,7 @@ from amphora.core.certificates import Certificates
 from amphora.core.drift import DriftSettings
 from amphora.core.engine import EngineSettings, HaproxyEngine
 from amphora.core.expected import ANYTHING
+from amphora.core.instance_processes import ProcessReader
 from amphora.core.instance_status import StatusReader
 from amphora.core.instances import Instances
 from amphora.core.interface_rules import InterfaceRules
@@ -214,8 +215,9 @@ class FakeNftables:
             raise self.errors.pop(0)
         self.loaded.append(text)
 
-    def has_table(self, family, name):
-        return bool(self.loaded)
+    def content(self, family, table):
+        last = self.loaded[-1] if self.loaded else "delete"
+        return None if last.startswith("delete") else last.encode()
 
 
 class CoreRig:
@@ -245,7 +247,7 @@ class CoreRig:
             base_path / "topology.json", TopologyKind.SINGLE, self.vrrp, operations, time_limit=10.0
         )
         self.nftables = FakeNftables()
-        rules = InterfaceRules(base_path, self.nftables, locks, lambda: None)
+        rules = InterfaceRules(base_path, self.nftables, locks, lambda: None, operations)
         plug = Plug(
             self.network,
             locks,
@@ -262,6 +264,7 @@ class CoreRig:
         self.services = CoreServices(
             instances=self.instances,
             status=StatusReader(self.directory, self.engine),
+            processes=ProcessReader(self.directory, self.engine.status),
             lvs=self.lvs.listeners,
             lvs_status=self.lvs.status,
             objects=ServedObjects(self.directory, self.instances, self.lvs.listeners),
@@ -278,14 +281,15 @@ class CoreRig:
                 self.configuration.path, self.configuration.try_out, self.configuration.take_up, operations
             ),
             operations=operations,
-            drift=self._drift(base_path, locks, plug),
+            drift=self._drift(base_path, locks, plug, rules),
             answered=Answered(base_path / "answers"),
         )
 
-    def _drift(self, base_path, locks, plug):
+    def _drift(self, base_path, locks, plug, rules):
         sources = DriftSources(
             directory=self.directory,
             vrrp_layout=VrrpLayout(base_path),
+            lvs_directory=self.lvs.directory,
             process_manager=self.processes,
             network=self.network,
             cert_store=self.cert_store,
@@ -293,7 +297,9 @@ class CoreRig:
             locks=locks,
             operations=self.operations,
             instances=self.instances,
+            lvs=self.lvs.listeners,
             plug=plug,
+            rules=rules,
             vrrp=self.vrrp,
             topology=self.topology,
         )

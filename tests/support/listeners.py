@@ -28,3 +28,8 @@ defaults
 backend {POOL}
     server {MEMBER} 127.0.0.1:{member_port}
 """.encode()
+
+
+def hidden_frontend(port):
+    """Return what may follow a configuration: a bind within a condition, of which pre-flight cannot know."""
+    return f".if 1\nfrontend hidden\n    bind 127.0.0.1:{port}\n.endif\n".encode()

@@ -27,7 +27,7 @@ class OperationsController(Resource):
         return {"GET": self._get}
 
     def _get(self, _request: Request) -> Response:
-        known = [_document(operation) for operation in self._operations.all()]
+        known = [operation_document(operation) for operation in self._operations.all()]
         return json_answer(200, {"operations": known})
 
 
@@ -43,10 +43,11 @@ class _OperationController(Resource):
         return {"GET": self._get}
 
     def _get(self, _request: Request) -> Response:
-        return json_answer(200, _document(self._operations.get(self._identity)))
+        return json_answer(200, operation_document(self._operations.get(self._identity)))
 
 
-def _document(operation: Operation) -> dict[str, object]:
+def operation_document(operation: Operation) -> dict[str, object]:
+    """Return a change as it is told everywhere."""
     return {
         "id": operation.identity,
         "kind": operation.kind,

@@ -5,9 +5,11 @@ import contextlib
 import difflib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,7 @@ class Hypervisor:
     def close(self):
         for name in (self.data, self.client):
             subprocess.run(["ip", "netns", "del", name], timeout=10, capture_output=True)
+        shutil.rmtree(Path("/run/amphora-ifupdown") / self.data, ignore_errors=True)
         self._turn.close()
 
 

@@ -2,6 +2,7 @@
 """A real agent's heartbeats, as controllers receive them."""
 
 import os
+import re
 import signal
 import socket
 
@@ -99,3 +100,26 @@ def test_an_agent_whose_keepalived_does_not_run_sends_nothing(stopped_agent, rec
         receiver.next(timeout=3)
     configuration_file.unlink()
     assert receiver.next()["seq"] == 0
+
+
+def test_what_has_come_apart_is_counted_in_the_log_of_the_heartbeat(stopped_agent, member, receivers):
+    agent, receiver = stopped_agent, receivers[0]
+    agent.configure(options(receiver) | {"drift": {"interval": 1}})
+    agent.start()
+    agent.upload(ONE, configuration(ONE, [f"127.0.0.1:{free_port()}"], member.port))
+    assert agent.act(ONE, "start").status == 202
+    receiver.until(is_serving)
+    stored = agent.base_path / ONE / "haproxy.cfg"
+    proven = stored.read_bytes()
+    stored.write_bytes(proven + b"# by hand\n")
+    until_logged(agent, receiver, "health.heartbeat drift: configs 1")
+    stored.write_bytes(proven)
+    until_logged(agent, receiver, "health.heartbeat drift: right again")
+    log = agent.log_path.read_text()
+    assert log.count("health.heartbeat drift: configs 1") == 1
+    assert len(re.findall("heartbeat 0 sent, [0-9]+ bytes; drift: none", log)) == 1
+
+
+def until_logged(agent, receiver, words):
+    """Take heartbeats until the log has these words."""
+    receiver.until(lambda _message: words in agent.log_path.read_text(), timeout=60)

@@ -23,7 +23,9 @@ def test_no_read_forks(memory_dir, member, monkeypatch):
         after_changes = forks.stat().st_size
         assert after_changes > 0, "the counter counts nothing"
         one = f"/v0.1/listeners/{ONE}"
-        for path in ("/", "/info", "/v0.1/listeners", one, f"{one}/haproxy", f"{one}/certificates/a.pem"):
+        own = [f"/extensions/{name}" for name in ("drift", "instances", f"instances/{ONE}", "metrics")]
+        listeners = ("/v0.1/listeners", one, f"{one}/haproxy", f"{one}/certificates/a.pem")
+        for path in ("/", "/info", *listeners, *own):
             agent.call("GET", path)
         assert forks.stat().st_size == after_changes
     finally:

@@ -144,6 +144,13 @@ def test_counts_are_logged_when_they_change_and_only_then(caplog):
     assert "eth1: link-down: up, found: down" in caplog.messages
 
 
+def test_counts_are_words_for_those_that_are_not_zero():
+    bench = Bench([DOWN, LOST], healed=())
+    assert str(bench.drift.counts()) == ""
+    bench.drift.check()
+    assert str(bench.drift.counts()) == "links 1, addresses 1"
+
+
 def test_drift_is_healed_when_it_was_there_an_interval_ago():
     bench = Bench([DOWN])
     bench.drift.check()

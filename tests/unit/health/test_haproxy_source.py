@@ -117,7 +117,8 @@ def test_a_socket_with_nobody_behind_it_is_no_problem(directory, source):
 def test_a_socket_that_closes_at_once_is_a_problem(directory, source, make_worker):
     worker = make_worker(directory.layout(ONE).stats_socket)
     worker._say = None
-    worker._serve = lambda connection: connection.close()
+    # Not before something has come: with nobody behind a socket any more there would be no problem.
+    worker._serve = lambda connection: (connection.recv(1), connection.close())
     assert set(source.read(LONG).problems) == {ONE}
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
+import re
 import threading
 import time
 import uuid
@@ -43,7 +44,7 @@ class Rig:
 
     def __init__(self, path, *entries, interval=HOUR, sources=None, **settings):
         self.source = Source()
-        self.withheld = False
+        self.withheld, self.drift = False, ""
         self.settings = {"key": KEY, "amphora_id": AMPHORA_ID, **settings}
         self.store = CounterStore(path / "stats_counters.json")
         self.heartbeat = Heartbeat(
@@ -51,6 +52,7 @@ class Rig:
             sources or [self.source],
             self.store,
             lambda: self.withheld,
+            lambda: self.drift,
         )
 
     def with_settings(self, *entries, interval=HOUR, **settings):
@@ -250,6 +252,57 @@ def test_too_many_listeners_for_any_message_are_an_error_in_the_log(make_rig, ma
     message = receiver.next()
     assert (message["seq"], message["listeners"]) == (2, {})
     assert caplog.text.count("too large, so without everything") == 1
+
+
+def drift_lines(caplog):
+    return [message for message in caplog.messages if message.startswith("drift: ")]
+
+
+def test_drift_is_logged_when_it_changes_and_only_then(make_rig, make_receiver, caplog):
+    caplog.set_level(logging.INFO)
+    receiver = make_receiver()
+    rig = make_rig(receiver.entry, interval=0.05)
+    for drift in ("", "links 1", "links 1, vip 2", ""):
+        rig.drift = drift
+        # What is sent second was read after the change.
+        for _ in range(4):
+            receiver.next()
+    assert drift_lines(caplog) == ["drift: links 1", "drift: links 1, vip 2", "drift: right again"]
+
+
+def test_an_ordinary_log_has_one_of_many_heartbeats_with_the_drift(make_rig, make_receiver, caplog):
+    caplog.set_level(logging.DEBUG)
+    receiver = make_receiver()
+    rig = make_rig(receiver.entry, start=False, interval=0.05)
+    rig.drift = "services 3"
+    rig.heartbeat.start()
+    for _ in range(4):
+        receiver.next()
+    sent = [record for record in caplog.records if " sent, " in record.getMessage()]
+    assert [record.levelno for record in sent[:3]] == [logging.INFO, logging.DEBUG, logging.DEBUG]
+    assert re.fullmatch(r"heartbeat 0 sent, \d+ bytes; drift: services 3", sent[0].getMessage())
+
+
+def test_the_message_tells_nothing_of_drift(make_rig, make_receiver):
+    receiver = make_receiver()
+    rig = make_rig(receiver.entry, interval=0.05)
+    before = receiver.next()
+    rig.drift = "links 1"
+    after = [receiver.next() for _ in range(4)][-1]
+    assert {**after, "seq": 0, "recv": 0} == {**before, "seq": 0, "recv": 0}
+
+
+def test_drift_is_logged_though_nothing_is_sent(make_rig, make_receiver, caplog):
+    receiver = make_receiver()
+    rig = make_rig(receiver.entry, start=False, interval=0.1)
+    rig.withheld, rig.drift = True, "configs 1"
+    rig.heartbeat.start()
+    for _ in range(2):
+        rig.heartbeat.look()
+        assert rig.source.read_once.acquire(timeout=10)
+    rig.heartbeat.close()
+    assert receiver.waiting() == []
+    assert drift_lines(caplog) == ["drift: configs 1"]
 
 
 def crowded():
