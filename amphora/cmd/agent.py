@@ -31,6 +31,7 @@ from amphora.server.settings import ServerSettings
 from amphora.server.tls import build_context
 from amphora.system.command import CommandRunner
 from amphora.system.notify import notify_ready, notify_reloading, notify_stopping, watchdog_interval
+from amphora.system.own_process import share_one_arena
 from amphora.system.watchdog import Watchdog
 
 LOG = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     SIGHUP reads configuration and TLS material again. haproxy processes outlive the agent.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    share_one_arena()
     if watchdog_interval() is not None:
         # The manager ends an agent that hangs by SIGABRT; then the log shows where every thread was.
         faulthandler.enable()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
 import threading
@@ -10,6 +12,9 @@ import time
 from dataclasses import dataclass
 
 from amphora.system.processes import PROC, identify
+
+#: M_ARENA_MAX of malloc.h.
+_ARENA_MAX = -8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +50,14 @@ def own_process() -> OwnProcess:
         most_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         threads=threading.active_count(),
     )
+
+
+def share_one_arena() -> None:
+    """Let all threads take memory from one arena (mallopt(3)). Called first, before there are threads.
+
+    Else each thread takes it from one of up to eight for each CPU, and what it has freed there serves
+    nobody else: 71 MiB instead of 63 MiB after 6000 requests. Only the GNU C library has such arenas.
+    """
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):
+        libc.mallopt(_ARENA_MAX, 1)
