@@ -37,6 +37,7 @@ from amphora.drivers.cert_store.base import CertStore
 from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import VrrpNotConfigured
+from amphora.keepalived.routes import with_known_words
 from amphora.models import ServiceState
 from amphora.system import files
 
@@ -167,6 +168,7 @@ class _Builder:
                 state=self._keepalived,
                 upload=vrrp.upload,
                 reload=vrrp.reload,
+                as_run=with_known_words,
             )
         directory = self._sources.lvs_directory
         yield from map(self._keepalived_of_lvs, (*directory.all(), *directory.remnants()))

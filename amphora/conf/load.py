@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from oslo_config import cfg
@@ -12,6 +14,11 @@ from oslo_log import log
 
 from amphora.conf import opts
 from amphora.errors import ConfigurationError
+
+#: Exit status of oslo.config; argparse has 2 for a wrong command line.
+_UNUSABLE_IN_FILE = 1
+
+_OF_REFERENCES = (cfg.NoSuchOptError, cfg.NoSuchGroupError, cfg.TemplateSubstitutionError, RecursionError)
 
 _DESCRIPTION = (
     "Serves the API of a load-balancer VM until SIGTERM. With the word 'drivers' in front, or with "
@@ -41,8 +48,19 @@ def load(arguments: Sequence[str], version: str) -> cfg.ConfigOpts:
             default_config_files=[],
             default_config_dirs=[],
         )
+    except cfg.ConfigFileParseError as error:
+        raise ConfigurationError(_unreadable(error)) from None
     except cfg.Error as error:
         raise ConfigurationError(_one_line(error)) from error
+    except UnicodeDecodeError:
+        raise ConfigurationError("a configuration file is not text in UTF-8") from None
+    except SystemExit as error:
+        if error.code != _UNUSABLE_IN_FILE:
+            raise
+        # oslo.config tells which to whoever reads the error output, and would end whoever tries a file out.
+        raise ConfigurationError(
+            "an option that the command line knows too, such as debug, has a value that cannot be used"
+        ) from None
     check_values(conf)
     return conf
 
@@ -81,10 +99,8 @@ def check_values(conf: cfg.ConfigOpts) -> None:
         for option in options:
             try:
                 getattr(conf[group], option.dest)
-            except (cfg.Error, ValueError) as error:
-                sources = ", ".join(conf.config_file) or "the command line"
-                reason = _one_line(error).rpartition(" is not valid: ")[2]
-                raise ConfigurationError(f"{sources}: [{group}] {option.name}: {reason}") from error
+            except (cfg.Error, ValueError, RecursionError) as error:
+                raise ConfigurationError(_unusable(conf, group, option, error)) from None
 
 
 def unknown_options(conf: cfg.ConfigOpts) -> Iterator[str]:
@@ -131,6 +147,55 @@ def changes_needing_restart(old: cfg.ConfigOpts, new: cfg.ConfigOpts) -> Iterato
             changed = old[group][option.dest] != new[group][option.dest]
             if changed and (group, option.dest) not in _RELOADED:
                 yield f"[{group}] {option.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a file, with the section and the option that it is of; each may be empty."""
+
+    path: str
+    number: int
+    section: str
+    option: str
+    text: str
+
+
+def _lines(path: str) -> Iterator[_Line]:
+    section = option = ""
+    for number, text in enumerate(Path(path).read_text(errors="replace").split("\n"), 1):
+        if text.startswith("[") and text.rstrip().endswith("]"):
+            section = text.strip("[] ")
+        if not text.strip() or text.startswith(("#", ";", "[")):
+            option = ""
+        elif not text[0].isspace():
+            option = re.split("[:=]", text, maxsplit=1)[0].strip().replace("-", "_")
+        yield _Line(path, number, section, option, text)
+
+
+def _unreadable(error: cfg.ConfigFileParseError) -> str:
+    """Return what is wrong with a file without quoting it: the line may be a secret one."""
+    why = error.__context__
+    if not isinstance(why, cfg.ParseError):
+        return f"{error.config_file} cannot be read"
+    section = next((each.section for each in _lines(error.config_file) if each.number == why.lineno), "")
+    where = f"line {why.lineno}" + (f" in [{section}]" if section else "")
+    return f"{error.config_file}: {where} cannot be read: {why.msg}"
+
+
+def _unusable(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, error: Exception) -> str:
+    """Return why a value cannot be used, without quoting what may be a secret."""
+    lines = [line for path in conf.config_file for line in _lines(path)]
+    found = [line for line in lines if (line.section.lower(), line.option) == (group.lower(), option.dest)]
+    reason = _one_line(error).rpartition(" is not valid: ")[2]
+    if isinstance(error, _OF_REFERENCES):
+        # Its words are a part of the value.
+        reason = "it refers by $ to what is no option or to itself; $ itself is written as $$"
+    elif option.secret or any("$" in line.text for line in found):
+        reason = "its value cannot be used"
+    if not found:
+        return f"{', '.join(conf.config_file) or 'the command line'}: [{group}] {option.name}: {reason}"
+    begin = [line for line in found if not line.text[0].isspace()][-1]
+    return f"{begin.path}: [{group}] {option.name}: {reason} (line {begin.number})"
 
 
 def _one_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ from amphora.core.instances import Instances
 from amphora.core.journal import OperationState
 from amphora.core.locks import InstanceLocks
 from amphora.core.operations import Operations, Stands, Steps
+from amphora.core.service_changes import forgetting_the_gone
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import CertificateNotFound, InvalidFilename, ProofFailed
 
@@ -115,27 +116,22 @@ class Certificates:
     ) -> None:
         """Remove a file. A running haproxy keeps what it has loaded until its next reload.
 
+        Who asks for what is under way already gets its outcome.
+
         :raises InstanceNotFound: there is no such file, nor an instance.
         :raises CertificateNotFound: there is an instance, but no such file.
         :raises PreconditionFailed: the stored file is not the expected one.
         :raises InvalidFilename: the name is not of the allowed form.
         """
         _check_filename(filename, rules)
-        with self._locks.hold(instance_id):
-            digest = self._store.digest(instance_id, filename)
-            if digest is None:
-                self._instances.require(instance_id)
-                raise CertificateNotFound(filename)
-            expected.require_digest(digest)
-            self._operations.run(
-                Steps(
-                    "delete",
-                    certificates_target(instance_id),
-                    swap=lambda: self._store.delete(instance_id, filename),
-                    restore=lambda: self._tell(instance_id, filename, None),
-                ),
-                _intent(filename, None),
-            )
+
+        def remove() -> None:
+            with self._locks.hold(instance_id):
+                digest = self.digest(instance_id, filename, rules)
+                expected.require_digest(digest)
+                self._delete(instance_id, filename)
+
+        self._flights.join((instance_id, filename, expected), remove)
 
     def recover(self) -> None:
         """Say what became of changes that were cut off: each file is whole. Called once, at start.
@@ -161,7 +157,23 @@ class Certificates:
             prove=lambda: self._see(instance_id, filename, digest),
             restore=lambda: self._tell(instance_id, filename, digest),
         )
-        self._operations.run(steps, _intent(filename, digest))
+        self._run(instance_id, steps, _intent(filename, digest))
+
+    def _delete(self, instance_id: str, filename: str) -> None:
+        steps = Steps(
+            "delete",
+            certificates_target(instance_id),
+            swap=lambda: self._store.delete(instance_id, filename),
+            restore=lambda: self._tell(instance_id, filename, None),
+        )
+        self._run(instance_id, steps, _intent(filename, None))
+
+    def _run(self, instance_id: str, steps: Steps, intent: str) -> None:
+        with forgetting_the_gone(self._operations, steps.target, lambda: self._is_gone(instance_id)):
+            self._operations.run(steps, intent)
+
+    def _is_gone(self, instance_id: str) -> bool:
+        return not (self._instances.knows(instance_id) or self._store.directory(instance_id).exists())
 
     def _see(self, instance_id: str, filename: str, wanted: str) -> str:
         digest = self._store.digest(instance_id, filename)

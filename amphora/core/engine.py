@@ -6,35 +6,31 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 from amphora.core.instance_checks import check_staged
-from amphora.core.last_words import last_words
 from amphora.core.layout import InstanceLayout
+from amphora.core.running_instance import RunningInstance, local_peer
 from amphora.core.worker_group import WorkerGroup
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.errors import ControlSocketError, OperationFailed
+from amphora.errors import OperationFailed
 from amphora.haproxy.configuration import Configuration, parse
-from amphora.haproxy.master import Master, MasterSocket, SocketlessMaster
 from amphora.haproxy.overlay import OverlaySettings, render_overlay
-from amphora.haproxy.preflight import DEFAULT_RESERVE, Finding, gather_facts, preflight
+from amphora.haproxy.preflight import DEFAULT_RESERVE, Finding, gather_facts, preflight, refusing_start
 from amphora.haproxy.program import HaproxyProgram
-from amphora.haproxy.proof import Evidence, Generation, prove_reload, prove_start, snapshot
-from amphora.haproxy.reach import reach, reach_seconds
-from amphora.haproxy.reach_report import ReachReport
-from amphora.haproxy.stats import StatsSocket
-from amphora.models import Readiness, RestartPolicy, ServiceSpec, ServiceStatus
+from amphora.haproxy.proof import Evidence, Generation
+from amphora.haproxy.reach import reach_seconds
+from amphora.models import Readiness, RestartPolicy, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files, namespaces, processes
 from amphora.system.command import CommandRunner
 
 LOG = logging.getLogger(__name__)
 
-_SOCKET_TIMEOUT = 1.0
 _LOOK_INTERVAL = 0.05
+#: Seconds in which the processes of a haproxy that was killed are gone, or others in their place.
+_SETTLING = 3.0
 #: Version of haproxy from which on limits are strict unless it is told otherwise.
 _STRICT_LIMITS = (2, 3)
 
@@ -99,12 +95,22 @@ class HaproxyEngine:
         self, layout: InstanceLayout, configuration: Configuration, local_peer: str
     ) -> tuple[Finding, ...]:
         """Find out, before anything is signalled, what would keep a configuration from running."""
+        found = self._look(layout, configuration, local_peer)
+        if refusing_start(found):
+            # What was in the way may have been our own: a worker whose master was killed.
+            self._running(layout).await_strays(_SETTLING)
+            found = self._look(layout, configuration, local_peer)
+        return found
+
+    def _look(
+        self, layout: InstanceLayout, configuration: Configuration, local_peer: str
+    ) -> tuple[Finding, ...]:
         pid, running = self.status(layout).pid, files.read_if_present(layout.running)
         facts = gather_facts(
             self._settings.namespace,
             master_pid=pid,
             worker_pids=frozenset(processes.children_of(pid)) if pid else frozenset(),
-            current_worker=self._worker(layout) if pid else None,
+            current_worker=self._running(layout).worker() if pid else None,
             running=parse(running) if pid and running else None,
             local_peer=local_peer,
             reserve=self._settings.memory_reserve,
@@ -192,11 +198,7 @@ class HaproxyEngine:
 
         :raises ProofFailed: it could not be seen in time.
         """
-        deadline = self._deadline(configuration)
-        with last_words(self._services, layout.service_name):
-            return prove_start(
-                self._master(layout), self._stats(layout), configuration, deadline, reach=self._reach(layout)
-            )
+        return self._running(layout).prove_start(configuration, self._deadline(configuration))
 
     def reload(self, layout: InstanceLayout, configuration: Configuration) -> Evidence:
         """Reload the service and prove by the master process that a new worker has taken over.
@@ -204,21 +206,34 @@ class HaproxyEngine:
         :raises OperationFailed: it was refused, or could not be proven in time.
         """
         # What failed may have been cut off right after its signal, and a master that begins anew is silent.
-        self._await_master(layout, self._deadline(configuration))
-        before = self.before_reload(layout, configuration)
+        before = self.before_reload(layout, configuration, self.patience(configuration))
         self.act_reload(layout, before)
         return self.prove_reload(layout, configuration, before)
 
-    def before_reload(self, layout: InstanceLayout, configuration: Configuration) -> Generation | None:
+    def before_reload(
+        self, layout: InstanceLayout, configuration: Configuration, patience: float = _SETTLING
+    ) -> Generation | None:
         """Return what runs, to be told from what runs afterwards; None where only a new start will do.
 
-        :raises OperationFailed: the master process does not answer, so a reload could not be proven.
+        :param patience: seconds that a master process may be silent.
+        :raises OperationFailed: it does not answer, so a reload could not be proven.
         """
-        if configuration.peers and self._is_other_peer(layout):
+        running, deadline = self._running(layout), time.monotonic() + patience
+        if configuration.peers and running.is_other_peer():
             # A master that reloads keeps its arguments, so only a new one takes another name.
             LOG.warning("%s is started anew, as its name among the peers has changed", layout.instance_id)
             return None
-        return self._before(layout)
+        while (before := running.snapshot()) is None:
+            if self.status(layout).state is not ServiceState.RUNNING:
+                LOG.warning("%s is started anew, as its haproxy has ended", layout.instance_id)
+                return None
+            if time.monotonic() > deadline:
+                raise OperationFailed(
+                    f"the master socket {layout.master_socket} does not answer, "
+                    f"so a reload could not be proven"
+                )
+            time.sleep(_LOOK_INTERVAL)
+        return before
 
     def act_reload(self, layout: InstanceLayout, before: Generation | None) -> None:
         """Reload the service, or start it anew.
@@ -228,7 +243,7 @@ class HaproxyEngine:
         if before is None:
             self.act_start(layout)
             return
-        if self._is_adopted(layout):
+        if self._running(layout).is_adopted():
             self._store_what_runs(layout)
         self._save_servers_state(layout)
         self._services.install(self._spec(layout))
@@ -243,12 +258,7 @@ class HaproxyEngine:
         """
         if before is None:
             return self.prove_start(layout, configuration)
-        deadline = self._deadline(configuration)
-        master = self._master(layout, before.pids)
-        with last_words(self._services, layout.service_name):
-            return prove_reload(
-                before, master, self._stats(layout), configuration, deadline, reach=self._reach(layout)
-            )
+        return self._running(layout).prove_reload(configuration, before, self._deadline(configuration))
 
     def adopt(self, layout: InstanceLayout, local_peer: str) -> None:
         """Make a service of ours of a process that another agent started; it is not touched.
@@ -294,41 +304,16 @@ class HaproxyEngine:
         """Return what the service is doing now. Never forks, never waits for a change."""
         return self._services.status(layout.service_name)
 
-    def _before(self, layout: InstanceLayout) -> Generation:
-        before = snapshot(self._master(layout))
-        if before is None:
-            raise OperationFailed(
-                f"the master socket {layout.master_socket} does not answer, so a reload could not be proven"
-            )
-        return before
-
-    def _await_master(self, layout: InstanceLayout, deadline: float) -> None:
-        while snapshot(self._master(layout)) is None and time.monotonic() < deadline:
-            time.sleep(_LOOK_INTERVAL)
-
-    def _arguments(self, layout: InstanceLayout) -> tuple[str, ...]:
-        pid = self.status(layout).pid
-        return processes.command_line(pid) if pid is not None else ()
-
-    def _is_adopted(self, layout: InstanceLayout) -> bool:
-        """Whether what runs was started by another agent; it reads the stored configuration itself."""
-        return _reads_stored(layout, self._arguments(layout))
-
     def _store_what_runs(self, layout: InstanceLayout) -> None:
         # On the way back from a configuration that failed the stored one is still that.
         stored, running = files.read_if_present(layout.stored), files.read_if_present(layout.running)
         if stored is not None and running not in (stored, self._group.adapt(stored)):
             files.link(layout.proven, layout.stored)
 
-    def _is_other_peer(self, layout: InstanceLayout) -> bool:
-        arguments = self._arguments(layout)
-        running = next((after for option, after in pairwise(arguments) if option == "-L"), "")
-        return bool(arguments) and running != local_peer(layout)
-
     def _save_servers_state(self, layout: InstanceLayout) -> None:
         # Without it members begin anew as their configuration has them, which is no reason to fail.
         try:
-            state = self._stats(layout).servers_state()
+            state = self._running(layout).stats.servers_state()
             files.write_atomically(layout.servers_state, f"{state}\n".encode(), 0o644)
         except OperationFailed as error:
             LOG.warning("the state of the servers of %s was not saved: %s", layout.instance_id, error)
@@ -346,14 +331,8 @@ class HaproxyEngine:
         # Controllers ask for a million connections where there is no limit.
         return self._program.refresh().numbers >= _STRICT_LIMITS
 
-    def _worker(self, layout: InstanceLayout) -> int | None:
-        try:
-            return self._stats(layout).worker_pid()
-        except ControlSocketError:
-            return None
-
-    def _reach(self, layout: InstanceLayout) -> Callable[[Configuration, frozenset[int]], ReachReport]:
-        return partial(reach, namespace=self._settings.namespace, local_peer=local_peer(layout))
+    def _running(self, layout: InstanceLayout) -> RunningInstance:
+        return RunningInstance(layout, self._services, self._settings.namespace)
 
     def _spec(self, layout: InstanceLayout) -> ServiceSpec:
         # "log global" copies only the targets known at its line, so ours come first.
@@ -371,23 +350,5 @@ class HaproxyEngine:
             start_timeout=self._settings.apply_timeout,
         )
 
-    def _master(self, layout: InstanceLayout, known: frozenset[int] = frozenset()) -> Master:
-        pid = self.status(layout).pid
-        if pid is not None and _reads_stored(layout, processes.command_line(pid)):
-            return SocketlessMaster(pid, known)
-        return MasterSocket(layout.master_socket, _SOCKET_TIMEOUT)
-
-    def _stats(self, layout: InstanceLayout) -> StatsSocket:
-        return StatsSocket(layout.answering_socket(), _SOCKET_TIMEOUT)
-
     def _deadline(self, configuration: Configuration) -> float:
         return time.monotonic() + self.patience(configuration)
-
-
-def _reads_stored(layout: InstanceLayout, arguments: tuple[str, ...]) -> bool:
-    return str(layout.stored) in arguments and str(layout.running) not in arguments
-
-
-def local_peer(layout: InstanceLayout) -> str:
-    """Return this amphora's name in ``peers`` sections as it is stored; empty: its host name."""
-    return (files.read_if_present(layout.local_peer) or b"").decode()

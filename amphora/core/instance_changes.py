@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
-from amphora.core.engine import HaproxyEngine, local_peer
+from amphora.core.engine import HaproxyEngine
 from amphora.core.instance_checks import refuse_start
 from amphora.core.layout import InstanceLayout
+from amphora.core.running_instance import local_peer
 from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD, discard_upload, restore_stored, stands
 from amphora.errors import InstanceNotFound, InvalidConfiguration, OperationFailed
 from amphora.haproxy.configuration import Configuration
@@ -216,9 +217,7 @@ class Activation:
 
     def discard(self) -> str:
         """No process was touched."""
-        outcome = self._restore_stored()
-        self._engine.unstage(self._layout)
-        return f"No process was touched. {outcome}"
+        return self._tidied("No process was touched.")
 
     def restore(self) -> str:
         """Bring back what ran.
@@ -227,28 +226,38 @@ class Activation:
         """
         if self.has_swapped and not self._layout.to_be_proven.exists():
             raise stands(self.target, partial(self._engine.unstage, self._layout), str(self.evidence))
-        outcome = self._undo_start() if self.kind == START else self._undo_reload()
+        if self.kind == RELOAD and self._runs() and not self._layout.proven.exists():
+            return self._tidied("haproxy goes on as it was.")
+        configuration = self._engine.restore_files(self._layout)
+        try:
+            outcome = self._bring_back(configuration)
+        except Exception:
+            # Otherwise each later start of the agent would load again what has failed.
+            self._tidied()
+            raise
+        return self._tidied(outcome)
+
+    def _bring_back(self, configuration: Configuration | None) -> str:
+        engine, layout = self._engine, self._layout
+        if self.kind == START or configuration is None:
+            engine.stop(layout)
+            return "haproxy is stopped, as it was before."
+        if self._runs():
+            evidence = engine.reload(layout, configuration)
+            return f"haproxy goes on with its last proven configuration (pid {evidence.master_pid})."
+        evidence = engine.start(layout, configuration)
+        return f"haproxy had ended and was started again (pid {evidence.master_pid})."
+
+    def _runs(self) -> bool:
+        status = self._engine.status(self._layout)
+        # A master that was started from what failed may end at any moment, and has no old clients.
+        is_other = self._before is not None and self._before.master_pid != status.pid
+        return status.state is ServiceState.RUNNING and not is_other
+
+    def _tidied(self, outcome: str = "") -> str:
         stored = self._restore_stored()
         self._engine.unstage(self._layout)
         return f"{outcome} {stored}"
-
-    def _undo_start(self) -> str:
-        self._engine.stop(self._layout)
-        self._engine.restore_files(self._layout)
-        return "haproxy is stopped, as it was before."
-
-    def _undo_reload(self) -> str:
-        runs = self._engine.status(self._layout).state is ServiceState.RUNNING
-        if runs and not self._layout.proven.exists():
-            return "haproxy goes on as it was."
-        configuration = self._engine.restore_files(self._layout)
-        if configuration is None:
-            return self._undo_start()
-        if runs:
-            evidence = self._engine.reload(self._layout, configuration)
-            return f"haproxy goes on with its last proven configuration (pid {evidence.master_pid})."
-        evidence = self._engine.start(self._layout, configuration)
-        return f"haproxy had ended and was started again (pid {evidence.master_pid})."
 
     def _restore_stored(self) -> str:
         layout = self._layout

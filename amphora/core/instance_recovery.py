@@ -11,6 +11,7 @@ from amphora.core.journal import Operation, OperationState
 from amphora.core.layout import InstanceLayout
 from amphora.core.operations import DELETE, Operations, has_touched
 from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD
+from amphora.system import files
 
 
 def settle(
@@ -64,7 +65,14 @@ def _finish_activation(
 ) -> tuple[OperationState, str]:
     if engine.status(layout).state.is_at_rest:
         return OperationState.UNDONE, Activation(engine, layout, START).restore()
+    # Whose restore failed as well has had the proven configuration stored again: that is loaded now.
+    is_back = interrupted.last_step == "restore" and _is_proven_stored(layout)
     # What a further failure goes back to is the proven configuration, not the one that was cut off.
     engine.restore_files(layout)
     engine.unstage(layout)
-    return operations.finish(Activation(engine, layout, RELOAD))
+    state, outcome = operations.finish(Activation(engine, layout, RELOAD))
+    return OperationState.UNDONE if is_back else state, outcome
+
+
+def _is_proven_stored(layout: InstanceLayout) -> bool:
+    return files.read_if_present(layout.stored) == files.read_if_present(layout.proven)

@@ -17,7 +17,7 @@ from amphora.core.instance_recovery import settle
 from amphora.core.layout import InstanceDirectory, InstanceLayout
 from amphora.core.locks import InstanceLocks
 from amphora.core.operations import Operations
-from amphora.core.service_changes import RELOAD, START, delete_steps, stop_steps
+from amphora.core.service_changes import RELOAD, START, delete_steps, forgetting_the_gone, stop_steps
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import (
     AmphoraError,
@@ -96,7 +96,8 @@ class Instances:
             with self._locks.hold(instance_id):
                 expected.require(files.read_if_present(layout.stored))
                 upload = Upload(self._engine, layout, data, peer)
-                return self._operations.run(upload).strip()
+                with forgetting_the_gone(self._operations, instance_id, lambda: not self.knows(instance_id)):
+                    return self._operations.run(upload).strip()
 
         return self._uploads.join((instance_id, peer, data, expected), store)
 
@@ -109,6 +110,10 @@ class Instances:
         if data is None:
             raise InstanceNotFound(instance_id)
         return data
+
+    def knows(self, instance_id: str) -> bool:
+        """Whether anything of an instance is stored."""
+        return self._directory.layout(instance_id).directory.is_dir()
 
     def require(self, instance_id: str) -> None:
         """Return if an instance has a stored configuration.
@@ -165,13 +170,13 @@ class Instances:
     def delete(self, instance_id: str, expected: Expected = ANYTHING) -> None:
         """Stop an instance and remove all of it: service, certificates, sockets, files.
 
-        :raises InstanceNotFound: nothing of it is stored.
+        :raises InstanceNotFound: nothing of it is stored, and nothing of it runs.
         :raises PreconditionFailed: the stored configuration is not the expected one.
         :raises InstanceActionFailed: its process could not be ended; nothing was removed.
         """
         layout = self._directory.layout(instance_id)
         with self._locks.hold(instance_id):
-            if not layout.directory.is_dir():
+            if self._is_gone(layout):
                 raise InstanceNotFound(instance_id)
             expected.require(files.read_if_present(layout.stored))
             self._delete(layout)
@@ -220,9 +225,12 @@ class Instances:
         layout = self._directory.layout(instance_id)
         with self._locks.hold(instance_id):
             self.require(instance_id)
-            if self._engine.status(layout).state is ServiceState.RUNNING:
-                return self._done(layout, Done.RELOADED, self._activate(layout, RELOAD))
-            return self._done(layout, Done.STARTED, self._activate(layout, START))
+            state = self._engine.status(layout).state
+            if state.is_at_rest:
+                return self._done(layout, Done.STARTED, self._activate(layout, START))
+            # One that has crashed should run: after a failure it does not stay stopped.
+            done = Done.RELOADED if state is ServiceState.RUNNING else Done.STARTED
+            return self._done(layout, done, self._activate(layout, RELOAD))
 
     def _activate(self, layout: InstanceLayout, kind: str) -> Evidence:
         activation = Activation(self._engine, layout, kind)
@@ -239,7 +247,7 @@ class Instances:
             end=partial(self._engine.remove, layout),
             remove_files=partial(self._remove_files, layout),
             is_at_rest=partial(self._is_at_rest, layout),
-            is_gone=lambda: not layout.directory.exists(),
+            is_gone=partial(self._is_gone, layout),
         )
         try:
             self._operations.run(steps)
@@ -271,6 +279,10 @@ class Instances:
         status = self._engine.status(layout)
         return status.state.is_at_rest and status.pid is None
 
+    def _is_gone(self, layout: InstanceLayout) -> bool:
+        # A service outlives its files where somebody removes those by hand.
+        return not layout.directory.is_dir() and self._engine.status(layout).state is ServiceState.ABSENT
+
     def _done(self, layout: InstanceLayout, done: Done, evidence: Evidence) -> Outcome:
         configuration = parse(files.read_if_present(layout.stored) or b"")
         endpoints = (
@@ -292,6 +304,7 @@ class Instances:
         except InvalidConfiguration:
             return
         named = [Path(endpoint.path) for bind in binds for endpoint in bind.endpoints if endpoint.path]
-        for path in named:
+        # The usual one is there too where the configuration that named it is not.
+        for path in (layout.named_socket, *named):
             if path.is_relative_to(layout.base_path) and ".." not in path.parts and path.is_socket():
                 files.remove(path)

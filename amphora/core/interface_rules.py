@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from amphora.core.flights import Flights
 from amphora.core.journal import Operation, OperationState
 from amphora.core.locks import INTERFACES, InstanceLocks
 from amphora.core.operations import Operations, Stands, Steps, has_touched
@@ -59,6 +60,7 @@ class InterfaceRules:
         self._locks = locks
         self._make_namespace = make_namespace
         self._operations = operations
+        self._flights = Flights[None]()
         self._seen: ProvenRules | None = None
         self._proven: ProvenRules | None = None
 
@@ -95,8 +97,13 @@ class InterfaceRules:
         :raises RulesFailed: nft refused them, or they could not be stored.
         :raises Busy: another change to interfaces took too long.
         """
-        with self._locks.hold(INTERFACES):
-            self._change(render_packet_filter(interface, rules).encode())
+        text = render_packet_filter(interface, rules).encode()
+
+        def change() -> None:
+            with self._locks.hold(INTERFACES):
+                self._change(text)
+
+        self._flights.join(text, change)
 
     def protect(self, interface: str) -> None:
         """Put the stored rules into force, or where none are stored those that let nobody in.

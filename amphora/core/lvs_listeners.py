@@ -8,13 +8,22 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from amphora.core.expected import ANYTHING, Expected
+from amphora.core.flights import Flights
 from amphora.core.journal import Operation, OperationState
 from amphora.core.locks import InstanceLocks
 from amphora.core.lvs_change import LvsChange, LvsUpload
 from amphora.core.lvs_engine import LvsEngine
 from amphora.core.lvs_layout import LvsDirectory, LvsLayout
 from amphora.core.operations import DELETE, Change, Operations, has_touched
-from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD, delete_steps, stop_steps
+from amphora.core.service_changes import (
+    RELOAD,
+    START,
+    STOP,
+    UPLOAD,
+    delete_steps,
+    forgetting_the_gone,
+    stop_steps,
+)
 from amphora.errors import AmphoraError, LvsActionFailed, LvsListenerNotFound, NotFound
 from amphora.lvs.configuration import parse
 from amphora.lvs.services import IPAddress, VirtualService
@@ -49,6 +58,8 @@ class LvsListeners:
         self._locks = locks
         self._announce = announce
         self._changed = changed
+        self._uploads = Flights[str]()
+        self._actions = Flights[Outcome]()
 
     def upload(self, listener_id: str, data: bytes, expected: Expected = ANYTHING) -> str:
         """Check and store a configuration. What runs is not touched. Safe to repeat.
@@ -59,11 +70,16 @@ class LvsListeners:
         :raises OperationFailed: it could not be checked or stored.
         """
         layout = self._directory.layout(listener_id)
-        with self._locks.hold(listener_id):
-            expected.require(files.read_if_present(layout.stored))
-            output = self._operations.run(LvsUpload(self._engine, layout, data))
-        self._changed()
-        return output
+
+        def store() -> str:
+            with self._locks.hold(listener_id):
+                expected.require(files.read_if_present(layout.stored))
+                with forgetting_the_gone(self._operations, listener_id, lambda: not self.knows(listener_id)):
+                    output = self._operations.run(LvsUpload(self._engine, layout, data))
+            self._changed()
+            return output
+
+        return self._uploads.join((listener_id, data, expected), store)
 
     def configuration(self, listener_id: str) -> bytes:
         """Return the stored configuration, byte for byte.
@@ -76,8 +92,9 @@ class LvsListeners:
         return data
 
     def knows(self, listener_id: str) -> bool:
-        """Whether anything of a listener is stored."""
-        return self._directory.layout(listener_id).exists
+        """Whether anything of a listener is stored, or its service is there without its files."""
+        layout = self._directory.layout(listener_id)
+        return layout.exists or self._engine.status(layout).state is not ServiceState.ABSENT
 
     def start(self, listener_id: str) -> Outcome:
         """Start a listener; one that runs is left alone. Safe to repeat.
@@ -86,6 +103,11 @@ class LvsListeners:
         :raises LvsListenerNotFound: it has no stored configuration.
         :raises LvsActionFailed: it does not run; reasons, and what was restored.
         """
+        return self._actions.run(
+            (listener_id, START), lambda: self._inputs(listener_id), lambda: self._start(listener_id)
+        )
+
+    def _start(self, listener_id: str) -> Outcome:
         layout = self._directory.layout(listener_id)
         with self._locks.hold(listener_id):
             data = self.configuration(listener_id)
@@ -105,6 +127,11 @@ class LvsListeners:
         :raises LvsListenerNotFound: it has no stored configuration.
         :raises LvsActionFailed: reasons, and what was restored.
         """
+        return self._actions.run(
+            (listener_id, RELOAD), lambda: self._inputs(listener_id), lambda: self._reload(listener_id)
+        )
+
+    def _reload(self, listener_id: str) -> Outcome:
         layout = self._directory.layout(listener_id)
         with self._locks.hold(listener_id):
             data = self.configuration(listener_id)
@@ -132,7 +159,7 @@ class LvsListeners:
     def delete(self, listener_id: str, expected: Expected = ANYTHING) -> None:
         """Stop a listener and remove all of it. One that was deleted half-way is deleted wholly.
 
-        :raises LvsListenerNotFound: nothing of it is stored.
+        :raises LvsListenerNotFound: nothing of it is stored, and nothing of it runs.
         :raises PreconditionFailed: the stored configuration is not the expected one.
         :raises LvsActionFailed: its processes could not be ended; its configuration stays.
         """
@@ -191,6 +218,10 @@ class LvsListeners:
             return OperationState.DONE, f"{_PROGRAM} runs with the new configuration"
         return OperationState.UNDONE, change.restore() if touched else change.discard()
 
+    def _inputs(self, listener_id: str) -> object:
+        """Return what a start or reload reads, as an identity: equal ones lead to the same result."""
+        return files.identity(self._directory.layout(listener_id).stored)
+
     def _change(self, layout: LvsLayout, action: str, kind: str) -> str:
         return self._make(action, LvsChange(self._engine, layout, kind, lambda: self._served_beside(layout)))
 
@@ -201,7 +232,7 @@ class LvsListeners:
             end=lambda: self._engine.remove(layout),
             remove_files=lambda: _remove_files(layout),
             is_at_rest=lambda: self._is_at_rest(layout),
-            is_gone=lambda: not layout.exists,
+            is_gone=lambda: not self.knows(layout.listener_id),
         )
         self._make("delete", steps)
         self._operations.forget(layout.listener_id)

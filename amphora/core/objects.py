@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from amphora.core.expected import ANYTHING, Expected
+from amphora.core.flights import Flights
 from amphora.core.instances import Instances
 from amphora.core.layout import InstanceDirectory
 from amphora.core.lvs_listeners import LvsListeners
@@ -44,12 +45,7 @@ class ServedObject:
         }
 
     def delete(self, expected: Expected = ANYTHING) -> None:
-        """Stop it and remove all of it.
-
-        :raises NotFound: nothing of it is stored.
-        :raises PreconditionFailed: the stored configuration is not the expected one.
-        :raises OperationFailed: its processes could not be ended.
-        """
+        """See :meth:`ServedObjects.delete`."""
         self._of.delete(self.id, expected)
 
 
@@ -60,6 +56,7 @@ class ServedObjects:
         self._directory = directory
         self._instances = instances
         self._lvs = lvs
+        self._deletions = Flights[None]()
 
     def find(self, object_id: str) -> ServedObject:
         """Return an object; an id that is not known is taken for a load balancer's, whose actions say so."""
@@ -67,3 +64,14 @@ class ServedObjects:
         if not is_instance and self._lvs.knows(object_id):
             return ServedObject(object_id, Engine.LVS, self._lvs)
         return ServedObject(object_id, Engine.HAPROXY, self._instances)
+
+    def delete(self, object_id: str, expected: Expected = ANYTHING) -> None:
+        """Stop an object and remove all of it.
+
+        Who asks for what is under way already gets its outcome, whatever is left of it by then.
+
+        :raises NotFound: nothing of it is stored, and nothing of it runs.
+        :raises PreconditionFailed: the stored configuration is not the expected one.
+        :raises OperationFailed: its processes could not be ended.
+        """
+        self._deletions.join((object_id, expected), lambda: self.find(object_id).delete(expected))

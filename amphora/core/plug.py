@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Protocol
 
+from amphora.core.flights import Flights
 from amphora.core.interface_plan import (
     held_elsewhere,
     held_here,
@@ -112,6 +113,7 @@ class Plug:
         self._guard = guard
         self._look_for_links = look_for_links
         self._alone = alone
+        self._plugs = Flights[PluggedInterface]()
 
     def plug_vip(self, request: VipRequest) -> PluggedInterface:
         """Take the port of a VIP into use. The same again changes nothing and is no error.
@@ -123,20 +125,7 @@ class Plug:
         :raises PlugFailed: it could not be configured.
         :raises Busy: another plug took too long.
         """
-        with self._changing():
-            place = self._place(request.mac_address, InterfaceRole.VIP)
-            here, known = vip_interface(place.name, request), place.known
-            if known is not None and not same_interface(here, held_here(without_member_network(known))):
-                raise InterfaceConflict(f"{place.name} holds another VIP already")
-            config = self._in_force(here)
-            if known is not None:
-                config = joined(config, known.shared_addresses, known.shared_routes)
-            if request.is_sriov:
-                self._protect(place)
-            plugged = self._take_into_use(config, place)
-            if self._vip_is_ours():
-                self._advertise_all((vip.address for vip in request.vips), plugged)
-            return plugged
+        return self._plugs.join(request, lambda: self._plug_vip(request))
 
     def plug_network(self, request: NetworkRequest) -> PluggedInterface:
         """Take the port of a member network into use, or give one that is in use new addresses.
@@ -149,13 +138,7 @@ class Plug:
         :raises PlugFailed: it could not be configured.
         :raises Busy: another plug took too long.
         """
-        with self._changing():
-            place = self._place(request.mac_address, InterfaceRole.MEMBER, request.shares_vip_port)
-            vip = self._vip_on(place, request)
-            member = member_interface(place.name, request)
-            plugged = self._take_into_use(with_member_network(vip, request) if vip else member, place)
-            self._advertise_all((fixed.address.ip for fixed in request.fixed_ips), plugged)
-            return plugged
+        return self._plugs.join(request, lambda: self._plug_network(request))
 
     def announce(self, addresses: Iterable[IPAddress]) -> None:
         """Tell neighbours where virtual addresses are, as far as the interfaces themselves hold them.
@@ -197,7 +180,8 @@ class Plug:
 
         Holds for boots to come too. Safe to repeat; without a VIP plugged it does nothing.
 
-        :raises PlugFailed: an interface could not be changed; it is as it was.
+        :raises PlugFailed: an interface could not be changed; it is as it was, but that it holds the
+            addresses which keepalived has left.
         :raises Busy: a plug took too long.
         """
         change = held_elsewhere if to_keepalived else held_here
@@ -205,7 +189,12 @@ class Plug:
             for former in self._network.stored():
                 if former.role is InterfaceRole.VIP:
                     place = _Place(former.name, former, is_there=True)
-                    plugged = self._take_into_use(change(former), place)
+                    try:
+                        plugged = self._take_into_use(change(former), place)
+                    except AmphoraError:
+                        if not to_keepalived:
+                            self._hold_meanwhile(former)
+                        raise
                     if not to_keepalived:
                         self._advertise_all((vip.ip for vip in former.floating), plugged)
 
@@ -215,6 +204,31 @@ class Plug:
             if any(held.ip == address for held in interface.addresses):
                 return interface.name
         return None
+
+    def _plug_vip(self, request: VipRequest) -> PluggedInterface:
+        with self._changing():
+            place = self._place(request.mac_address, InterfaceRole.VIP)
+            here, known = vip_interface(place.name, request), place.known
+            if known is not None and not same_interface(here, held_here(without_member_network(known))):
+                raise InterfaceConflict(f"{place.name} holds another VIP already")
+            config = self._in_force(here)
+            if known is not None:
+                config = joined(config, known.shared_addresses, known.shared_routes)
+            if request.is_sriov:
+                self._protect(place)
+            plugged = self._take_into_use(config, place)
+            if self._vip_is_ours():
+                self._advertise_all((vip.address for vip in request.vips), plugged)
+            return plugged
+
+    def _plug_network(self, request: NetworkRequest) -> PluggedInterface:
+        with self._changing():
+            place = self._place(request.mac_address, InterfaceRole.MEMBER, request.shares_vip_port)
+            vip = self._vip_on(place, request)
+            member = member_interface(place.name, request)
+            plugged = self._take_into_use(with_member_network(vip, request) if vip else member, place)
+            self._advertise_all((fixed.address.ip for fixed in request.fixed_ips), plugged)
+            return plugged
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -267,6 +281,16 @@ class Plug:
         except ChangeFailed as error:
             raise PlugFailed(_WHAT[config.role], error.reason) from error
         return replace(self._plugged(config), was_there=place.is_there)
+
+    def _hold_meanwhile(self, former: InterfaceConfig) -> None:
+        """Let an interface hold its VIPs without storing that, as keepalived has ended already."""
+        config = held_here(former)
+        try:
+            self._network.activate(config)
+        except AmphoraError as error:
+            LOG.error("nobody holds the VIPs of %s: %s", config.name, error)
+        else:
+            self._advertise_all((vip.ip for vip in former.floating), self._plugged(config))
 
     def _plugged(self, config: InterfaceConfig) -> PluggedInterface:
         interfaces = {interface.name: interface for interface in self._network.interfaces()}

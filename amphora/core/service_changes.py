@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from amphora.core.operations import DELETE, Stands, Steps
-from amphora.errors import OperationFailed, StorageError
+from amphora.core.operations import DELETE, Operations, Stands, Steps
+from amphora.errors import AmphoraError, OperationFailed, StorageError
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)
@@ -47,6 +48,30 @@ def stands(target: str, unstage: Callable[[], object], outcome: str) -> Stands:
     except StorageError as error:
         LOG.warning("the next start of the agent cleans up after %s: %s", target, error)
     return Stands(outcome)
+
+
+@contextmanager
+def forgetting_the_gone(operations: Operations, target: str, is_gone: Callable[[], bool]) -> Iterator[None]:
+    """Forget the journal of a target of which the change in a ``with`` block has left nothing.
+
+    Else every id that is ever asked for would keep a file. What became of the change is still told.
+
+    :param is_gone: whether nothing of it is left.
+    """
+    try:
+        yield
+    except AmphoraError:
+        _forget_if(is_gone, operations, target)
+        raise
+    _forget_if(is_gone, operations, target)
+
+
+def _forget_if(is_gone: Callable[[], bool], operations: Operations, target: str) -> None:
+    try:
+        if is_gone():
+            operations.forget(target)
+    except StorageError as error:
+        LOG.warning("the journal of %s, which is gone, is still there: %s", target, error)
 
 
 def stop_steps(target: str, program: str, end: Callable[[], object], is_at_rest: Callable[[], bool]) -> Steps:

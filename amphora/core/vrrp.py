@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from amphora.core.expected import ANYTHING, Expected
+from amphora.core.flights import Flights
 from amphora.core.journal import OperationState
 from amphora.core.locks import KEEPALIVED, InstanceLocks
 from amphora.core.operations import Operations, Stands, Steps, has_touched
-from amphora.core.vrrp_change import RELOAD, START, VrrpActivation
+from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD, discard_upload, stands
+from amphora.core.vrrp_change import VrrpActivation
 from amphora.core.vrrp_engine import VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
 from amphora.errors import (
     AmphoraError,
     ChangeFailed,
     OperationFailed,
-    StorageError,
     VrrpActionFailed,
     VrrpNotConfigured,
     VrrpWasGone,
@@ -27,8 +29,6 @@ from amphora.models import Done, Outcome, Role, ServiceState
 from amphora.system import files, processes
 
 LOG = logging.getLogger(__name__)
-
-UPLOAD, STOP = "upload", "stop"
 
 
 class Vrrp:
@@ -51,6 +51,8 @@ class Vrrp:
         self._engine = engine
         self._locks = locks
         self._operations = operations
+        self._uploads = Flights[str]()
+        self._actions = Flights[Outcome]()
 
     def upload(self, data: bytes, expected: Expected = ANYTHING) -> str:
         """Store a configuration of the controller's, once keepalived accepts it. Safe to repeat.
@@ -62,9 +64,7 @@ class Vrrp:
         :raises PreconditionFailed: the one stored so far is not the expected one.
         :raises OperationFailed: it could not be checked or stored.
         """
-        with self._locks.hold(KEEPALIVED):
-            expected.require(files.read_if_present(self._layout.stored))
-            return self._store(data, self._layout.stored.name)
+        return self._store(data, self._layout.stored, expected)
 
     def set_default(self, data: bytes | None) -> str:
         """Store the configuration that counts while the controller has uploaded none; None removes it.
@@ -75,13 +75,13 @@ class Vrrp:
         :raises InvalidConfiguration: keepalived's words; the one stored so far stays.
         :raises OperationFailed: it could not be checked or stored.
         """
+        if data is not None:
+            return self._store(data, self._layout.rendered)
         with self._locks.hold(KEEPALIVED):
-            if data is None:
-                files.remove(self._layout.rendered)
-                # One that failed and could not be undone has left what it staged.
-                self._engine.unstage()
-                return ""
-            return self._store(data, self._layout.rendered.name)
+            files.remove(self._layout.rendered)
+            # One that failed and could not be undone has left what it staged.
+            self._engine.unstage()
+            return ""
 
     def configuration(self) -> bytes:
         """Return the stored configuration that the next start or reload takes, byte for byte.
@@ -101,7 +101,7 @@ class Vrrp:
         :raises VrrpNotConfigured: no configuration is stored.
         :raises VrrpActionFailed: reasons, and what was restored.
         """
-        return self._start_or_reload("start")
+        return self._actions.run(START, self._inputs, lambda: self._start_or_reload(START))
 
     def reload(self) -> Outcome:
         """Reload keepalived from its stored configuration; one that does not run is started.
@@ -110,7 +110,7 @@ class Vrrp:
         :raises VrrpNotConfigured: no configuration is stored.
         :raises VrrpActionFailed: reasons, and what was restored.
         """
-        return self._start_or_reload("reload")
+        return self._actions.run(RELOAD, self._inputs, lambda: self._start_or_reload(RELOAD))
 
     def stop(self) -> Outcome:
         """Stop keepalived; one that is stopped is left alone. No virtual address stays behind.
@@ -185,17 +185,29 @@ class Vrrp:
         except OperationFailed as error:
             raise VrrpActionFailed("stop", error.details) from error
 
-    def _store(self, data: bytes, name: str) -> str:
+    def _inputs(self) -> object:
+        """Return what a start or reload reads, as an identity: equal ones lead to the same result."""
+        return tuple(files.identity(path) for path in (self._layout.stored, self._layout.rendered))
+
+    def _store(self, data: bytes, path: Path, expected: Expected = ANYTHING) -> str:
+        def store() -> str:
+            with self._locks.hold(KEEPALIVED):
+                expected.require(files.read_if_present(path))
+                return self._upload(data, path)
+
+        return self._uploads.join((path, data, expected), store)
+
+    def _upload(self, data: bytes, path: Path) -> str:
         output: list[str] = []
         steps = Steps(
             UPLOAD,
             KEEPALIVED,
             stage=lambda: self._stage(data),
             check=lambda: output.append(self._engine.check()),
-            swap=lambda: files.rename(self._layout.staged, self._layout.directory / name),
+            swap=lambda: files.rename(self._layout.received, path),
             keep=self._engine.unstage,
-            discard=self._discard_upload,
-            restore=self._undo_upload,
+            discard=lambda: self._discard_upload(path),
+            restore=lambda: self._undo_upload(path),
         )
         self._operations.run(steps)
         return output[0]
@@ -203,19 +215,15 @@ class Vrrp:
     def _stage(self, data: bytes) -> None:
         self._install_scripts()
         self._engine.stage(data)
+        files.write_atomically(self._layout.received, data)
 
-    def _discard_upload(self) -> str:
-        self._engine.unstage()
-        return "The stored configuration is what it was."
+    def _discard_upload(self, path: Path) -> str:
+        return discard_upload(path, self._layout.directory, self._engine.unstage)
 
-    def _undo_upload(self) -> str:
-        if self._layout.staged.exists():
-            return self._discard_upload()
-        try:
-            self._engine.unstage()
-        except StorageError as error:
-            LOG.warning("the next start of the agent cleans up after keepalived: %s", error)
-        raise Stands("it is stored")
+    def _undo_upload(self, path: Path) -> str:
+        if self._layout.received.exists():
+            return self._discard_upload(path)
+        raise stands(KEEPALIVED, self._engine.unstage, "it is stored")
 
     def _undo_stop(self) -> str:
         if self._engine.status().state.is_at_rest:
@@ -241,9 +249,9 @@ class Vrrp:
         """Finish or undo what was under way when the agent was killed. Safe to repeat."""
         interrupted = self._operations.interrupted(KEEPALIVED)
         if interrupted is None or interrupted.kind == UPLOAD or not has_touched(interrupted):
-            # What was staged became what is stored in one instant.
+            # What was received became what is stored in one instant.
             is_stored = (
-                interrupted is not None and has_touched(interrupted) and not self._layout.staged.exists()
+                interrupted is not None and has_touched(interrupted) and not self._layout.received.exists()
             )
             self._engine.unstage()
             if interrupted is not None and is_stored:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from amphora.core.locks import KEEPALIVED
-from amphora.core.operations import Stands
+from amphora.core.service_changes import RELOAD, START, restore_stored, stands
 from amphora.core.vrrp_engine import Generations, VrrpEngine
 from amphora.core.vrrp_layout import VrrpLayout
 from amphora.errors import InvalidConfiguration, OperationFailed
@@ -18,8 +18,6 @@ from amphora.models import ServiceState
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)
-
-START, RELOAD = "start", "reload"
 
 _NOTHING_SEEN = KeepalivedEvidence(0, 0, 0.0)
 
@@ -93,8 +91,9 @@ class VrrpActivation:
 
     def discard(self) -> str:
         """No process was touched."""
+        stored = self._restore_stored()
         self._engine.unstage()
-        return f"No process was touched. {self._restore_stored()}"
+        return f"No process was touched. {stored}"
 
     def restore(self) -> str:
         """Bring back what ran.
@@ -102,7 +101,7 @@ class VrrpActivation:
         :raises Stands: what runs is what to come back to already.
         """
         if self.has_swapped and not self._layout.to_be_proven.exists():
-            raise Stands(str(self.evidence))
+            raise stands(self.target, self._engine.unstage, str(self.evidence))
         outcome = self._undo_start() if self.kind == START else self._undo_reload()
         stored = self._restore_stored()
         self._engine.unstage()
@@ -136,17 +135,8 @@ class VrrpActivation:
     def _restore_stored(self) -> str:
         layout = self._layout
         proven = files.read_if_present(layout.proven)
-        if proven is None:
-            return "The stored configuration stays, as none was ever proven to run."
-        if proven == files.read_if_present(layout.rendered):
+        if proven is not None and proven == files.read_if_present(layout.rendered):
+            # It counts by itself while nothing is uploaded.
             files.remove(layout.stored)
-        else:
-            _store(layout, proven)
-        return "The last proven configuration is stored again."
-
-
-def _store(layout: VrrpLayout, proven: bytes) -> None:
-    if layout.stored_back.exists():
-        files.rename(layout.stored_back, layout.stored)
-    elif proven != files.read_if_present(layout.stored):
-        files.write_atomically(layout.stored, proven)
+            return "The last proven configuration is stored again."
+        return restore_stored(layout.stored, layout.proven, layout.stored_back)

@@ -120,8 +120,11 @@ class VrrpEngine:
             (layout.overlay_back, generations.back),
         ):
             files.write_atomically(path, render_overlay(layout.running, layout.fifo, generation))
-        files.write_atomically(layout.to_be_proven, with_known_words(data))
-        files.link(layout.proven, layout.former)
+        files.write_atomically(layout.to_be_proven, data)
+        proven = files.read_if_present(layout.proven)
+        if proven is not None:
+            files.write_atomically(layout.former, with_known_words(proven))
+            files.write_atomically(layout.stored_back, proven)
         return generations
 
     def swap(self) -> None:
@@ -133,6 +136,8 @@ class VrrpEngine:
     def keep(self) -> None:
         """Make what runs now what :meth:`restore_files` goes back to from now on."""
         files.rename(self._layout.to_be_proven, self._layout.proven)
+        if self._layout.received.exists():
+            files.rename(self._layout.received, self._layout.stored)
         self.unstage()
 
     def restore_files(
@@ -151,7 +156,7 @@ class VrrpEngine:
             files.rename(layout.former, layout.running)
             files.rename(layout.overlay_back, layout.overlay)
             return parse(proven), generations.back
-        files.write_atomically(layout.running, proven)
+        files.write_atomically(layout.running, with_known_words(proven))
         generation = new_generation()
         files.write_atomically(layout.overlay, render_overlay(layout.running, layout.fifo, generation))
         return parse(proven), generation
@@ -250,11 +255,11 @@ class VrrpEngine:
         layout, foreign = self._layout, self._processes.foreign()
         if foreign is None or self.status().state is not ServiceState.ABSENT:
             return
-        data = with_known_words(files.read_if_present(layout.stored) or b"")
+        data = files.read_if_present(layout.stored) or b""
         parse(data)
         files.write_atomically(layout.overlay, render_overlay(layout.running, layout.fifo, new_generation()))
-        for path in (layout.running, layout.proven):
-            files.write_atomically(path, data)
+        files.write_atomically(layout.running, with_known_words(data))
+        files.write_atomically(layout.proven, data)
         self._services.install(self._spec())
         if self.status().pid != foreign.pid:
             self._services.remove(layout.service_name)
@@ -306,10 +311,14 @@ class VrrpEngine:
         return self._program.check(file, namespace=self._settings.namespace, names=names)
 
     def _store_what_runs(self) -> None:
-        """Let a keepalived that reads the stored configuration itself read what is to run."""
-        stored, running = files.read_if_present(self._layout.stored), self._layout.running
-        if stored is None or with_known_words(stored) != files.read_if_present(running):
-            files.link(running, self._layout.stored)
+        """Let a keepalived that reads the stored configuration itself read what is to run.
+
+        Once that is proven the upload is there again, byte for byte.
+        """
+        layout = self._layout
+        if files.read_if_present(layout.stored) != files.read_if_present(layout.running):
+            files.link(layout.stored, layout.received)
+            files.link(layout.running, layout.stored)
 
     def _await_link_local(self, configuration: KeepalivedConfiguration) -> None:
         """Wait until adverts over IPv6 can be sent.

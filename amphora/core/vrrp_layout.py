@@ -30,12 +30,15 @@ class VrrpLayout:
 
     @property
     def running(self) -> Path:
-        """What the overlay includes: proven, except while a start or reload is under way."""
+        """What the overlay includes: proven in words that keepalived knows.
+
+        Except while a start or reload is under way.
+        """
         return self.directory / "running.conf"
 
     @property
     def proven(self) -> Path:
-        """The last configuration that was seen to run."""
+        """The last configuration that was seen to run, as it was uploaded."""
         return self.directory / "proven.conf"
 
     @property
@@ -45,8 +48,13 @@ class VrrpLayout:
 
     @property
     def staged(self) -> Path:
-        """A configuration that is being checked."""
+        """A configuration that is being checked, in words that keepalived knows."""
         return self.directory / "octavia-keepalived.conf.new"
+
+    @property
+    def received(self) -> Path:
+        """An upload, byte for byte, while it is being checked."""
+        return self.directory / "octavia-keepalived.conf.received"
 
     @property
     def staged_overlay(self) -> Path:
@@ -55,12 +63,12 @@ class VrrpLayout:
 
     @property
     def former(self) -> Path:
-        """A second name of what a start or reload replaces, while that is under way."""
+        """A copy of what the proven configuration runs as, while a start or reload is under way."""
         return self.directory / "running.conf.former"
 
     @property
     def to_be_proven(self) -> Path:
-        """A copy of what is to run, while a start or reload is under way."""
+        """A copy of the stored configuration, while a start or reload of it is under way."""
         return self.directory / "proven.conf.new"
 
     @property
@@ -84,6 +92,7 @@ class VrrpLayout:
         return (
             self.staged,
             self.staged_overlay,
+            self.received,
             self.former,
             self.to_be_proven,
             self.stored_back,

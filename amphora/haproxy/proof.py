@@ -63,15 +63,21 @@ class Evidence:
     def __str__(self) -> str:
         parts = [
             f"worker {self.worker_pid} of master {self.master_pid} serves after {self.seconds:.2f} s",
-            f"{self.reloads} reloads",
-            f"{len(self.frontends)} frontends open",
-            f"{self.old_workers} old workers",
+            f"reloads: {self.reloads}",
+            f"frontends open: {len(self.frontends)}",
+            f"old workers: {self.old_workers}",
         ]
         return "; ".join([*parts, str(self.reach)] if self.reach else parts)
 
 
 #: Looks at the binds of a configuration that workers, by their process ids, are to serve.
 Reach = Callable[[Configuration, frozenset[int]], ReachReport]
+#: Says why nobody need wait any longer; empty while there is hope.
+GivenUp = Callable[[], str]
+
+
+def _not_given_up() -> str:
+    return ""
 
 
 class _NotYetError(Exception):
@@ -96,14 +102,16 @@ def prove_start(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     reach: Reach | None = None,
+    given_up: GivenUp = _not_given_up,
 ) -> Evidence:
     """Wait until a started haproxy serves all frontends of a configuration and is reached on its binds.
 
     :param deadline: by ``clock``; the sockets' own time limits may be added to it once.
     :param reach: how to look at the binds, or None to trust haproxy's word for them.
+    :param given_up: asked while something is missing.
     :raises ProofFailed: it does not by then; the details say what was missing last.
     """
-    return _Prover(master, stats, configuration, None, reach).wait(deadline, clock, sleep)
+    return _Prover(master, stats, configuration, None, reach, given_up).wait(deadline, clock, sleep)
 
 
 def prove_reload(
@@ -116,6 +124,7 @@ def prove_reload(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     reach: Reach | None = None,
+    given_up: GivenUp = _not_given_up,
 ) -> Evidence:
     """Wait until a new worker serves all frontends of a configuration and is reached on its binds.
 
@@ -124,10 +133,11 @@ def prove_reload(
 
     :param deadline: by ``clock``; the sockets' own time limits may be added to it once.
     :param reach: how to look at the binds, or None to trust haproxy's word for them.
+    :param given_up: asked while something is missing.
     :raises ReloadRefused: the master could not load it; the former worker goes on.
     :raises ProofFailed: neither showed by then; the details say what was missing last.
     """
-    return _Prover(master, stats, configuration, before, reach).wait(deadline, clock, sleep)
+    return _Prover(master, stats, configuration, before, reach, given_up).wait(deadline, clock, sleep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +147,7 @@ class _Prover:
     configuration: Configuration
     before: Generation | None
     reach: Reach | None
+    given_up: GivenUp
 
     def wait(self, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> Evidence:
         began = clock()
@@ -149,6 +160,8 @@ class _Prover:
                 frontends = self._open_frontends()
                 self._reach_binds(processes, looks)
             except _NotYetError as missing:
+                if why := self.given_up():
+                    raise ProofFailed(f"{why}: {missing}") from missing
                 left = deadline - clock()
                 if left <= 0:
                     raise ProofFailed(f"haproxy could not be seen to serve in time: {missing}") from missing

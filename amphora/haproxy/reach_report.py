@@ -74,9 +74,10 @@ class ReachReport:
 
     def __str__(self) -> str:
         counts = {seen: sum(bind.seen is seen for bind in self.binds) for seen in Seen}
-        parts = [f"{count} {seen.value}" for seen, count in counts.items() if count]
+        parts = [f"{seen.value}: {count}" for seen, count in counts.items() if count]
+        counted = f" ({', '.join(parts)})" if parts else ""
         notes = [str(bind) for bind in self.binds if bind.note]
-        return "; ".join([f"{len(self.binds)} binds: {', '.join(parts) or 'none'}", *notes])
+        return "; ".join([f"binds: {len(self.binds)}{counted}", *notes])
 
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+ALERT = "[ALERT]"
+
 _MOST_LINES = 20
 _LONGEST_LINE = 500
 
@@ -14,7 +16,7 @@ def complaints(output: str) -> str:
     there is left out: configurations can send the log of requests to the same place.
     """
     lines = output.splitlines()
-    for level in ("[ALERT]", "[WARNING]"):
+    for level in (ALERT, "[WARNING]"):
         if found := [line[:_LONGEST_LINE] for line in lines if line.startswith(level)]:
             return "\n".join(found[-_MOST_LINES:])
     return ""

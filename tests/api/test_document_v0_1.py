@@ -94,7 +94,7 @@ def test_start_reload_and_stop(client):
     assert started.json == {
         "message": "OK",
         "details": f"Configuration file is valid\nhaproxy daemon for {LISTENER} started (pid 1000)\n"
-        "worker 2 of master 1000 serves after 0.01 s; 1 reloads; 0 frontends open; 0 old workers",
+        "worker 2 of master 1000 serves after 0.01 s; reloads: 1; frontends open: 0; old workers: 0",
     }
     reloaded = client.do("PUT", f"{ONE}/reload")
     assert reloaded.status_int == 202

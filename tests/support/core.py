@@ -103,7 +103,7 @@ class FakeEngine(HaproxyEngine):
         self._step("preflight")
         return ()
 
-    def before_reload(self, layout, configuration):
+    def before_reload(self, layout, configuration, patience=0.0):
         return None
 
     def swap(self, layout):

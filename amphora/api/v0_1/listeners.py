@@ -79,8 +79,7 @@ class ListenerController(Resource):
 
     def _delete(self, request: Request) -> Response:
         with listener_wording():
-            served = self._core.objects.find(parse_uuid("listener", self._given_id))
-            served.delete(expected_by(request))
+            self._core.objects.delete(parse_uuid("listener", self._given_id), expected_by(request))
         return ok(200)
 
 

@@ -75,7 +75,7 @@ class ListenerController(Resource):
     def _delete(self, request: Request) -> Response:
         expected = expected_by(request)
         try:
-            self._core.objects.find(parse_uuid("id", self._given_id)).delete(expected)
+            self._core.objects.delete(parse_uuid("id", self._given_id), expected)
         except NotFound:
             expected.require(None)
             # Whoever deletes again after a time-out wants to hear that it is gone.

@@ -47,7 +47,8 @@ def test_who_this_amphora_is_does_not_change_while_it_runs(agent, pushed):
 UNUSABLE = [
     ("[network]", "[health_manager]\nheartbeat_key = pa$word\n[network]", "[health_manager] heartbeat_key"),
     ("bind_port = ", "bind_port = many", "[haproxy_amphora] bind_port"),
-    ("[network]", "no section and no value", "no section and no value"),
+    ("[network]", "no section and no value", "cannot be read"),
+    ("[network]", "[DEFAULT]\ndebug = perhaps\n[network]", "cannot be used"),
     ("agent_server_ca = ", "agent_server_ca = /nowhere", "/nowhere"),
 ]
 
@@ -62,3 +63,17 @@ def test_a_file_that_the_agent_could_not_start_with_is_refused(agent, pushed):
     assert [path.name for path in agent.directory.glob("*.conf*")] == [agent.config_path.name]
     assert agent.stop() == 0
     agent.start()
+
+
+def test_a_key_in_a_file_that_is_refused_is_told_nowhere(agent, pushed):
+    for line in ("heartbeat_key = a$SECRET", "heartbeat_key SECRET", " SECRET", "=SECRET", "[SECRET"):
+        answer = pushed("[network]", f"[health_manager]\n{line}\n[network]")
+        number = pushed.text.splitlines().index("[network]") + 2
+        assert answer.status == 500
+        assert f"line {number}" in answer.json["details"]
+        assert agent.config_path.name in answer.json["details"]
+        assert b"SECRET" not in answer.body
+    assert b"SECRET" not in agent.call("GET", "/extensions/operations").body
+    journals = [path.read_text() for path in (agent.base_path / "operations").iterdir()]
+    assert journals
+    assert "SECRET" not in "".join([*journals, agent.log_path.read_text()])

@@ -3,9 +3,11 @@
 
 import contextlib
 import socket
+import time
 
 import pytest
 
+from amphora.core.layout import InstanceLayout
 from amphora.system.processes import children_of
 from amphora.testing.agent import free_port
 from tests.support.listeners import configuration, hidden_frontend, listener_id
@@ -96,10 +98,33 @@ def test_when_going_back_fails_too_both_failures_are_told_and_the_worker_serves_
     assert request_once(port) is None
     assert (master_of(agent), children_of(master)) == (master, worker)
     assert last_operation(agent)["state"] == "failed"
+    directory = agent.base_path / ONE
+    on_disk = [directory / name for name in ("haproxy.cfg", "running.cfg", "proven.cfg")]
+    assert [path.read_bytes() for path in on_disk] == [good] * 3, "no later start loads what has failed"
+    assert [path.name for path in InstanceLayout(agent.base_path, ONE).transient if path.exists()] == []
     assert agent.upload(ONE, plain).status == 201
     assert agent.act(ONE, "reload").status == 202, "the next good configuration is taken"
     assert last_operation(agent)["state"] == "done"
     assert request_once(port) is None
+
+
+def test_a_haproxy_that_ends_of_what_it_loads_is_not_waited_for(agent, member):
+    port = free_port()
+    good = configuration(ONE, [f"127.0.0.1:{port}"], member.port)
+    master = started(agent, good)
+    # Its check passes, and no worker can be made of it.
+    assert agent.upload(ONE, b"global\n    noepoll\n    nopoll\n" + good).status == 201
+    began = time.monotonic()
+    details = refused(agent, "reload")
+    seconds = time.monotonic() - began
+    print(f"undone after {seconds:.2f} s")
+    assert details.startswith("haproxy has ended")
+    assert "No polling mechanism available" in details
+    assert "haproxy had ended and was started again" in details
+    assert seconds < 15, "it was looked at until its time limit"
+    assert (stored(agent), request_once(port)) == (good, None)
+    assert master_of(agent) != master
+    assert agent.act(ONE, "reload").status == 202
 
 
 def test_after_a_failed_start_nothing_runs_and_a_good_one_starts(agent, member, taken):

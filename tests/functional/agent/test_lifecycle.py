@@ -49,7 +49,7 @@ def serving(agent, member):
 def test_the_answer_to_a_reload_carries_what_proved_it(agent, serving):
     evidence = agent.act(ONE, "reload").json["details"].splitlines()[-1]
     assert re.search(rf"worker \d+ of master {master_pid(agent)} serves after", evidence)
-    assert "1 binds: 1 " in evidence
+    assert "binds: 1 (answers: 1)" in evidence
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -137,6 +138,22 @@ def test_a_reload_of_a_frozen_haproxy_is_refused_untouched(agent, member):
         assert request_once(port) is None
     finally:
         os.kill(master, signal.SIGCONT)
+
+
+def test_a_reload_right_after_a_kill_is_done(agent, member):
+    port = free_port()
+    start(agent, ONE, [f"127.0.0.1:{port}"], member.port)
+    for number in range(20):
+        new = free_port()
+        body = configuration(ONE, [f"127.0.0.1:{port}", f"127.0.0.1:{new}"], member.port)
+        assert agent.upload(ONE, body).status == 201
+        os.kill(int((agent.base_path / ONE / f"{ONE}.pid").read_text().split()[0]), signal.SIGKILL)
+        # From still known to run until after it was started again.
+        time.sleep(number * 0.015)
+        answer = agent.act(ONE, "reload")
+        assert answer.status == 202, (number, answer.json)
+        assert (request_once(port), request_once(new)) == (None, None)
+        assert agent.call("GET", f"/v0.1/listeners/{ONE}/haproxy").body == body
 
 
 @pytest.mark.parametrize("count", [12])

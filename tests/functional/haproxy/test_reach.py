@@ -169,7 +169,7 @@ def test_a_certificate_that_was_not_loaded_is_found_out_until_a_reload(haproxy, 
     haproxy.reload()
     evidence = proven(haproxy, prove_reload, before)
     assert evidence.reach.binds[0].seen is Seen.CERTIFICATE
-    assert "1 serves its certificate" in str(evidence)
+    assert "serves its certificate: 1" in str(evidence)
 
 
 def proven(haproxy, prove, *before, deadline=10):

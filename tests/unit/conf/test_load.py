@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import traceback
+
 import pytest
 
 from amphora.conf import load
@@ -95,10 +97,43 @@ def test_a_wrong_value_is_one_sentence_with_file_group_and_option(read, text, se
     assert "\n" not in message
 
 
-def test_a_key_that_cannot_be_read_is_not_printed(read):
+KEY, INTERVAL = "[health_manager] heartbeat_key: ", "[health_manager] heartbeat_interval: "
+
+
+@pytest.mark.parametrize(
+    ("text", "begin", "end"),
+    [
+        ("heartbeat_key = a\n topSECRET$SECRET", f"{KEY}it refers by $", "(line 3)"),
+        ("heartbeat_key = SECRET$heartbeat_key", f"{KEY}it refers by $", "(line 3)"),
+        ("heartbeat_key topSECRET", "line 3 in [health_manager] cannot be read: No ':'", "in assignment"),
+        ("= topSECRET", "line 3 in [health_manager] cannot be read: ", "Key cannot be empty"),
+        ("[topSECRET", "line 3 in [health_manager] cannot be read: Invalid section", ""),
+        ("\n SECRET = 1", "line 4 in [health_manager] cannot be read: ", "Unexpected continuation line"),
+        (
+            "heartbeat_interval = $heartbeat_key\nheartbeat_key = topSECRET",
+            INTERVAL,
+            "its value cannot be used (line 3)",
+        ),
+        ("heartbeat_interval = $heartbeat_key\nheartbeat_key = $SECRET", INTERVAL, "(line 3)"),
+    ],
+)
+def test_what_may_be_secret_is_told_by_its_place_only(read, text, begin, end):
     with pytest.raises(ConfigurationError) as caught:
-        read("[health_manager]\nheartbeat_key = topsecret$nothing")
-    assert "topsecret" not in str(caught.value)
+        read(f"# of a controller\n[health_manager]\n{text}\n")
+    assert str(caught.value).startswith(f"{read.path}: {begin}")
+    assert str(caught.value).endswith(end)
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_value_that_the_command_line_could_have_is_no_end_of_the_agent(read):
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        read("[DEFAULT]\ndebug = perhaps\n")
+
+
+def test_a_file_that_is_no_text_is_one_sentence(read):
+    read.path.write_bytes(b"[health_manager]\nheartbeat_key = \xff\n")
+    with pytest.raises(ConfigurationError, match="not text in UTF-8"):
+        load.load(["--config-file", str(read.path)], "1")
 
 
 @pytest.mark.parametrize("text", ["no section\n", "[broken\n", "[a]\nno value\n"])

@@ -6,6 +6,7 @@ import pytest
 
 from amphora.core.journal import Journal, Operation, OperationState
 from amphora.core.operations import DELETE, Operations
+from amphora.system import files
 
 INSTANCE = "7e9f91eb-b3e6-4e3b-a1a7-d6f7fdc1de7c"
 FILENAME = "www.example.com.pem"
@@ -59,6 +60,7 @@ def test_changes_of_other_things_are_left_to_others(rig):
 
 def test_the_journal_tells_what_a_change_is_to_lead_to(rig):
     rig.operations.recover()
+    files.ensure_directory(rig.directory.layout(INSTANCE).directory)
     rig.cert_store.put(INSTANCE, FILENAME, OLD)
     rig.services.certificates.delete(INSTANCE, FILENAME)
     again = Operations(Journal(rig.base_path / "operations"))

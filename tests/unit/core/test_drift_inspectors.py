@@ -16,6 +16,7 @@ from amphora.core.locks import INTERFACES, KEEPALIVED
 from amphora.core.topology import TopologyKind
 from amphora.core.vrrp_layout import VrrpLayout
 from amphora.errors import VrrpNotConfigured
+from amphora.keepalived.routes import with_known_words
 from amphora.models import (
     DriftReason,
     InterfaceConfig,
@@ -298,6 +299,32 @@ class TestKeepalived:
         assert reasons(found) == [DriftReason.RUNNING_EDITED]
         inspector.heal(KEEPALIVED, found)
         assert inspector.look(KEEPALIVED) == []
+
+    def test_what_runs_in_words_that_keepalived_knows_is_no_drift(self, pair, ledger):
+        route = b" virtual_routes {\n  10.9.0.0/24 gateway 10.0.0.1\n }\n}\n"
+        uploaded = keepalived(HELD)[:-2] + route
+        layout = pair.layout
+        ledger.begins(KEEPALIVED)
+        for path in (layout.stored, layout.proven):
+            path.write_bytes(uploaded)
+        layout.running.write_bytes(uploaded.replace(b"gateway", b"via"))
+        ledger.ends(KEEPALIVED)
+        watched = WatchedKeepalived(
+            KEEPALIVED,
+            layout.stored,
+            layout.running,
+            layout.proven,
+            layout.stored.read_bytes,
+            lambda: pair.status,
+            pair.vrrp.upload,
+            pair.vrrp.reload,
+            with_known_words,
+        )
+        inspector = KeepalivedInspector(lambda: [watched], ledger)
+        assert inspector.look(KEEPALIVED) == []
+        layout.stored.write_bytes(b"! by hand\n")
+        assert inspector.heal(KEEPALIVED, inspector.look(KEEPALIVED))
+        assert layout.stored.read_bytes() == uploaded
 
     def test_removed_proven_configuration_is_told_and_there_again_after_a_reload(
         self, inspector, pair, ledger

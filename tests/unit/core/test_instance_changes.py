@@ -5,7 +5,7 @@ import pytest
 
 from amphora.core.journal import OperationState
 from amphora.errors import InstanceActionFailed, OperationFailed, ProofFailed, ServiceError, StorageError
-from amphora.models import ServiceState
+from amphora.models import ServiceState, ServiceStatus
 from tests.unit.core.conftest import ID, NEW, OLD
 
 
@@ -110,6 +110,32 @@ def test_a_failed_restore_is_told_beside_the_first_failure(running, layout):
     running.instances.recover()
     assert layout.stored.read_bytes() == layout.running.read_bytes() == layout.proven.read_bytes()
     assert names(layout) == SETTLED
+
+
+def test_a_restore_that_cannot_be_proven_leaves_the_proven_configuration_stored(running, layout):
+    running.instances.upload(ID, NEW)
+    running.engine.fail_at = {"reload": [ProofFailed("first failure"), ProofFailed("second failure")]}
+    with pytest.raises(InstanceActionFailed, match=r"(?s)first failure.*Additionally.*second failure"):
+        running.instances.reload(ID)
+    assert layout.stored.read_bytes() == layout.running.read_bytes() == layout.proven.read_bytes() == OLD
+    assert names(layout) == SETTLED
+    running.instances.recover()
+    assert running.operations.interrupted(ID) is None
+    assert [each.state for each in running.operations.all()][-2:] == [
+        OperationState.UNDONE,
+        OperationState.DONE,
+    ]
+    assert layout.running.read_bytes() == OLD
+
+
+def test_one_that_has_crashed_does_not_stay_stopped_when_its_reload_fails(running, layout):
+    running.instances.upload(ID, NEW)
+    running.processes.machine.statuses[layout.service_name] = ServiceStatus(ServiceState.STARTING)
+    running.engine.fail_at = {"reload": [ProofFailed("not open")]}
+    with pytest.raises(InstanceActionFailed, match="had ended and was started again"):
+        running.instances.reload(ID)
+    assert running.processes.status(layout.service_name).state is ServiceState.RUNNING
+    assert layout.running.read_bytes() == OLD
 
 
 def test_an_unexpected_error_is_undone_as_well(running, layout):

@@ -102,6 +102,21 @@ def test_the_vip_can_be_handed_over_and_back(amphora, family):
     amphora.plug_vip(family)
 
 
+def test_a_vip_that_cannot_be_stored_as_handed_back_is_held_all_the_same(amphora):
+    amphora.plug_vip()
+    amphora.plug.hand_over_vip(True)
+    before = amphora.network.wires.stored["eth1"]
+    amphora.told.clear()
+    amphora.network.fail_next("persist", StorageError("full"))
+    with pytest.raises(PlugFailed, match="full"):
+        amphora.plug.hand_over_vip(False)
+    assert amphora.network.wires.stored["eth1"] == before
+    assert ip_interface("203.0.113.2/24") in amphora.network.wires.active["eth1"].addresses
+    assert ("203.0.113.2", "eth1", ONE) in amphora.told
+    amphora.plug.hand_over_vip(True)
+    assert amphora.network.wires.active["eth1"] == before
+
+
 def test_the_same_vip_is_no_conflict_after_a_hand_over(amphora):
     amphora.plug_vip(vrrp_ip="203.0.113.4")
     amphora.plug.hand_over_vip(True)

@@ -16,17 +16,22 @@ from amphora.errors import (
     OperationFailed,
     ProofFailed,
     ServiceError,
+    StorageError,
     VrrpActionFailed,
     VrrpNotConfigured,
 )
 from amphora.keepalived.program import KeepalivedProgram
 from amphora.keepalived.proof import KeepalivedEvidence
 from amphora.models import Role, ServiceState
+from amphora.system import files
 from amphora.system.command import CommandRunner
 from amphora.testing.fake_process_manager import FakeProcessManager
+from tests.support.joining import Gate, together
 
 OLD = b"vrrp_instance v1 {\n    interface lo\n    priority 100\n}\n"
 NEW = b"vrrp_instance v1 {\n    interface lo\n    priority 101\n}\n"
+#: With a route as controllers write it; keepalived knows another word for its next hop.
+ROUTED = OLD.replace(b"}\n", b"    virtual_routes {\n        10.9.0.0/24 gateway 10.0.0.1 dev lo\n    }\n}\n")
 SERVICE = "octavia-keepalived"
 
 
@@ -265,3 +270,72 @@ def test_a_stop_that_fails_says_why(running):
         running.vrrp.stop()
     assert failure.value.action == "stop"
     assert running.vrrp.stop().startswith("keepalived stopped")
+
+
+@pytest.mark.parametrize(
+    ("call", "step"),
+    [
+        (lambda vrrp: vrrp.upload(NEW), "check"),
+        (lambda vrrp: vrrp.set_default(NEW), "check"),
+        (lambda vrrp: vrrp.start(), "prove"),
+        (lambda vrrp: vrrp.reload(), "prove"),
+    ],
+    ids=["upload", "default", "start", "reload"],
+)
+def test_a_request_that_comes_again_meanwhile_is_done_once(rig, call, step):
+    rig.vrrp.upload(OLD)
+    before = len(rig.operations.all())
+    answers = together(Gate(rig.engine, step), lambda: call(rig.vrrp))
+    assert answers == [answers[0]] * 4
+    assert isinstance(answers[0], str)
+    assert len(rig.operations.all()) == before + 1
+
+
+@pytest.mark.parametrize("start_again", [False, True])
+def test_what_is_put_back_is_what_was_uploaded(rig, start_again):
+    rig.vrrp.upload(ROUTED)
+    rig.vrrp.start()
+    assert b"via 10.0.0.1" in rig.layout.running.read_bytes()
+    ran = rig.layout.running.read_bytes()
+    rig.vrrp.upload(NEW)
+    rig.engine.fail_at = {"reload": [ProofFailed("no")]}
+    rig.engine.dies = start_again
+    with pytest.raises(VrrpActionFailed):
+        rig.vrrp.reload()
+    assert (rig.vrrp.configuration(), rig.layout.proven.read_bytes()) == (ROUTED, ROUTED)
+    assert rig.layout.running.read_bytes() == ran
+    assert rig.names() == SETTLED
+
+
+@pytest.mark.parametrize("step", ["check", "act_reload"])
+def test_going_back_needs_no_room_on_the_disk(running, monkeypatch, step):
+    running.vrrp.upload(NEW)
+    reload = running.engine.act_reload
+
+    def fill_the_disk(*arguments):
+        monkeypatch.setattr(files, "write_atomically", full)
+        monkeypatch.setattr(running.engine, "act_reload", reload)
+        raise OperationFailed("first")
+
+    def full(path, *_):
+        raise StorageError(f"{path}: no space left")
+
+    monkeypatch.setattr(running.engine, step, fill_the_disk)
+    with pytest.raises(VrrpActionFailed, match="first") as failure:
+        running.vrrp.reload()
+    assert "Additionally" not in str(failure.value)
+    monkeypatch.undo()
+    assert running.vrrp.configuration() == running.layout.running.read_bytes() == OLD
+    assert running.names() == SETTLED
+
+
+def test_an_interrupted_reload_is_undone_to_what_was_uploaded(rig):
+    rig.vrrp.upload(ROUTED)
+    rig.vrrp.start()
+    rig.vrrp.upload(NEW)
+    rig.engine.fail_at = {"reload": [KeyboardInterrupt(), ProofFailed("again")]}
+    with pytest.raises(KeyboardInterrupt):
+        rig.vrrp.reload()
+    rig.vrrp.recover()
+    assert rig.vrrp.configuration() == rig.layout.proven.read_bytes() == ROUTED
+    assert b"via" in rig.layout.running.read_bytes()

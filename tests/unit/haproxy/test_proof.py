@@ -45,13 +45,14 @@ def prove(scripted_socket):
     """Prove a reload against scripted sockets; a start when there is nothing before."""
     clock = Clock()
 
-    def run(master_answers, stats_answers=None, before=BEFORE, seconds=1.0, reach=None):
+    def run(master_answers, stats_answers=None, before=BEFORE, seconds=1.0, reach=None, given_up=str):
         master = MasterSocket(scripted_socket(*master_answers, name="master.sock").path, 5)
         stats = StatsSocket(scripted_socket(*(stats_answers or [worker()]), name="stats.sock").path, 5)
         arguments = (master, stats, CONFIGURATION, clock() + seconds)
+        options = {"clock": clock, "sleep": clock.sleep, "reach": reach, "given_up": given_up}
         if before is None:
-            return prove_start(*arguments, clock=clock, sleep=clock.sleep, reach=reach)
-        return prove_reload(before, *arguments, clock=clock, sleep=clock.sleep, reach=reach)
+            return prove_start(*arguments, **options)
+        return prove_reload(before, *arguments, **options)
 
     run.clock = clock
     return run
@@ -118,6 +119,14 @@ def test_what_never_shows_is_named_after_the_deadline(prove, master, stats, miss
     assert max(prove.clock.pauses) == 0.05
 
 
+@pytest.mark.parametrize("before", [None, BEFORE])
+def test_what_is_given_up_is_not_waited_for(prove, before):
+    words = iter(["", "", "it has ended"])
+    with pytest.raises(ProofFailed, match="^it has ended: master process 10 has no new worker"):
+        prove([processes(workers=())], before=before, given_up=lambda: next(words))
+    assert len(prove.clock.pauses) == 2
+
+
 def test_a_start_is_proven_by_any_worker(prove):
     assert prove([processes(reloads=0)], before=None).worker_pid == 12
 
@@ -182,6 +191,6 @@ def test_evidence_is_for_people_too(prove):
     evidence = prove([processes().replace("# programs\n", old)], reach=reach)
     assert evidence.old_workers == 1
     assert str(evidence) == (
-        "worker 12 of master 10 serves after 0.00 s; 3 reloads; 1 frontends open; 1 old workers; "
-        "1 binds: 1 answers"
+        "worker 12 of master 10 serves after 0.00 s; reloads: 3; frontends open: 1; old workers: 1; "
+        "binds: 1 (answers: 1)"
     )

@@ -87,6 +87,6 @@ def test_reports_add_up_and_speak():
     second = ReachReport((bind, other), {"f": 2, "h": 1}).plus(first)
     assert (second.handshakes, second.noticed) == ({"f": 3, "h": 1}, {"g": 2})
     assert str(second) == (
-        "2 binds: 1 answers, 1 is listened on; line 4: bind :81 is listened on (UDP has no connections)"
+        "binds: 2 (answers: 1, is listened on: 1); line 4: bind :81 is listened on (UDP has no connections)"
     )
-    assert str(ReachReport()) == "0 binds: none"
+    assert str(ReachReport()) == "binds: 0"

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tells a haproxy that ends because of what it reads from one that somebody has killed."""
+
+from __future__ import annotations
+
+from amphora.drivers.process_manager.base import ProcessManager
+from amphora.errors import ServiceError
+from amphora.haproxy.words import ALERT, complaints
+
+#: Ends without a word are somebody's kill, and the manager starts the same configuration again.
+_FORGIVEN = 1
+
+
+class CrashWatch:
+    """Says why nobody need wait for a proof any longer. Each process manager restarts what has ended.
+
+    When a worker ends at start, its master says so, ends all others and itself; each further start costs
+    clients as long as it takes and ends the same. A master that was killed has said nothing.
+
+    :param name: of a service that runs haproxy.
+    :param master: process id after the start or before the reload; None: it had ended at once.
+    """
+
+    def __init__(self, services: ProcessManager, name: str, master: int | None) -> None:
+        self._services = services
+        self._name = name
+        self._masters = {master}
+        self._known_ends = 0
+
+    def __call__(self) -> str:
+        """Return why; empty while it may still come to serve."""
+        try:
+            pid = self._services.status(self._name).pid
+            if pid is not None:
+                self._masters.add(pid)
+            ends = len(self._masters) - (pid is not None)
+            # Its output may have to be asked of another program.
+            if ends == self._known_ends:
+                return ""
+            self._known_ends = ends
+            if ends > _FORGIVEN:
+                return f"haproxy has ended {ends} times"
+            return "haproxy has ended by itself" if self._has_complained() else ""
+        except ServiceError:
+            return ""
+
+    def _has_complained(self) -> bool:
+        # Alerts of workers are of other things too, such as a log that is not there.
+        own = [f"({master}) :" for master in self._masters]
+        lines = complaints(self._services.output(self._name)).splitlines()
+        return any(line.startswith(ALERT) and any(name in line for name in own) for line in lines)
