@@ -48,30 +48,29 @@ class FaultyChange:
             # Here and not in the step's own thread, so that its limit can be short on a loaded machine.
             with contextlib.suppress(Exception):
                 step()
-            return self._hang
+            return self._hangs
         return lambda: self._meet(fault, step)
 
     def _meet(self, fault, step):
         if fault == "raises afterwards":
             step()
-        self._struck()
         getattr(self, "_" + fault.split()[0])()
+        self._struck()
         return step()
 
     def _struck(self):
         (self._directory / STRUCK).touch()
 
     def _raises(self):
+        self._struck()
         raise Injected("an injected fault")
 
     def _hangs(self):
+        self._struck()
         threading.Event().wait()
 
-    def _hang(self):
-        self._struck()
-        self._hangs()
-
     def _killed(self):
+        self._struck()
         os.kill(os.getpid(), signal.SIGKILL)
         threading.Event().wait()
 
@@ -84,7 +83,10 @@ class FaultyChange:
             os.close(descriptor)
 
     def _readonly(self):
-        subprocess.run(["mount", "-o", "remount,ro", self._order["disk"]], check=True, timeout=10)
+        # Laid over the disk: the disk itself cannot be remounted while a service's log is open.
+        disk = self._order["disk"]
+        for arguments in (["--bind", disk, disk], ["-o", "remount,bind,ro", disk]):
+            subprocess.run(["mount", *arguments], check=True, timeout=10)
 
     def _masterless(self):
         pid = int(Path(self._order["pid_file"]).read_text().split()[0])
@@ -100,15 +102,15 @@ def interpose(operations, directory):
     """Let a class of operations wrap each change that something is ordered for."""
     plainly = operations.run
 
-    def run(self, change):
+    def run(self, change, *more, **options):
         try:
             order = json.loads((directory / ORDER).read_text())
         except FileNotFoundError:
-            return plainly(self, change)
+            return plainly(self, change, *more, **options)
         if (change.kind, change.target) != (order["kind"], order["target"]):
-            return plainly(self, change)
+            return plainly(self, change, *more, **options)
         (directory / ORDER).unlink()
-        return plainly(self, FaultyChange(change, order, directory))
+        return plainly(self, FaultyChange(change, order, directory), *more, **options)
 
     operations.run = run
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.system.processes import children_of, read_pid_file
+from amphora.system.processes import parent_of, process_ids, read_pid_file
 
 #: Names under which something is there only while a change is under way.
 _PASSING = re.compile(r"\.amphora-tmp-|\.(new|received|former|refused)$")
@@ -57,5 +58,11 @@ def pss(pid) -> float:
 
 def workers(agent, identity) -> int:
     """Return how many workers an instance has, those that only finish their connections included."""
-    pid = read_pid_file(agent.base_path / identity / f"{identity}.pid")
-    return len(children_of(pid)) if pid else 0
+    return most_workers(agent, [identity])
+
+
+def most_workers(agent, identities) -> int:
+    """Return the greatest number of workers that one of several instances has, by one look."""
+    masters = {read_pid_file(agent.base_path / each / f"{each}.pid") for each in identities} - {None}
+    parents = Counter(parent_of(pid) for pid in process_ids())
+    return max((parents[master] for master in masters), default=0)

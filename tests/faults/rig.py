@@ -12,9 +12,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
+from amphora.system.namespaces import enter
 from amphora.testing.agent import AgentProcess
 from tests.faults.faulty_agent import FILLER, ORDER, STRUCK
 from tests.support.traffic import Load
@@ -71,6 +75,23 @@ def eventually(question, seconds=15.0):
     return problem
 
 
+@contextlib.contextmanager
+def rig_inside(namespace, options=None):
+    """Give a rig whose tenant traffic is in a namespace, which is gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="amp-", dir="/dev/shm"))
+    inside = {"network": {"namespace": namespace}}
+    try:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            Rig(directory, patch, inside | (options or {}), lambda: enter(namespace)) as rig,
+        ):
+            rig.namespace = namespace
+            yield rig
+    finally:
+        subprocess.run(["ip", "netns", "del", namespace], timeout=10, capture_output=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 class Rig:
     """The agent, its disk, and a listener that no cell touches, under load.
 
@@ -85,6 +106,7 @@ class Rig:
         self.disk = directory / "lb"
         self.disk.mkdir()
         self._options = {"haproxy_amphora": {"base_cert_dir": self.disk / "certs"}, **(options or {})}
+        self.interfaces = self.disk / "interfaces"
         self.agent = AgentProcess(directory, self._options, [sys.executable, str(SCRIPT)])
         self.untouched = listening_port()
         self._numbers = itertools.count(1)
@@ -92,9 +114,8 @@ class Rig:
 
     def __enter__(self):
         options = f"size={_DISK_SIZE},mode=755"
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "amp-faults", self.disk], check=True, timeout=10
-        )
+        for arguments in (["-t", "tmpfs", "-o", options, "amp-faults"], ["--make-private"]):
+            subprocess.run(["mount", *arguments, self.disk], check=True, timeout=10)
         try:
             self._move_own_files()
             self.agent.start()
@@ -128,7 +149,12 @@ class Rig:
         self.certificate = own / "server.pem"
         shutil.copy(self.agent.pki.server("127.0.0.1").path, self.certificate)
         self.agent.config_path = own / "amphora-agent.conf"
-        own_options = {"amphora_agent": {"agent_server_cert": self.certificate}}
+        own_options = {
+            "amphora_agent": {
+                "agent_server_cert": self.certificate,
+                "agent_server_network_dir": self.interfaces,
+            }
+        }
         self.agent.configure({**self._options, **own_options})
 
     @property
@@ -141,11 +167,12 @@ class Rig:
         return f"{next(self._numbers):08x}-5862-4a13-b9e3-9b440d0ed50a"
 
     def order(self, scenario, cell):
-        """Let the next change of a kind to a target meet the faults of a cell."""
+        """Let the next change that a scenario names meet the faults of a cell."""
         (self.directory / STRUCK).unlink(missing_ok=True)
+        kind, target = scenario.struck
         order = {
-            "kind": scenario.kind,
-            "target": scenario.target,
+            "kind": kind,
+            "target": target,
             "faults": cell.faults,
             "disk": str(self.disk),
             "pid_file": str(scenario.pid_file),
@@ -162,7 +189,10 @@ class Rig:
     def lift(self):
         """Take away what the fault left: the disk has room again and can be written."""
         (self.directory / ORDER).unlink(missing_ok=True)
-        subprocess.run(["mount", "-o", "remount,rw", self.disk], check=True, timeout=10)
+        mounted = Path("/proc/self/mountinfo").read_text().split().count(str(self.disk))
+        for _ in range(mounted - 1):
+            # Lazily: something that was begun meanwhile may have a file open there.
+            subprocess.run(["umount", "--lazy", self.disk], check=True, timeout=10)
         (self.disk / FILLER).unlink(missing_ok=True)
 
     def restart(self):

@@ -12,9 +12,11 @@ class Scenario(ABC):
 
     :ivar kind: as the journal has it.
     :ivar target: as the journal has it.
+    :ivar struck: the kind and target of the change that the fault strikes: this one, or a part of it.
     :ivar old: the states that are as before.
     :ivar new: the states that are as asked for.
     :ivar halfway: the states in which a change may be left of which it is told that it failed.
+    :ivar may_fail: whether it may come to that without a fault in what undoes it.
     :ivar program: that runs of it, if any.
     :ivar pid_file: of that program.
     """
@@ -29,7 +31,9 @@ class Scenario(ABC):
         self.agent = rig.agent
         self.kind = kind.kind
         self.target = target
+        self.struck = (self.kind, target)
         self.old, self.new, self.halfway = set(old), set(new), set(halfway)
+        self.may_fail = bool(halfway)
 
     @abstractmethod
     def prepare(self):

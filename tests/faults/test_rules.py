@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fault matrix of changes to the packet filter."""
+
+import os
+
+import pytest
+
+from tests.faults.keepalived import make_namespace
+from tests.faults.matrix import parameters
+from tests.faults.rig import rig_inside
+from tests.faults.rules import KINDS, RulesScenario
+from tests.faults.running import run_cell
+
+
+@pytest.fixture(scope="module")
+def rig():
+    namespace = f"amp-faults-{os.getpid()}"
+    make_namespace(namespace)
+    with rig_inside(namespace) as rig:
+        yield rig
+
+
+@pytest.mark.parametrize("cell", parameters(*KINDS))
+def test_the_old_or_the_new_rules_are_in_force_and_told(ready, cell, count):
+    count("fault matrix", str(cell.kind))
+    run_cell(ready, RulesScenario(ready, cell.kind), cell)
