@@ -239,15 +239,19 @@ class HaproxyEngine:
         """Reload the service, or start it anew.
 
         :raises ServiceError: it was refused.
+        :raises StorageError: haproxy could not bind its sockets anew, and would end; it was not touched.
         """
         if before is None:
             self.act_start(layout)
             return
-        if self._running(layout).is_adopted():
+        running = self._running(layout)
+        if running.is_adopted():
             self._store_what_runs(layout)
         self._save_servers_state(layout)
         self._services.install(self._spec(layout))
+        files.require_room_for_sockets(layout.directory)
         self._services.reload(layout.service_name)
+        running.await_taken_up(before, self._deadline(Configuration()))
 
     def prove_reload(
         self, layout: InstanceLayout, configuration: Configuration, before: Generation | None

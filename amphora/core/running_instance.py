@@ -79,6 +79,21 @@ class RunningInstance:
         while self._has_strays() and time.monotonic() < deadline:
             time.sleep(_LOOK_INTERVAL)
 
+    def await_taken_up(self, before: Generation, deadline: float) -> None:
+        """Wait until the master has taken up a reload, if only to refuse it; whether it has, a proof tells.
+
+        Until then it binds its sockets anew, and ends where a disk that can no longer be written keeps it
+        from that.
+
+        :param deadline: by the monotonic clock.
+        """
+        watch = CrashWatch(self._services, self._layout.service_name, before.master_pid)
+        while not self.is_adopted() and time.monotonic() < deadline and not watch():
+            now = self.snapshot()
+            if now is not None and (now.master_pid, now.reloads) != (before.master_pid, before.reloads):
+                return
+            time.sleep(_LOOK_INTERVAL)
+
     def prove_start(self, configuration: Configuration, deadline: float) -> Evidence:
         """Prove that all frontends of what was started are open.
 

@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -180,6 +181,21 @@ def ensure_directory(path: Path, mode: int = 0o755) -> None:
             _sync_directory(path.parent)
     except OSError as error:
         raise StorageError(f"directory {path} could not be made: {error.strerror}") from error
+
+
+def require_room_for_sockets(directory: Path) -> None:
+    """Return if a UNIX socket can be bound in a directory now.
+
+    :raises StorageError: it cannot, as where the file system is read-only.
+    """
+    path = directory / f"{_TEMPORARY_PREFIX}s"
+    remove(path)
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(str(path))
+        os.unlink(path)
+    except OSError as error:
+        raise StorageError(f"no socket can be bound in {directory}: {error.strerror}") from error
 
 
 def open_fifo(path: Path) -> int:

@@ -125,3 +125,14 @@ def test_listing_separates_files_from_directories(tmp_path):
     assert files.is_empty_directory(tmp_path / "a")
     assert not files.is_empty_directory(tmp_path)
     assert not files.is_empty_directory(tmp_path / "c")
+
+
+def test_a_directory_that_takes_sockets_is_left_as_it_was(memory_dir):
+    (memory_dir / ".amphora-tmp-s").touch()
+    files.require_room_for_sockets(memory_dir)
+    assert list(memory_dir.iterdir()) == []
+
+
+def test_a_directory_that_takes_no_sockets_is_told(memory_dir):
+    with pytest.raises(StorageError, match="no socket can be bound in"):
+        files.require_room_for_sockets(memory_dir / "missing")
