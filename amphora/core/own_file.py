@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from amphora.core.expected import digest_of
 from amphora.core.flights import Flights
 from amphora.core.journal import OperationState
-from amphora.core.operations import Operations, Stands, Steps, has_touched
+from amphora.core.operations import Operations, Stands, Steps
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ class OwnFile:
                 keep=replacement.keep,
                 discard=replacement.discard,
                 restore=replacement.restore,
-            )
+            ),
+            intent=digest_of(data),
         )
 
     def recover(self, path: Path) -> None:
@@ -80,9 +82,9 @@ class OwnFile:
         """
         interrupted = self._operations.interrupted(self._target)
         if interrupted is not None:
-            swapped = has_touched(interrupted) and not _trial(path).exists()
-            state = OperationState.DONE if swapped else OperationState.UNDONE
-            which = "new" if swapped else "former"
+            is_new = digest_of(files.read_if_present(path) or b"") == interrupted.intent
+            state = OperationState.DONE if is_new else OperationState.UNDONE
+            which = "new" if is_new else "former"
             self._operations.settle(interrupted, state, f"the agent was started with the {which} one")
         files.remove(_trial(path))
         files.remove(_former(path))

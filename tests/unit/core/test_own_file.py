@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from amphora.core.journal import Journal, OperationState
+from amphora.core.journal import Journal, Operation, OperationState
 from amphora.core.operations import Operations
 from amphora.core.own_file import OwnFile
 from amphora.errors import ChangeFailed, OperationFailed
@@ -14,7 +14,7 @@ class Broken(Operations):
         super().__init__(Journal(directory))
         self._broken, self._after = step, after
 
-    def run(self, change):
+    def run(self, change, intent=""):
         work = getattr(change, self._broken)
 
         def fail():
@@ -23,7 +23,7 @@ class Broken(Operations):
             raise OperationFailed("no")
 
         object.__setattr__(change, self._broken, fail)
-        return super().run(change)
+        return super().run(change, intent)
 
 
 @pytest.fixture
@@ -55,3 +55,22 @@ def test_whatever_fails_only_the_old_or_the_new_file_is_left(path, tmp_path, ste
     assert taken_up[-1:] in ([], [path.read_bytes()])
     (told,) = operations.all()
     assert told.state is (OperationState.DONE if stands else OperationState.UNDONE)
+
+
+@pytest.mark.parametrize(
+    ("content", "state"), [(b"new", OperationState.DONE), (b"old", OperationState.UNDONE)], ids=["new", "old"]
+)
+def test_a_replacement_that_was_cut_off_is_told_by_what_is_there(path, operations, content, state):
+    """Whatever step it was cut off in, that of going back among them."""
+    file = OwnFile("agent-configuration", lambda _: None, lambda: None, operations)
+    file.replace(path, b"new")
+    (made,) = operations.all()
+    journal = Journal(path.parents[1] / "again")
+    journal.begin(Operation("id", made.kind, made.target, 1.0, made.intent))
+    for step in ("swap", "restore"):
+        journal.note(made.target, {"begins": step})
+    path.write_bytes(content)
+    again = Operations(journal)
+    again.recover()
+    OwnFile("agent-configuration", lambda _: None, lambda: None, again).recover(path)
+    assert again.get("id").state is state
