@@ -212,8 +212,10 @@ class Rig:
         lines = self.agent.log_tail(400).splitlines()
         return "\n".join([line for line in lines if "127.0.0.1 GET" not in line][-30:])
 
-    def reported(self, scenario):
-        """Return what the agent tells of the last change of a kind to its target, or None."""
+    def reported(self, scenario, identity=None):
+        """Return what the agent tells of a change, else of the last one of a kind to its target, or None."""
         change = (scenario.kind, scenario.target)
         told = self.agent.call("GET", OPERATIONS).json["operations"]
-        return next((each for each in reversed(told) if (each["kind"], each["target"]) == change), None)
+        such = [each for each in told if (each["kind"], each["target"]) == change]
+        known = [each for each in such if each["id"] == identity] or such
+        return known[-1] if known else None

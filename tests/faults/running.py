@@ -24,9 +24,9 @@ def run_cell(rig, scenario, cell):
     assert not problems, (problems, told(answer), rig.reported(scenario), rig.log())
     rig.lift()
     if cell.is_of_disk or cell.may_fail:
-        before = scenario.state()
+        before, change = scenario.state(), rig.reported(scenario)
         rig.restart()
-        problems = eventually(lambda: judge_restarted(rig, scenario, before))
+        problems = eventually(lambda: judge_restarted(rig, scenario, before, change))
         assert not problems, ("restarted", problems, rig.reported(scenario), rig.log())
     assert scenario.repeat() == ""
     problems = eventually(lambda: settled(scenario, scenario.new))
@@ -48,9 +48,12 @@ def judge(rig, scenario, cell, answer):
     return problems + settled(scenario, expected(scenario, said))
 
 
-def judge_restarted(rig, scenario, before):
-    """Return what is wrong after the fault was taken away and another agent began."""
-    said = reported_state(rig, scenario)
+def judge_restarted(rig, scenario, before, change):
+    """Return what is wrong after the fault was taken away and another agent began.
+
+    That agent may have made a change of the same kind to settle the one that is judged.
+    """
+    said = reported_state(rig, scenario, change["id"] if change else None)
     if said == FAILED and scenario.failure_stays:
         return unexpected(scenario, {before})
     if said not in (DONE, UNDONE, FORGOTTEN):
@@ -58,9 +61,9 @@ def judge_restarted(rig, scenario, before):
     return settled(scenario, expected(scenario, said))
 
 
-def reported_state(rig, scenario):
-    """Return what the agent tells of the last such change."""
-    journalled = rig.reported(scenario)
+def reported_state(rig, scenario, identity=None):
+    """Return what the agent tells of a change or, where it knows none of that id, of the last such one."""
+    journalled = rig.reported(scenario, identity)
     return journalled["state"] if journalled else FORGOTTEN
 
 
