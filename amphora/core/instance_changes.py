@@ -11,26 +11,13 @@ from amphora.core.engine import HaproxyEngine
 from amphora.core.instance_checks import refuse_start
 from amphora.core.layout import InstanceLayout
 from amphora.core.running_instance import local_peer
-from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD, discard_upload, restore_stored, stands
+from amphora.core.service_changes import RELOAD, START, UPLOAD, discard_upload, restore_stored, stands
 from amphora.errors import InstanceNotFound, InvalidConfiguration, OperationFailed
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.findings import Finding
 from amphora.haproxy.proof import Evidence, Generation
 from amphora.models import ServiceState
 from amphora.system import files
-
-#: The kinds are part of this module for whoever asks what becomes of an instance.
-__all__ = [
-    "RELOAD",
-    "START",
-    "STOP",
-    "UPLOAD",
-    "Activation",
-    "Upload",
-    "certificates_of",
-    "certificates_target",
-    "finish_upload",
-]
 
 _NOTHING_SEEN = Evidence(0, 0, 0, (), 0.0)
 

@@ -9,14 +9,11 @@ from types import MappingProxyType
 from amphora.core.lvs_engine import CONFIGURATION_MODE, LvsEngine
 from amphora.core.lvs_layout import LvsLayout
 from amphora.core.operations import Stands
-from amphora.core.service_changes import RELOAD, START, UPLOAD, discard_upload, restore_stored, stands
+from amphora.core.service_changes import RELOAD, UPLOAD, discard_upload, restore_stored, stands
 from amphora.errors import LvsListenerNotFound, OperationFailed
 from amphora.lvs.configuration import parse
 from amphora.lvs.services import VirtualService
 from amphora.system import files
-
-#: The kinds are part of this module for whoever asks what becomes of a listener.
-__all__ = ["RELOAD", "START", "UPLOAD", "LvsChange", "LvsUpload"]
 
 #: What each of the other listeners that run serves.
 Taken = Callable[[], Mapping[VirtualService, str]]
