@@ -6,6 +6,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, in any time: what is red is red because of a change. To look for more:
+# pytest --hypothesis-profile=default -m hypothesis
+settings.load_profile("ci")
 
 
 @pytest.fixture

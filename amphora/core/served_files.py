@@ -12,8 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from amphora.core.pem import names_of
-from amphora.errors import StorageError
 from amphora.haproxy.binds import Bind
+from amphora.haproxy.contents import read_content
+from amphora.haproxy.file_checks import parse_list
 from amphora.system import files
 
 _CERTIFICATE, _KEY = b"-----BEGIN CERTIFICATE-----", b"PRIVATE KEY-----"
@@ -81,10 +82,9 @@ def _listed(path: Path) -> Iterator[Path]:
     data = _content(path)
     if not data or b"-----BEGIN " in data:
         return
-    for line in data.decode("utf-8", "replace").splitlines():
-        words = line.split()
-        if words and words[0].startswith("/"):
-            yield Path(words[0])
+    for entry in parse_list(data.decode("utf-8", "replace")):
+        if entry.path.startswith("/"):
+            yield Path(entry.path)
 
 
 def _read(path: Path) -> ServedFile | None:
@@ -102,6 +102,6 @@ def _read(path: Path) -> ServedFile | None:
 
 def _content(path: Path) -> bytes | None:
     try:
-        return files.read_if_present(path)
-    except StorageError:
+        return read_content(path)
+    except (OSError, ValueError):  # The latter for a name with a NUL, which a damaged list may hold.
         return None

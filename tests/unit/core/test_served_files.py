@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -63,6 +65,13 @@ def test_two_files_for_one_name_explain_each_other():
     assert one.explains("22", everything)
     assert not one.explains("33", everything)
     assert not one.explains("44", everything)
+
+
+def test_what_is_no_readable_file_is_passed_over_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    listed = tmp_path / "list"
+    listed.write_bytes(b"/a\0b\n/absent\n")
+    assert served_files(bind(f"crt {tmp_path / 'pipe'} crt-list {listed}")) == []
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
