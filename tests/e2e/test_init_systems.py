@@ -118,6 +118,7 @@ def test_traffic_returns_without_a_controller(installation, listener, end, repor
     name, port = listener
     seconds = installation.boot_to_traffic(port, getattr(installation.machine, end))
     report(f"{installation.init.process_manager}: {end} to first served request {seconds:.2f} s")
+    installation.wait_until_serving()
     wait_until(lambda: installation.status(name) == "ACTIVE")
 
 
