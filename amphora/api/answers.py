@@ -8,7 +8,7 @@ from typing import Any
 
 from webob import Response
 
-from amphora.core.expected import digest_of
+from amphora.core.changes.expected import digest_of
 
 
 def json_answer(status: int, body: Any) -> Response:

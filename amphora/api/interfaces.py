@@ -10,7 +10,7 @@ from webob import Request, Response
 from amphora.api.answers import json_answer
 from amphora.api.errors import BadAddress, MissingObject
 from amphora.api.resource import Handler, Resource
-from amphora.core.plug import Plug
+from amphora.core.network.plug import Plug
 
 
 class InterfaceController(Resource):

@@ -7,7 +7,7 @@ import re
 
 from webob import Request
 
-from amphora.core.expected import ANYTHING, Expected
+from amphora.core.changes.expected import ANYTHING, Expected
 from amphora.errors import InvalidInput
 
 #: One element of the list and the comma after it. Lists may have empty elements (section 5.6.1). Our own tags

@@ -23,36 +23,36 @@ from amphora.cmd.ports import (
     make_plug,
     topology_file,
 )
-from amphora.core.agent_certificate import AgentCertificate
-from amphora.core.agent_configuration import AgentConfiguration
-from amphora.core.answered import Answered
-from amphora.core.certificates import Certificates
-from amphora.core.check_scripts import CheckScripts
-from amphora.core.data_namespace import DataNamespace
-from amphora.core.drift import Drift
-from amphora.core.engine import EngineSettings, HaproxyEngine
-from amphora.core.instance_processes import ProcessReader
-from amphora.core.instance_status import StatusReader
-from amphora.core.instances import Instances
-from amphora.core.interface_rules import InterfaceRules
-from amphora.core.layout import InstanceDirectory
-from amphora.core.locks import InstanceLocks
-from amphora.core.lvs_layout import LvsDirectory
-from amphora.core.lvs_listeners import LvsListeners
-from amphora.core.lvs_status import LvsStatusReader
+from amphora.core.changes.answered import Answered
+from amphora.core.changes.locks import InstanceLocks
+from amphora.core.changes.operations import Operations
+from amphora.core.changes.recovery import Recovery
+from amphora.core.drift.drift import Drift
+from amphora.core.haproxy.certificates import Certificates
+from amphora.core.haproxy.engine import EngineSettings, HaproxyEngine
+from amphora.core.haproxy.instance_processes import ProcessReader
+from amphora.core.haproxy.instance_status import StatusReader
+from amphora.core.haproxy.instances import Instances
+from amphora.core.haproxy.layout import InstanceDirectory
+from amphora.core.keepalived.check_scripts import CheckScripts
+from amphora.core.keepalived.pair import Pair
+from amphora.core.keepalived.topology import TopologyKind, TopologyManager
+from amphora.core.keepalived.vrrp import Vrrp
+from amphora.core.keepalived.vrrp_engine import VrrpEngine, VrrpSettings
+from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.lvs.layout import LvsDirectory
+from amphora.core.lvs.listeners import LvsListeners
+from amphora.core.lvs.status import LvsStatusReader
 from amphora.core.metrics_service import MetricsService
+from amphora.core.network.data_namespace import DataNamespace
+from amphora.core.network.interface_rules import InterfaceRules
+from amphora.core.network.plug import Plug
 from amphora.core.node import Node
 from amphora.core.objects import ServedObjects
-from amphora.core.operations import Operations
-from amphora.core.pair import Pair
-from amphora.core.plug import Plug
-from amphora.core.recovery import Recovery
+from amphora.core.own_files.agent_certificate import AgentCertificate
+from amphora.core.own_files.agent_configuration import AgentConfiguration
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
-from amphora.core.topology import TopologyKind, TopologyManager
-from amphora.core.vrrp import Vrrp
-from amphora.core.vrrp_engine import VrrpEngine, VrrpSettings
-from amphora.core.vrrp_layout import VrrpLayout
 from amphora.haproxy.capacity import MIB
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram

@@ -10,29 +10,29 @@ from uuid import UUID
 
 from oslo_config import cfg
 
-from amphora.core.drift import HEALING_GROUPS, Drift, DriftSettings
-from amphora.core.drift_certificates import CertificateInspector
-from amphora.core.drift_configs import ConfigInspector, InstanceStore
-from amphora.core.drift_interfaces import InterfaceInspector
-from amphora.core.drift_keepalived import KeepalivedInspector, WatchedKeepalived
-from amphora.core.drift_ledger import Ledger
-from amphora.core.drift_rules import RulesInspector
-from amphora.core.drift_services import ServiceInspector, WatchedService
-from amphora.core.drift_vip import VipHolders, VipInspector
-from amphora.core.engine import EngineSettings
-from amphora.core.instances import Instances
-from amphora.core.interface_rules import InterfaceRules
-from amphora.core.journal import OperationState
-from amphora.core.layout import InstanceDirectory
-from amphora.core.locks import KEEPALIVED, InstanceLocks
-from amphora.core.lvs_layout import LvsDirectory, LvsLayout
-from amphora.core.lvs_listeners import LvsListeners
-from amphora.core.operations import Operations
-from amphora.core.plug import Plug
-from amphora.core.topology import TopologyManager
-from amphora.core.vrrp import Vrrp
-from amphora.core.vrrp_layout import VrrpLayout
-from amphora.core.worker_group import WorkerGroup
+from amphora.core.changes.journal import OperationState
+from amphora.core.changes.locks import KEEPALIVED, InstanceLocks
+from amphora.core.changes.operations import Operations
+from amphora.core.drift.certificates import CertificateInspector
+from amphora.core.drift.configs import ConfigInspector, InstanceStore
+from amphora.core.drift.drift import HEALING_GROUPS, Drift, DriftSettings
+from amphora.core.drift.interfaces import InterfaceInspector
+from amphora.core.drift.keepalived import KeepalivedInspector, WatchedKeepalived
+from amphora.core.drift.ledger import Ledger
+from amphora.core.drift.rules import RulesInspector
+from amphora.core.drift.services import ServiceInspector, WatchedService
+from amphora.core.drift.vip import VipHolders, VipInspector
+from amphora.core.haproxy.engine import EngineSettings
+from amphora.core.haproxy.instances import Instances
+from amphora.core.haproxy.layout import InstanceDirectory
+from amphora.core.haproxy.worker_group import WorkerGroup
+from amphora.core.keepalived.topology import TopologyManager
+from amphora.core.keepalived.vrrp import Vrrp
+from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.lvs.layout import LvsDirectory, LvsLayout
+from amphora.core.lvs.listeners import LvsListeners
+from amphora.core.network.interface_rules import InterfaceRules
+from amphora.core.network.plug import Plug
 from amphora.drivers.cert_store.base import CertStore
 from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.process_manager.base import ProcessManager

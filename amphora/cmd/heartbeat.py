@@ -8,9 +8,9 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from amphora.core.layout import InstanceDirectory
-from amphora.core.lvs_layout import LvsDirectory
-from amphora.core.vrrp_layout import VrrpLayout
+from amphora.core.haproxy.layout import InstanceDirectory
+from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.lvs.layout import LvsDirectory
 from amphora.health.counter_store import CounterStore
 from amphora.health.haproxy_source import HaproxySource
 from amphora.health.heartbeat import Heartbeat

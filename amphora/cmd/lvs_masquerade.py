@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from amphora.core.masquerade import IPFamily, Masquerade
+from amphora.core.network.masquerade import IPFamily, Masquerade
 from amphora.errors import AmphoraError
 from amphora.system.command import CommandRunner
 from amphora.system.nftables import Nftables

@@ -17,8 +17,8 @@ from amphora.cmd.ports import (
     topology_file,
 )
 from amphora.conf.commands import AGENT_CONFIGURATION, read_configuration
-from amphora.core.locks import InstanceLocks
-from amphora.core.topology import TopologyKind, read_topology
+from amphora.core.changes.locks import InstanceLocks
+from amphora.core.keepalived.topology import TopologyKind, read_topology
 from amphora.errors import AmphoraError
 from amphora.system import namespaces
 from amphora.system.command import CommandRunner

@@ -10,16 +10,16 @@ from pathlib import Path
 from oslo_config import cfg
 
 from amphora.cmd.request_context import in_request
-from amphora.core.data_namespace import DataNamespace
-from amphora.core.interface_rules import InterfaceRules
-from amphora.core.journal import Journal
-from amphora.core.locks import InstanceLocks
-from amphora.core.lvs_layout import LvsDirectory
-from amphora.core.lvs_masquerade import LvsMasquerade
-from amphora.core.masquerade import Masquerade
-from amphora.core.operations import Operations
-from amphora.core.plug import Plug
-from amphora.core.topology import TopologyKind
+from amphora.core.changes.journal import Journal
+from amphora.core.changes.locks import InstanceLocks
+from amphora.core.changes.operations import Operations
+from amphora.core.keepalived.topology import TopologyKind
+from amphora.core.lvs.layout import LvsDirectory
+from amphora.core.lvs.masquerade import LvsMasquerade
+from amphora.core.network.data_namespace import DataNamespace
+from amphora.core.network.interface_rules import InterfaceRules
+from amphora.core.network.masquerade import Masquerade
+from amphora.core.network.plug import Plug
 from amphora.drivers.network.base import NetworkDriver
 from amphora.system import files, host
 from amphora.system.advertisements import advertise

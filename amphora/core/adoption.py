@@ -12,8 +12,8 @@ import logging
 from collections.abc import Iterable
 from itertools import pairwise
 
-from amphora.core.engine import HaproxyEngine
-from amphora.core.layout import InstanceLayout
+from amphora.core.haproxy.engine import HaproxyEngine
+from amphora.core.haproxy.layout import InstanceLayout
 from amphora.errors import AmphoraError, OperationFailed
 from amphora.models import ServiceState
 from amphora.system import processes

@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable
 
-from amphora.core.layout import InstanceDirectory, InstanceLayout
+from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import AmphoraError
 from amphora.models import RestartPolicy, ServiceSpec, ServiceState

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.core.layout import InstanceDirectory, InstanceLayout
-from amphora.core.recovery import Recovery, RecoveryStep
+from amphora.core.changes.recovery import Recovery, RecoveryStep
+from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.core.sampler import Rates, Sample, Sampler
 from amphora.drivers.package_manager.base import PackageManager
 from amphora.errors import AmphoraError

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from amphora.core.expected import ANYTHING, Expected
-from amphora.core.flights import Flights
-from amphora.core.instances import Instances
-from amphora.core.layout import InstanceDirectory
-from amphora.core.lvs_listeners import LvsListeners
+from amphora.core.changes.expected import ANYTHING, Expected
+from amphora.core.changes.flights import Flights
+from amphora.core.haproxy.instances import Instances
+from amphora.core.haproxy.layout import InstanceDirectory
+from amphora.core.lvs.listeners import LvsListeners
 from amphora.models import Outcome
 
 

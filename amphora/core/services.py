@@ -5,23 +5,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amphora.core.agent_certificate import AgentCertificate
-from amphora.core.agent_configuration import AgentConfiguration
-from amphora.core.answered import Answered
-from amphora.core.certificates import Certificates
-from amphora.core.drift import Drift
-from amphora.core.instance_processes import ProcessReader
-from amphora.core.instance_status import StatusReader
-from amphora.core.instances import Instances
-from amphora.core.interface_rules import InterfaceRules
-from amphora.core.lvs_listeners import LvsListeners
-from amphora.core.lvs_status import LvsStatusReader
+from amphora.core.changes.answered import Answered
+from amphora.core.changes.operations import Operations
+from amphora.core.drift.drift import Drift
+from amphora.core.haproxy.certificates import Certificates
+from amphora.core.haproxy.instance_processes import ProcessReader
+from amphora.core.haproxy.instance_status import StatusReader
+from amphora.core.haproxy.instances import Instances
+from amphora.core.keepalived.topology import TopologyManager
+from amphora.core.keepalived.vrrp import Vrrp
+from amphora.core.lvs.listeners import LvsListeners
+from amphora.core.lvs.status import LvsStatusReader
+from amphora.core.network.interface_rules import InterfaceRules
+from amphora.core.network.plug import Plug
 from amphora.core.node import Node
 from amphora.core.objects import ServedObjects
-from amphora.core.operations import Operations
-from amphora.core.plug import Plug
-from amphora.core.topology import TopologyManager
-from amphora.core.vrrp import Vrrp
+from amphora.core.own_files.agent_certificate import AgentCertificate
+from amphora.core.own_files.agent_configuration import AgentConfiguration
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.core.layout import InstanceDirectory, InstanceLayout
+from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.errors import ControlSocketError
 from amphora.haproxy.worker_link import WorkerAnswer, WorkerLink
 from amphora.health import haproxy_rows

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from amphora.core.journal import Operation, OperationState, StepRecord
+from amphora.core.changes.journal import Operation, OperationState, StepRecord
 from amphora.errors import OperationFailed
 from amphora.models import InterfaceConfig
 from tests.api.conftest import CONFIGURATION, LISTENER

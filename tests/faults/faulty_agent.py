@@ -117,7 +117,7 @@ def interpose(operations, directory):
 
 if __name__ == "__main__":
     from amphora.cmd.agent import main
-    from amphora.core.operations import Operations
+    from amphora.core.changes.operations import Operations
 
     interpose(Operations, Path(os.environ["AMPHORA_TEST_FAULTS"]))
     sys.exit(main())

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import subprocess
 
-from amphora.core.locks import KEEPALIVED
-from amphora.core.vrrp import STOP, UPLOAD
-from amphora.core.vrrp_change import RELOAD, START
-from amphora.core.vrrp_layout import VrrpLayout
+from amphora.core.changes.locks import KEEPALIVED
+from amphora.core.keepalived.vrrp import STOP, UPLOAD
+from amphora.core.keepalived.vrrp_change import RELOAD, START
+from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.system.addresses import addresses_in
 from tests.faults.matrix import Kind
 from tests.faults.scenario import Scenario

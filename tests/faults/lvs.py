@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import time
 
-from amphora.core.lvs_layout import LvsDirectory
-from amphora.core.operations import DELETE
-from amphora.core.service_changes import RELOAD, START, STOP, UPLOAD
+from amphora.core.changes.operations import DELETE
+from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD
+from amphora.core.lvs.layout import LvsDirectory
 from amphora.testing.agent_client import AMPHORA_ID
 from tests.faults.instances import A, B, InstanceScenario
 from tests.faults.matrix import Kind

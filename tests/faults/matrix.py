@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from amphora.core.operations import Change
+from amphora.core.changes.operations import Change
 
 #: In the order in which they are taken; the last two only after a failure.
 STEPS = [name for name, member in vars(Change).items() if inspect.isfunction(member) and name[0] != "_"]

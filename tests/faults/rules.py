@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 import subprocess
 
-from amphora.core.interface_rules import RULES, TARGET
-from amphora.core.packet_filter import FAMILY, TABLE, fingerprint_of
+from amphora.core.network.interface_rules import RULES, TARGET
+from amphora.core.network.packet_filter import FAMILY, TABLE, fingerprint_of
 from amphora.system.nftables_table import table_content
 from tests.faults.matrix import Kind
 from tests.faults.scenario import Scenario

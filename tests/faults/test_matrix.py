@@ -19,25 +19,25 @@ PAGE = HERE.parents[1] / "doc" / "source" / "fault_matrix.rst"
 
 #: What the cells of the changes that a module makes are called.
 FAMILIES = {
-    "agent": ("own_file",),
-    "certificate": ("certificates",),
-    "haproxy": ("instances", "instance_changes"),
-    "keepalived": ("vrrp", "vrrp_change"),
-    "LVS": ("lvs_listeners", "lvs_change"),
-    "packet filter": ("interface_rules",),
-    "port": ("plug_change",),
-    "topology": ("topology",),
+    "agent": ("own_files.own_file",),
+    "certificate": ("haproxy.certificates",),
+    "haproxy": ("haproxy.instances", "haproxy.instance_changes"),
+    "keepalived": ("keepalived.vrrp", "keepalived.vrrp_change"),
+    "LVS": ("lvs.listeners", "lvs.change"),
+    "packet filter": ("network.interface_rules",),
+    "port": ("network.plug_change",),
+    "topology": ("keepalived.topology",),
 }
 #: Give their steps to the modules above, or hand over what those have made.
-_SHARED = {"operations", "service_changes", "plug"}
+_SHARED = {"changes.operations", "changes.service_changes", "network.plug"}
 
 
 class Module:
     """A module of the core: what changes it makes, and what they may be called."""
 
     def __init__(self, path):
-        self.name = path.stem
-        self._module = importlib.import_module(f"amphora.core.{path.stem}")
+        self.name = ".".join(path.relative_to(CORE).with_suffix("").parts)
+        self._module = importlib.import_module(f"amphora.core.{self.name}")
         self._tree = ast.parse(path.read_text())
 
     @property
@@ -99,7 +99,8 @@ def _is_change(node):
 
 
 def core_modules():
-    return {path.stem: Module(path) for path in sorted(CORE.glob("[a-z]*.py"))}
+    modules = [Module(path) for path in sorted(CORE.rglob("[a-z]*.py"))]
+    return {each.name: each for each in modules}
 
 
 def matrix_tests():
@@ -128,7 +129,7 @@ def test_every_module_that_makes_changes_is_known():
 
 def test_every_kind_of_change_has_cells(tried):
     modules = core_modules()
-    shared = modules["service_changes"]
+    shared = modules["changes.service_changes"]
     words = shared.words | shared.makers
     for family, names in FAMILIES.items():
         made = set().union(*(modules[name].uses(words) for name in names))

@@ -8,29 +8,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amphora.cmd.drift import DriftSources, make_drift
-from amphora.core.agent_certificate import AgentCertificate
-from amphora.core.agent_configuration import AgentConfiguration
-from amphora.core.answered import Answered
-from amphora.core.certificates import Certificates
-from amphora.core.drift import DriftSettings
-from amphora.core.engine import EngineSettings, HaproxyEngine
-from amphora.core.expected import ANYTHING
-from amphora.core.instance_processes import ProcessReader
-from amphora.core.instance_status import StatusReader
-from amphora.core.instances import Instances
-from amphora.core.interface_rules import InterfaceRules
-from amphora.core.journal import Journal
-from amphora.core.layout import InstanceDirectory
-from amphora.core.locks import InstanceLocks
+from amphora.core.changes.answered import Answered
+from amphora.core.changes.expected import ANYTHING
+from amphora.core.changes.journal import Journal
+from amphora.core.changes.locks import InstanceLocks
+from amphora.core.changes.operations import Operations
+from amphora.core.changes.recovery import Recovery
+from amphora.core.drift.drift import DriftSettings
+from amphora.core.haproxy.certificates import Certificates
+from amphora.core.haproxy.engine import EngineSettings, HaproxyEngine
+from amphora.core.haproxy.instance_processes import ProcessReader
+from amphora.core.haproxy.instance_status import StatusReader
+from amphora.core.haproxy.instances import Instances
+from amphora.core.haproxy.layout import InstanceDirectory
+from amphora.core.keepalived.topology import TopologyKind, TopologyManager
+from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.network.interface_rules import InterfaceRules
+from amphora.core.network.plug import Plug
 from amphora.core.node import Node
 from amphora.core.objects import ServedObjects
-from amphora.core.operations import Operations
-from amphora.core.plug import Plug
-from amphora.core.recovery import Recovery
+from amphora.core.own_files.agent_certificate import AgentCertificate
+from amphora.core.own_files.agent_configuration import AgentConfiguration
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
-from amphora.core.topology import TopologyKind, TopologyManager
-from amphora.core.vrrp_layout import VrrpLayout
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.drivers.package_manager.dpkg import DpkgPackageManager
 from amphora.errors import ConfigurationError, InvalidConfiguration

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 
-from amphora.core.flights import Flights
+from amphora.core.changes.flights import Flights
 
 _PATIENCE = 60.0
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from amphora.core.journal import Journal
-from amphora.core.locks import InstanceLocks
-from amphora.core.operations import Operations
-from amphora.core.vrrp import Vrrp
-from amphora.core.vrrp_engine import VrrpEngine, VrrpSettings
-from amphora.core.vrrp_layout import VrrpLayout
+from amphora.core.changes.journal import Journal
+from amphora.core.changes.locks import InstanceLocks
+from amphora.core.changes.operations import Operations
+from amphora.core.keepalived.vrrp import Vrrp
+from amphora.core.keepalived.vrrp_engine import VrrpEngine, VrrpSettings
+from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.drivers.process_manager.standalone import StandaloneProcessManager
 from amphora.keepalived.processes import KeepalivedProcesses
 from amphora.keepalived.program import KeepalivedProgram

@@ -10,7 +10,7 @@ from webob import Request, Response
 from amphora.api.answers import json_answer
 from amphora.api.extensions.times import written
 from amphora.api.resource import Handler, Resource
-from amphora.core.drift import Drift, Finding
+from amphora.core.drift.drift import Drift, Finding
 
 
 class DriftController(Resource):

@@ -9,9 +9,9 @@ from amphora.api.answers import json_answer
 from amphora.api.extensions.operations import operation_document
 from amphora.api.extensions.times import written
 from amphora.api.resource import Handler, Resource
-from amphora.core.instance_processes import InstanceProcesses, ProcessReader, limits_of
-from amphora.core.journal import Operation
-from amphora.core.operations import Operations
+from amphora.core.changes.journal import Operation
+from amphora.core.changes.operations import Operations
+from amphora.core.haproxy.instance_processes import InstanceProcesses, ProcessReader, limits_of
 from amphora.system.processes import ProcessIdentity
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from webob import Request, Response
 
 from amphora.api.resource import Handler, Resource
-from amphora.core.drift import Drift
-from amphora.core.instance_processes import InstanceProcesses
-from amphora.core.journal import Operation
+from amphora.core.changes.journal import Operation
+from amphora.core.drift.drift import Drift
+from amphora.core.haproxy.instance_processes import InstanceProcesses
 from amphora.core.services import CoreServices
 from amphora.prometheus.exposition import CONTENT_TYPE, Metric, counter, gauge, sample
 from amphora.system.own_process import OwnProcess, own_process

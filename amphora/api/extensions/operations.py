@@ -8,8 +8,8 @@ from webob import Request, Response
 from amphora.api.answers import json_answer
 from amphora.api.extensions.times import written
 from amphora.api.resource import Handler, Resource
-from amphora.core.journal import Operation
-from amphora.core.operations import Operations
+from amphora.core.changes.journal import Operation
+from amphora.core.changes.operations import Operations
 
 
 class OperationsController(Resource):

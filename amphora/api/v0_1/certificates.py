@@ -10,7 +10,7 @@ from amphora.api.preconditions import expected_by
 from amphora.api.request import parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
 from amphora.api.v0_1.wording import listener_wording
-from amphora.core.certificates import NAMED_PAIRS, CertificateRules, Certificates
+from amphora.core.haproxy.certificates import NAMED_PAIRS, CertificateRules, Certificates
 
 #: Legacy controllers send lists of certificates, authorities and revocation lists by the same way.
 _LEGACY = CertificateRules(NAMED_PAIRS.filename, pairs_only=False)

@@ -14,7 +14,7 @@ from amphora.api.v0_1.certificates import CertificatesController
 from amphora.api.v0_1.wording import listener_wording
 from amphora.api.v1_0.udp_listeners import WORD as UDP_LISTENER
 from amphora.api.v1_0.udp_listeners import UdpListenerUploadController
-from amphora.core.instance_status import InstanceStatus
+from amphora.core.haproxy.instance_status import InstanceStatus
 from amphora.core.services import CoreServices
 from amphora.models import InstanceState
 

@@ -8,8 +8,8 @@ from webob import Request, Response
 from amphora.api.answers import ok
 from amphora.api.request import json_object
 from amphora.api.resource import Branch, Handler, Resource
-from amphora.core.plug import Plug
-from amphora.core.plug_requests import parse_network_request, parse_vip, parse_vip_request
+from amphora.core.network.plug import Plug
+from amphora.core.network.plug_requests import parse_network_request, parse_vip, parse_vip_request
 
 
 def plug_branch(plug: Plug) -> Branch:

@@ -9,9 +9,9 @@ from webob import Request, Response
 
 from amphora.api.answers import json_answer
 from amphora.api.resource import Handler, Resource
+from amphora.core.keepalived.topology import TopologyManager
 from amphora.core.node import Node, NodeInfo
 from amphora.core.sampler import Rates
-from amphora.core.topology import TopologyManager
 
 API_VERSION = "0.1"
 

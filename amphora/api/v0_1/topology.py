@@ -12,8 +12,8 @@ from webob import Request, Response
 from amphora.api.answers import json_answer, ok
 from amphora.api.request import json_object
 from amphora.api.resource import Handler, Resource
+from amphora.core.keepalived.topology import Topology, TopologyKind, TopologyManager
 from amphora.core.node import Node
-from amphora.core.topology import Topology, TopologyKind, TopologyManager
 from amphora.errors import InvalidInput
 from amphora.models import Role
 

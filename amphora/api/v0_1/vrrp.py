@@ -9,7 +9,7 @@ from amphora.api.answers import ok
 from amphora.api.preconditions import expected_by
 from amphora.api.request import choose_action, uploaded_file
 from amphora.api.resource import Branch, Handler, Resource
-from amphora.core.vrrp import Vrrp
+from amphora.core.keepalived.vrrp import Vrrp
 from amphora.errors import OperationFailed, VrrpActionFailed, VrrpNotConfigured
 
 

@@ -10,9 +10,9 @@ from amphora.api.interfaces import InterfaceController
 from amphora.api.request import json_document
 from amphora.api.resource import Handler, Resource
 from amphora.api.v1_0.wording import refused_as_a_whole
-from amphora.core.interface_rules import InterfaceRules
-from amphora.core.plug import Plug
-from amphora.core.rule_requests import parse_rules
+from amphora.core.network.interface_rules import InterfaceRules
+from amphora.core.network.plug import Plug
+from amphora.core.network.rule_requests import parse_rules
 
 
 class RuledInterfaceController(InterfaceController):

@@ -9,8 +9,8 @@ from amphora.api.answers import ok
 from amphora.api.request import json_object
 from amphora.api.resource import Branch, Handler, Resource
 from amphora.api.v1_0.wording import refused_as_a_whole
-from amphora.core.plug import Plug
-from amphora.core.plug_requests import parse_shared_network_request, parse_vip_request
+from amphora.core.network.plug import Plug
+from amphora.core.network.plug_requests import parse_shared_network_request, parse_vip_request
 from amphora.errors import InterfaceConflict, PlugFailed
 
 

@@ -9,7 +9,7 @@ from amphora.api.answers import ok, tagged, text_answer
 from amphora.api.preconditions import expected_by
 from amphora.api.request import parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
-from amphora.core.lvs_listeners import LvsListeners
+from amphora.core.lvs.listeners import LvsListeners
 from amphora.errors import LvsActionFailed, OperationFailed
 
 #: Last word of both paths; SCTP listeners have no other.

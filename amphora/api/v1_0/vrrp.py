@@ -10,7 +10,7 @@ from amphora.api.preconditions import expected_by
 from amphora.api.request import choose_action, uploaded_file
 from amphora.api.resource import Branch, Handler, Resource
 from amphora.api.v1_0.wording import participle
-from amphora.core.vrrp import Vrrp
+from amphora.core.keepalived.vrrp import Vrrp
 from amphora.errors import (
     InvalidConfiguration,
     OperationFailed,

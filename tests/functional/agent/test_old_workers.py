@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from amphora.core.instance_processes import MANY
+from amphora.core.haproxy.instance_processes import MANY
 from amphora.haproxy.master import MasterSocket
 from amphora.testing.agent import free_port
 from tests.support.listeners import POOL, listener_id

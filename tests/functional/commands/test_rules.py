@@ -5,13 +5,13 @@ import socket
 
 import pytest
 
-from amphora.core.drift_rules import RulesInspector
-from amphora.core.interface_rules import TARGET, InterfaceRules
-from amphora.core.journal import Journal, OperationState
-from amphora.core.locks import INTERFACES, InstanceLocks
-from amphora.core.masquerade import IPFamily, Masquerade
-from amphora.core.operations import Operations
-from amphora.core.rule_requests import parse_rules
+from amphora.core.changes.journal import Journal, OperationState
+from amphora.core.changes.locks import INTERFACES, InstanceLocks
+from amphora.core.changes.operations import Operations
+from amphora.core.drift.rules import RulesInspector
+from amphora.core.network.interface_rules import TARGET, InterfaceRules
+from amphora.core.network.masquerade import IPFamily, Masquerade
+from amphora.core.network.rule_requests import parse_rules
 from amphora.errors import RulesFailed
 from amphora.models import DriftReason
 from amphora.system.namespaces import call_inside

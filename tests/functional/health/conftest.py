@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from amphora.core.layout import InstanceDirectory
+from amphora.core.haproxy.layout import InstanceDirectory
 from amphora.health.counter_store import CounterStore
 from amphora.health.haproxy_source import HaproxySource
 from amphora.health.heartbeat import Heartbeat

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from amphora.core.lvs_layout import LvsDirectory
+from amphora.core.lvs.layout import LvsDirectory
 from amphora.errors import OperationFailed
 from amphora.health.ledger import Ledger
 from amphora.health.lvs_source import KernelReading, LvsSource

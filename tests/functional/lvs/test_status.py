@@ -3,9 +3,9 @@
 
 import pytest
 
-from amphora.core.journal import Journal
-from amphora.core.locks import InstanceLocks
-from amphora.core.operations import Operations
+from amphora.core.changes.journal import Journal
+from amphora.core.changes.locks import InstanceLocks
+from amphora.core.changes.operations import Operations
 from amphora.errors import ServiceError
 from amphora.models import InstanceState
 from amphora.testing.fake_process_manager import FakeProcessManager

@@ -3,8 +3,8 @@
 
 import pytest
 
-from amphora.core.journal import Journal
-from amphora.core.operations import Operations
+from amphora.core.changes.journal import Journal
+from amphora.core.changes.operations import Operations
 from tests.support.core import CoreRig
 
 ID = "04bff5c3-5862-4a13-b9e3-9b440d0ed50a"

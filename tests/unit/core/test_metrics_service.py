@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from amphora.core.layout import InstanceDirectory
+from amphora.core.haproxy.layout import InstanceDirectory
 from amphora.core.metrics_service import MetricsService
 from amphora.errors import ServiceError
 from amphora.models import ServiceState

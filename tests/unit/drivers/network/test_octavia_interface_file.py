@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.core.interface_plan import held_elsewhere, member_interface, same_interface, vip_interface
-from amphora.core.plug_requests import parse_network_request, parse_vip_request
+from amphora.core.network.interface_plan import (
+    held_elsewhere,
+    member_interface,
+    same_interface,
+    vip_interface,
+)
+from amphora.core.network.plug_requests import parse_network_request, parse_vip_request
 from amphora.drivers.network.octavia_interface_file import (
     OctaviaInterfaceFiles,
     is_octavia_file,

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drift of certificates: those that are stored against those that a running haproxy shows to its clients.
+
+A look at a certificate costs haproxy a handshake. So each file is tried at each of its binds once, and again
+only when the file or the worker is another one or :data:`_VALID_FOR` has passed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+from amphora.core.drift.configs import InstanceStore
+from amphora.core.drift.inspection import ABSENT, digest_of
+from amphora.core.haproxy.instances import Instances
+from amphora.core.haproxy.layout import InstanceLayout
+from amphora.core.haproxy.served_files import ServedFile, referenced_files, served_files
+from amphora.errors import ControlSocketError, InvalidConfiguration, OperationFailed
+from amphora.haproxy.addresses import EndpointKind
+from amphora.haproxy.binds import Bind
+from amphora.haproxy.configuration import Configuration, parse
+from amphora.haproxy.stats import StatsSocket
+from amphora.models import Difference, DriftArea, DriftReason, ServiceState
+from amphora.system import files, namespaces, processes
+from amphora.system.addresses import addresses_in
+from amphora.system.served_certificate import PROXY_LOCAL, looking_context, served_certificate
+
+_SOCKET_TIMEOUT = 1.0
+_HANDSHAKE_TIMEOUT = 1.0
+#: Seconds by which a worker's start is known.
+_CLOCK_MARGIN = 2.0
+#: Handshakes with one instance for one look.
+_MOST_HANDSHAKES = 32
+#: Seconds for which a certificate that was seen counts as served, while neither file nor worker changes.
+_VALID_FOR = 600.0
+
+_Place = tuple[str, int]
+_Seen = tuple[str, Path, str, _Place, int]
+
+
+class CertificateInspector:
+    """Compares files with what a TLS handshake in the data namespace shows.
+
+    What listens on an address that is not here, as a VIP on the standby of a pair, cannot be reached and is
+    passed over.
+
+    :param namespace: network namespace of tenant traffic.
+    """
+
+    group = "certificates"
+    areas = frozenset({DriftArea.CERTIFICATES})
+
+    def __init__(
+        self,
+        store: InstanceStore,
+        instances: Instances,
+        namespace: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._instances = instances
+        self._namespace = namespace
+        self._clock = clock
+        self._seen: dict[_Seen, float] = {}
+        self._paths: dict[str, Path] = {}
+
+    def targets(self) -> list[str]:
+        """Return the ids of all instances."""
+        return [layout.instance_id for layout in self._store.directory.all()]
+
+    def look(self, target: str) -> list[Difference]:
+        """Compare the certificates of one instance."""
+        layout = self._store.directory.layout(target)
+        data = files.read_if_present(layout.running)
+        if data is None or self._store.state(layout) is not ServiceState.RUNNING:
+            return []
+        try:
+            configuration = parse(data)
+            pid = StatsSocket(layout.answering_socket(), _SOCKET_TIMEOUT).worker_pid()
+        except (ControlSocketError, InvalidConfiguration):
+            # Both are drift of the configuration, and told as such.
+            return []
+        tls = [bind for bind in _binds(configuration) if bind.ssl and not bind.namespace]
+        paths = self._files(target, tls)
+        self._paths |= {_subject(path): path for path in paths}
+        by_file = [found for path in paths if (found := self._of_file(layout, path)) is not None]
+        known = {each.subject for each in by_file}
+        shown = self._of_handshakes(layout, tls, pid)
+        return [*by_file, *(each for each in shown if each.subject not in known)]
+
+    def heal(self, target: str, differences: Sequence[Difference]) -> str:
+        """Reload, so that what is stored is what is served; not while an upload waits for its reload."""
+        if self._store.is_pending(target):
+            return ""
+        done = str(self._instances.reload(target))
+        for each in differences:
+            # What was there before is known to nobody any more.
+            self._store.ledger.adopt(target, self._paths[each.subject])
+        return done
+
+    def _files(self, target: str, binds: Sequence[Bind]) -> list[Path]:
+        found = {path for bind in binds for path in referenced_files(bind)}
+        # A directory does not tell what is no longer in it.
+        directories = {name for bind in binds for name in bind.files}
+        gone = (path for path in self._store.ledger.removed(target) if str(path.parent) in directories)
+        return sorted(found.union(gone))
+
+    def _of_file(self, layout: InstanceLayout, path: Path) -> Difference | None:
+        strange = self._store.ledger.is_strange(layout.instance_id, path)
+        if path.is_file():
+            if not strange:
+                return None
+            changed = digest_of(files.read_if_present(path))
+            return _certificate(path, DriftReason.CERTIFICATE_REPLACED, "as the agent stored it", changed)
+        # One that was deleted by the API is as its controller wants it, once the worker is another.
+        reason = DriftReason.CERTIFICATE_MISSING if strange else DriftReason.PENDING_RELOAD
+        return _certificate(path, reason, "stored" if strange else ABSENT, ABSENT)
+
+    def _of_handshakes(self, layout: InstanceLayout, binds: Sequence[Bind], pid: int) -> list[Difference]:
+        known = [(bind, served_files(bind)) for bind in binds]
+        found: dict[Path, Difference] = {}
+        budget = _MOST_HANDSHAKES
+        here = self._addresses() if any(stored for _, stored in known) else frozenset()
+        for bind, stored in known:
+            for place in _places(bind, here):
+                for each in self._to_see(layout, stored, place, pid)[:budget]:
+                    budget -= 1
+                    shown = self._shown(bind, place, each.server_name)
+                    if shown is None or each.explains(shown, stored):
+                        self._seen[self._key(layout, each, place, pid)] = self._clock()
+                    else:
+                        found[each.path] = self._difference(layout, each, shown, pid)
+        self._forget_old()
+        return list(found.values())
+
+    def _to_see(
+        self, layout: InstanceLayout, stored: Sequence[ServedFile], place: _Place, pid: int
+    ) -> list[ServedFile]:
+        unseen = [each for each in stored if self._key(layout, each, place, pid) not in self._seen]
+        # What is younger than the worker first: hardly anything else can differ.
+        return sorted(unseen, key=lambda each: -each.modified)
+
+    def _key(self, layout: InstanceLayout, each: ServedFile, place: _Place, pid: int) -> _Seen:
+        return layout.instance_id, each.path, each.fingerprint, place, pid
+
+    def _shown(self, bind: Bind, place: _Place, server_name: str) -> str | None:
+        """Return the fingerprint of what is shown there, or None where a stranger may see nothing."""
+        address, port = place
+
+        def look() -> bytes:
+            return served_certificate(
+                address,
+                port,
+                _HANDSHAKE_TIMEOUT,
+                looking_context(),
+                server_name=server_name or None,
+                preamble=PROXY_LOCAL if "accept-proxy" in bind.keywords else b"",
+            )
+
+        try:
+            return ServedFile.fingerprint_of(namespaces.call_inside(self._namespace, look))
+        except (OperationFailed, OSError, ValueError):
+            return None
+
+    def _difference(self, layout: InstanceLayout, each: ServedFile, shown: str, pid: int) -> Difference:
+        process = processes.identify(pid)
+        modified = datetime.fromtimestamp(each.modified, UTC)
+        if process and (process.started_at() - modified).total_seconds() < _CLOCK_MARGIN:
+            reason = DriftReason.PENDING_RELOAD
+        else:
+            reason = DriftReason.CERTIFICATE_NOT_SERVED
+        return _certificate(each.path, reason, f"sha256:{each.fingerprint[:16]}", f"sha256:{shown[:16]}")
+
+    def _addresses(self) -> frozenset[str]:
+        return frozenset(str(held.address.ip) for held in addresses_in(self._namespace))
+
+    def _forget_old(self) -> None:
+        oldest = self._clock() - _VALID_FOR
+        self._seen = {key: at for key, at in self._seen.items() if at > oldest}
+
+
+def _binds(configuration: Configuration) -> Iterator[Bind]:
+    for frontend in configuration.frontends:
+        if not frontend.disabled:
+            yield from frontend.binds
+
+
+def _places(bind: Bind, here: frozenset[str]) -> list[_Place]:
+    """Return where a bind can be reached from here; of a range of ports, the first."""
+    places = []
+    for endpoint in bind.endpoints:
+        if endpoint.kind is EndpointKind.TCP and endpoint.host is not None and endpoint.ports:
+            host = str(endpoint.host)
+            if endpoint.host.is_unspecified:
+                host = "127.0.0.1" if endpoint.host.version == 4 else "::1"
+            if host in here or ip_address(host).is_loopback:
+                places.append((host, endpoint.ports[0]))
+    return places
+
+
+def _certificate(path: Path, reason: DriftReason, desired: str, found: str) -> Difference:
+    return Difference(DriftArea.CERTIFICATES, _subject(path), reason, desired, found)
+
+
+def _subject(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

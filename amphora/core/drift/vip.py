@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drift of virtual addresses: who is to hold them against who does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from amphora.core.changes.locks import INTERFACES, KEEPALIVED
+from amphora.core.drift.inspection import ABSENT
+from amphora.core.keepalived.topology import TopologyKind, TopologyManager
+from amphora.core.keepalived.vrrp import Vrrp
+from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.drivers.network.base import NetworkDriver
+from amphora.keepalived.configuration import VirtualAddress, parse
+from amphora.models import Difference, DriftArea, DriftReason, InterfaceRole, Role, ServiceState
+from amphora.system import files
+from amphora.system.addresses import HeldAddress, addresses_in, remove_addresses
+
+_Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class VipHolders:
+    """The two that can hold a virtual address, and what is to decide between them.
+
+    :ivar status: state of keepalived's service.
+    """
+
+    topology: TopologyManager
+    network: NetworkDriver
+    vrrp: Vrrp
+    layout: VrrpLayout
+    status: Callable[[], ServiceState]
+
+
+class VipInspector:
+    """Single: the interface itself holds the addresses. In a pair: keepalived's state decides.
+
+    :param namespace: network namespace of tenant traffic.
+    :param activate: brings every stored interface back, as after a boot.
+    """
+
+    group = "vip"
+    areas = frozenset({DriftArea.VIP})
+
+    def __init__(self, holders: VipHolders, namespace: str, activate: Callable[[], None]) -> None:
+        self._holders = holders
+        self._namespace = namespace
+        self._activate = activate
+
+    def targets(self) -> tuple[str, ...]:
+        """keepalived in a pair, else the interfaces; none while that is about to change."""
+        topology = self._holders.topology
+        if topology.is_changing():
+            return ()
+        return (KEEPALIVED,) if topology.current().kind is TopologyKind.ACTIVE_STANDBY else (INTERFACES,)
+
+    def look(self, target: str) -> list[Difference]:
+        """Compare with the addresses that the kernel has."""
+        found = list(self._of_single() if target == INTERFACES else self._of_pair())
+        return [] if self._holders.topology.is_changing() else found
+
+    def heal(self, target: str, differences: Sequence[Difference]) -> str:
+        """Have the one that is to hold an address hold it, and take it from where it is not to be."""
+        if target == INTERFACES:
+            self._activate()
+            return "the stored interfaces were activated again"
+        done = []
+        surplus = [each for each in differences if each.reason is not DriftReason.VIP_MISSING]
+        if surplus:
+            wrong = {each.subject for each in surplus}
+            held = [each for each in self._held() if str(each.address.ip) in wrong]
+            remove_addresses(self._namespace, held)
+            done.append(f"{', '.join(sorted(wrong))} taken off")
+        if len(surplus) < len(differences) and not self._is_pending():
+            done.append(str(self._holders.vrrp.reload()))
+        return "; ".join(done)
+
+    def _of_single(self) -> Iterator[Difference]:
+        configs = [each for each in self._holders.network.stored() if each.role is InterfaceRole.VIP]
+        held = self._held() if configs else ()
+        for config in configs:
+            for vip in (rule.source.network_address for rule in config.rules):
+                yield from _misplaced(vip, config.name, held)
+
+    def _of_pair(self) -> Iterator[Difference]:
+        wanted = self._virtual_addresses()
+        held = self._held() if wanted else ()
+        role = self._holders.vrrp.role()
+        if role is Role.ACTIVE:
+            for each in wanted:
+                yield from _misplaced(each.address.ip, each.interface, held)
+            return
+        if role is Role.STANDBY:
+            reason, desired = DriftReason.VIP_ON_STANDBY, "held by the peer"
+        elif self._holders.status().is_at_rest:
+            reason, desired = DriftReason.VIP_ORPHANED, "held by nobody here, as keepalived is stopped"
+        else:
+            # It has just begun and not told anything yet, or is about to be started again.
+            return
+        for each in wanted:
+            names = [name for name in _holders_of(each.address.ip, held) if name != "lo"]
+            if names:
+                yield Difference(DriftArea.VIP, str(each.address.ip), reason, desired, f"on {names[0]}")
+
+    def _virtual_addresses(self) -> list[VirtualAddress]:
+        data = files.read_if_present(self._holders.layout.running)
+        found = parse(data).addresses if data is not None else ()
+        return sorted(found, key=lambda each: str(each.address))
+
+    def _held(self) -> tuple[HeldAddress, ...]:
+        return addresses_in(self._namespace)
+
+    def _is_pending(self) -> bool:
+        return files.read_if_present(self._holders.layout.proven) != self._holders.vrrp.configuration()
+
+
+def _misplaced(vip: _Address, interface: str, held: Iterable[HeldAddress]) -> Iterator[Difference]:
+    names = _holders_of(vip, held)
+    if not names:
+        yield Difference(DriftArea.VIP, str(vip), DriftReason.VIP_MISSING, f"on {interface}", ABSENT)
+    elif interface and interface not in names:
+        yield Difference(
+            DriftArea.VIP, str(vip), DriftReason.VIP_ELSEWHERE, f"on {interface}", f"on {names[0]}"
+        )
+
+
+def _holders_of(vip: _Address, held: Iterable[HeldAddress]) -> list[str]:
+    return [each.interface for each in held if each.address.ip == vip]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The packet filter of a VIP whose port has no security groups, as a file for nft(8)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from amphora.core.network.rule_requests import AllowRule, IPNetwork, RuleProtocol
+
+FAMILY = "inet"
+TABLE = "amphora_table"
+
+#: VRRP's number among the protocols above IP (RFC 5798).
+_VRRP = 112
+
+_FINGERPRINT, _DIGITS = "sha256:", 32
+_COMMENT = re.compile(rf'comment "({_FINGERPRINT}[0-9a-f]{{{_DIGITS}}})"'.encode())
+
+# The table is made before it is deleted, since deleting one that is missing would fail.
+# Local traffic first: of connections older than the first such table, the kernel takes packets for invalid.
+_FILE = """\
+table {family} {table} {{
+}}
+delete table {family} {table}
+table {family} {table} {{
+    chain amphora_chain {{
+        type filter hook input priority filter; policy drop;
+        iifname "lo" accept
+        ct state vmap {{ established : accept, related : accept, invalid : drop }}
+        ip saddr 127.0.0.0/8 drop
+        ip6 saddr ::1 drop
+        icmp type destination-unreachable accept
+        icmpv6 type {{ {icmpv6} }} accept
+        udp sport . udp dport {{ 67 . 68, 547 . 546 }} accept
+        iifname "{interface}" jump amphora_vip_chain comment "{fingerprint}"
+        iifname != "{interface}" ct state untracked tcp flags & (syn | ack) != syn accept
+    }}
+    chain amphora_vip_chain {{
+{rules}    }}
+}}
+"""
+
+_ICMPV6 = (
+    "nd-neighbor-solicit",
+    "nd-neighbor-advert",
+    "nd-router-advert",
+    "packet-too-big",
+    "destination-unreachable",
+)
+
+
+def render_packet_filter(interface: str, rules: Iterable[AllowRule]) -> str:
+    """Return the file; what it was before plays no part, so that it may be loaded again and again.
+
+    Whatever the rules, answers to what this amphora itself began come in, and so does its own local
+    traffic: without that it would take its members for dead. Towards members the kernel may have been
+    told not to track TCP, and then answers are known by their flags.
+
+    :param interface: the VIP's, whose new packets the rules are about.
+    """
+    values = {
+        "family": FAMILY,
+        "table": TABLE,
+        "icmpv6": ", ".join(_ICMPV6),
+        "interface": interface,
+        "rules": "".join(f"        {_statement(rule)}\n" for rule in _widest(rules)),
+    }
+    digest = hashlib.sha256(_FILE.format(**values, fingerprint="").encode()).hexdigest()
+    return _FILE.format(**values, fingerprint=f"{_FINGERPRINT}{digest[:_DIGITS]}")
+
+
+def fingerprint_of(text: bytes) -> bytes:
+    """Return what stands in a file and in the kernel, where nft has rewritten the rules, alike.
+
+    Empty for files of other agents, and of earlier versions of this one.
+    """
+    found = _COMMENT.search(text)
+    return found[1] if found else b""
+
+
+def _widest(rules: Iterable[AllowRule]) -> list[AllowRule]:
+    # Networks in networks are of no use, and nft cannot merge rules of such.
+    asked = dict.fromkeys(rules)
+    return [
+        rule for rule in asked if not any(replace(rule, source=wider) in asked for wider in _around(rule))
+    ]
+
+
+def _around(rule: AllowRule) -> Iterator[IPNetwork | None]:
+    if rule.source is not None:
+        yield None
+        for prefix in range(rule.source.prefixlen):
+            yield rule.source.supernet(new_prefix=prefix)
+
+
+def _statement(rule: AllowRule) -> str:
+    words = []
+    if rule.source is not None:
+        words.append(f"{_family(rule.source)} saddr {rule.source}")
+    if rule.protocol is RuleProtocol.VRRP:
+        words.append(_vrrp(rule.source))
+    else:
+        words.append(f"{rule.protocol.value.lower()} dport {rule.port}")
+    return " ".join([*words, "accept"])
+
+
+def _vrrp(source: IPNetwork | None) -> str:
+    if source is None:
+        return f"meta l4proto {_VRRP}"
+    return f"ip protocol {_VRRP}" if source.version == 4 else f"ip6 nexthdr {_VRRP}"
+
+
+def _family(network: IPNetwork) -> str:
+    return "ip" if network.version == 4 else "ip6"
