@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from amphora.core.changes.journal import Operation
 from amphora.core.changes.operations import DELETE, Operations, Stands, Steps
 from amphora.errors import AmphoraError, OperationFailed, StorageError
 from amphora.system import files
@@ -39,6 +40,14 @@ def restore_stored(stored: Path, proven: Path, kept: Path, mode: int = 0o600) ->
     elif data != files.read_if_present(stored):
         files.write_atomically(stored, data, mode)
     return "The last proven configuration is stored again."
+
+
+def has_gone_back(interrupted: Operation, configuration: bytes | None, proven: Path) -> bool:
+    """Whether a change that could not be undone has had the proven configuration stored again all the same.
+
+    :param configuration: what the next start or reload takes.
+    """
+    return interrupted.last_step == "restore" and configuration == files.read_if_present(proven)
 
 
 def stands(target: str, unstage: Callable[[], object], outcome: str) -> Stands:

@@ -9,10 +9,18 @@ from pathlib import Path
 
 from amphora.core.changes.expected import ANYTHING, Expected
 from amphora.core.changes.flights import Flights
-from amphora.core.changes.journal import OperationState
+from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.locks import KEEPALIVED, InstanceLocks
 from amphora.core.changes.operations import Operations, Stands, Steps, has_touched
-from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD, discard_upload, stands
+from amphora.core.changes.service_changes import (
+    RELOAD,
+    START,
+    STOP,
+    UPLOAD,
+    discard_upload,
+    has_gone_back,
+    stands,
+)
 from amphora.core.keepalived.vrrp_change import VrrpActivation
 from amphora.core.keepalived.vrrp_engine import VrrpEngine
 from amphora.core.keepalived.vrrp_layout import VrrpLayout
@@ -259,16 +267,19 @@ class Vrrp:
             elif interrupted is not None:
                 self._operations.settle(interrupted, OperationState.UNDONE, "nothing had been changed")
             return
-        self._operations.settle(interrupted, *self._finish(interrupted.kind))
+        self._operations.settle(interrupted, *self._finish(interrupted))
 
-    def _finish(self, kind: str) -> tuple[OperationState, str]:
-        if kind == STOP:
+    def _finish(self, interrupted: Operation) -> tuple[OperationState, str]:
+        if interrupted.kind == STOP:
             self._engine.stop()
             return OperationState.DONE, "keepalived is stopped"
         data = self.configuration()
         if self._engine.status().state.is_at_rest:
             return OperationState.UNDONE, VrrpActivation(self._engine, self._layout, START, data).restore()
+        # Then what is stored, and loaded now, is not what the change was to bring.
+        is_back = has_gone_back(interrupted, data, self._layout.proven)
         # What a further failure goes back to is the proven configuration, not the one that was cut off.
         self._engine.restore_files()
         self._engine.unstage()
-        return self._operations.finish(VrrpActivation(self._engine, self._layout, RELOAD, data))
+        state, outcome = self._operations.finish(VrrpActivation(self._engine, self._layout, RELOAD, data))
+        return OperationState.UNDONE if is_back else state, outcome

@@ -233,6 +233,17 @@ def test_a_failed_restore_is_told_and_tried_again_later(running):
     assert running.layout.running.read_bytes() == running.layout.proven.read_bytes() == NEW
 
 
+def test_a_reload_whose_restore_went_back_before_it_failed_is_told_as_undone(running):
+    running.vrrp.upload(NEW)
+    running.engine.fail_at = {"reload": [ProofFailed("no")], "unstage": [OperationFailed("late")]}
+    with pytest.raises(VrrpActionFailed, match=r"(?s)no.*Additionally.*late"):
+        running.vrrp.reload()
+    running.vrrp.recover()
+    assert running.vrrp.configuration() == running.layout.proven.read_bytes() == OLD
+    (reload, *_) = [each for each in running.operations.all() if each.kind == "reload"]
+    assert reload.state is OperationState.UNDONE
+
+
 @pytest.mark.parametrize("step", ["swap", "reload"])
 def test_an_interrupted_reload_is_finished_at_the_next_start(running, step):
     running.vrrp.upload(NEW)
