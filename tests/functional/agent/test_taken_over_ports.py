@@ -26,7 +26,7 @@ from tests.support.load_balancers import (
 
 ROOT = Path(__file__).resolve().parents[2]
 OCTAVIA = ROOT / "unit/drivers/network/octavia"
-RULES = ROOT / "unit/core/golden/every-kind.nft"
+RULES = ROOT / "unit/core/network/golden/every-kind.nft"
 
 
 def ip(*arguments):

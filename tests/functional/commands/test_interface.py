@@ -95,7 +95,7 @@ def test_what_cannot_be_done_is_said(stored):
 def test_the_namespace_and_its_interfaces_after_a_boot(stored):
     stored.runner.run(("ip", "netns", "del", stored.data), timeout=10)
     (stored.directory / "lb").mkdir()
-    rules = (REPOSITORY / "tests/unit/core/golden/every-kind.nft").read_text()
+    rules = (REPOSITORY / "tests/unit/core/network/golden/every-kind.nft").read_text()
     (stored.directory / "lb/nftables-vip.rules").write_text(rules)
     for _ in range(2):
         status, output = stored.run("netns")
