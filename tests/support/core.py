@@ -248,15 +248,7 @@ class CoreRig:
         )
         self.nftables = FakeNftables()
         rules = InterfaceRules(base_path, self.nftables, locks, lambda: None, operations)
-        plug = Plug(
-            self.network,
-            locks,
-            operations,
-            vip_is_ours=lambda: self.topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
-            advertise=lambda address, interface, _mac: self.told.append((str(address), interface)),
-            guard=rules.protect,
-            look_for_links=self._look_for_links,
-        )
+        plug = self._plug(locks, rules)
         self.instances = Instances(
             self.directory, self.engine, operations, self.cert_store, locks, plug.announce
         )
@@ -283,6 +275,17 @@ class CoreRig:
             operations=operations,
             drift=self._drift(base_path, locks, plug, rules),
             answered=Answered(base_path / "answers"),
+        )
+
+    def _plug(self, locks, rules):
+        return Plug(
+            self.network,
+            locks,
+            self.operations,
+            vip_is_ours=lambda: self.topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
+            advertise=lambda address, interface, _mac: self.told.append((str(address), interface)),
+            guard=rules.protect,
+            look_for_links=self._look_for_links,
         )
 
     def _drift(self, base_path, locks, plug, rules):

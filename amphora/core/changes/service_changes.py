@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from amphora.core.changes.journal import Operation
-from amphora.core.changes.operations import DELETE, Operations, Stands, Steps
+from amphora.core.changes.journal import Operation, OperationState
+from amphora.core.changes.operations import DELETE, Operations, RepeatedChange, Stands, Steps
 from amphora.errors import AmphoraError, OperationFailed, StorageError
 from amphora.system import files
 
@@ -42,12 +42,24 @@ def restore_stored(stored: Path, proven: Path, kept: Path, mode: int = 0o600) ->
     return "The last proven configuration is stored again."
 
 
-def has_gone_back(interrupted: Operation, configuration: bytes | None, proven: Path) -> bool:
-    """Whether a change that could not be undone has had the proven configuration stored again all the same.
+def make_again(
+    operations: Operations,
+    interrupted: Operation,
+    again: RepeatedChange,
+    configuration: bytes | None,
+    proven: Path,
+) -> tuple[OperationState, str]:
+    """Make a start or reload that was cut off once more; return what it is now, and what is the case.
+
+    One whose way back failed may have had the proven configuration stored again all the same. Then that is
+    what is loaded here, and the change is undone.
 
     :param configuration: what the next start or reload takes.
+    :raises AmphoraError: it could neither be made nor undone.
     """
-    return interrupted.last_step == "restore" and configuration == files.read_if_present(proven)
+    is_back = interrupted.last_step == "restore" and configuration == files.read_if_present(proven)
+    state, outcome = operations.finish(again)
+    return OperationState.UNDONE if is_back else state, outcome
 
 
 def stands(target: str, unstage: Callable[[], object], outcome: str) -> Stands:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.operations import DELETE, Operations, has_touched
-from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD, has_gone_back
+from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD, make_again
 from amphora.core.haproxy.engine import HaproxyEngine
 from amphora.core.haproxy.instance_changes import Activation, finish_upload
 from amphora.core.haproxy.layout import InstanceLayout
@@ -65,10 +65,10 @@ def _finish_activation(
 ) -> tuple[OperationState, str]:
     if engine.status(layout).state.is_at_rest:
         return OperationState.UNDONE, Activation(engine, layout, START).restore()
-    # Then what is stored, and loaded now, is not what the change was to bring.
-    is_back = has_gone_back(interrupted, files.read_if_present(layout.stored), layout.proven)
     # What a further failure goes back to is the proven configuration, not the one that was cut off.
     engine.restore_files(layout)
     engine.unstage(layout)
-    state, outcome = operations.finish(Activation(engine, layout, RELOAD))
-    return OperationState.UNDONE if is_back else state, outcome
+    configuration = files.read_if_present(layout.stored)
+    return make_again(
+        operations, interrupted, Activation(engine, layout, RELOAD), configuration, layout.proven
+    )

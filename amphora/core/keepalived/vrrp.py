@@ -18,7 +18,7 @@ from amphora.core.changes.service_changes import (
     STOP,
     UPLOAD,
     discard_upload,
-    has_gone_back,
+    make_again,
     stands,
 )
 from amphora.core.keepalived.vrrp_change import VrrpActivation
@@ -276,10 +276,8 @@ class Vrrp:
         data = self.configuration()
         if self._engine.status().state.is_at_rest:
             return OperationState.UNDONE, VrrpActivation(self._engine, self._layout, START, data).restore()
-        # Then what is stored, and loaded now, is not what the change was to bring.
-        is_back = has_gone_back(interrupted, data, self._layout.proven)
         # What a further failure goes back to is the proven configuration, not the one that was cut off.
         self._engine.restore_files()
         self._engine.unstage()
-        state, outcome = self._operations.finish(VrrpActivation(self._engine, self._layout, RELOAD, data))
-        return OperationState.UNDONE if is_back else state, outcome
+        again = VrrpActivation(self._engine, self._layout, RELOAD, data)
+        return make_again(self._operations, interrupted, again, data, self._layout.proven)
