@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import abc
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from amphora.system.command import SEARCH_PATH
 
 HERE = Path(__file__).resolve().parent
 
-_SUITE = "bookworm"
 _BUILD_SECONDS = 900
 #: What the tests need inside, whichever init runs.
 _COMMON = "haproxy,keepalived,iproute2,python3,ifupdown,procps,iputils-ping,socat,curl,nftables,openssl"
@@ -79,8 +79,10 @@ class Systemd(Init):
     def build(self, tree: Path) -> None:
         """See the base class."""
         packages = f"systemd,systemd-sysv,dbus,{_COMMON}"
-        command("debootstrap", "--variant=minbase", f"--include={packages}", _SUITE, str(tree))
-        command("systemctl", f"--root={tree}", "disable", *self._disabled)
+        command("debootstrap", "--variant=minbase", f"--include={packages}", _suite(), str(tree))
+        # Which of them there are depends on the suite.
+        present = [name for name in self._disabled if (tree / f"lib/systemd/system/{name}.service").exists()]
+        command("systemctl", f"--root={tree}", "disable", *present)
         command("systemctl", f"--root={tree}", "mask", *self._masked)
         (tree / "var/lib/dbus/machine-id").unlink(missing_ok=True)
         (tree / "etc/machine-id").write_text("", encoding="ascii")
@@ -108,7 +110,7 @@ class Sysvinit(Init):
         """See the base class."""
         packages = f"sysvinit-core,sysv-rc,initscripts,insserv,startpar,{_COMMON}"
         options = ("--variant=minbase", "--exclude=systemd,systemd-sysv", f"--include={packages}")
-        command("debootstrap", *options, _SUITE, str(tree))
+        command("debootstrap", *options, _suite(), str(tree))
         inittab = tree / "etc/inittab"
         # They would be started over and over, as there is no terminal.
         lines = [line for line in inittab.read_text(encoding="ascii").splitlines() if "getty" not in line]
@@ -160,15 +162,27 @@ class Upstart(Bare):
         return output.startswith("init (upstart")
 
 
+def all_inits() -> tuple[Init, ...]:
+    """Return each init system that a machine can boot."""
+    return (Systemd(), Sysvinit(), Bare(), Upstart())
+
+
 def init_named(name: str) -> Init:
     """Return the init system of this name.
 
     :raises ValueError: there is no such one.
     """
-    for init in (Systemd(), Sysvinit(), Bare(), Upstart()):
+    for init in all_inits():
         if init.name == name:
             return init
     raise ValueError(f"no machine boots {name}")
+
+
+def _suite() -> str:
+    """Return this machine's suite of Debian: machines run its Python by its libraries."""
+    if Path("/etc/debian_version").read_text(encoding="ascii").strip().endswith("/sid"):
+        return "sid"
+    return platform.freedesktop_os_release()["VERSION_CODENAME"]
 
 
 def command(*argv: str, seconds: float = _BUILD_SECONDS) -> None:
