@@ -38,6 +38,12 @@ def exists(name: str) -> bool:
     return not name or (NAMESPACE_DIRECTORY / name).exists()
 
 
+def is_inside(pid: int, name: str) -> bool:
+    """Whether a process lives in a namespace; no, where it has ended."""
+    there = NAMESPACE_DIRECTORY / name if name else Path("/proc/self/ns/net")
+    return _is_same(Path(f"/proc/{pid}/ns/net"), there)
+
+
 def ensure(name: str, sysctls: Mapping[str, str], runner: CommandRunner) -> None:
     """Make the namespace if it is missing, set its loopback up and the given sysctls. Safe to repeat.
 

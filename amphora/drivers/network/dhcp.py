@@ -1,89 +1,149 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IPv4 addresses from the network for interfaces that were given none: ISC dhclient(8)."""
+"""IPv4 addresses from the network for interfaces that were given none."""
 
 from __future__ import annotations
 
 import logging
 import os
+import select
 import shutil
+import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from amphora.drivers.network.dhcp_clients import CLIENTS, Client, Command, Places
 from amphora.errors import AmphoraError
 from amphora.models import InterfaceConfig
-from amphora.system import files
 from amphora.system.command import SEARCH_PATH, CommandRunner
+from amphora.system.namespaces import is_inside
 from amphora.system.processes import command_line, read_pid_file
 
 LOG = logging.getLogger(__name__)
 
 _TIMEOUT = 10.0
-
-#: No routers and no name servers: a tenant's network must not steer the agent's VM.
-_CONFIGURATION = "request subnet-mask, broadcast-address, interface-mtu, rfc3442-classless-static-routes;\n"
-_CLASSLESS_ROUTES = "option rfc3442-classless-static-routes code 121 = array of unsigned integer 8;\n"
-
-#: Debian's and Red Hat's directories of leases; mandatory access control allows no others.
-_LEASES = (Path("/var/lib/dhcp"), Path("/var/lib/dhclient"))
+# A client is found again by its pid file, which it writes a moment after its start.
+_PATIENCE = 2.0
 
 
 class DhcpClient:
-    """Runs one dhclient for each interface that wants one; its failures are logged, not raised.
+    """Runs one client for each interface that wants one; its failures are logged, not raised.
 
-    An address that comes later or not at all is the network's matter, not a failed change.
-
-    :param run_directory: of pid and configuration files.
+    An address that comes later or not at all is the network's matter, not a failed change. Of the clients
+    that images have, the first that is installed is used: dhclient, dhcpcd, udhcpc.
     """
 
-    def __init__(self, runner: CommandRunner, namespace: str, run_directory: Path = Path("/run")) -> None:
+    def __init__(
+        self,
+        runner: CommandRunner,
+        namespace: str,
+        places: Places | None = None,
+        clients: Sequence[type[Client]] = CLIENTS,
+    ) -> None:
         self._runner = runner
         self._namespace = namespace
-        self._run_directory = run_directory
+        owner = namespace or os.uname().nodename
+        self._clients = [client(owner, namespace, places or Places()) for client in clients]
 
     def follow(self, config: InterfaceConfig) -> None:
         """Run a client exactly if the interface is to get addresses by itself. Safe to repeat."""
         if config.automatic:
-            self.start(config.name)
+            self.start(config)
         else:
             self.stop(config.name)
 
-    def start(self, name: str) -> None:
-        """Start a client in the background unless one runs. Does not wait for an address."""
-        client = shutil.which("dhclient", path=SEARCH_PATH)
-        if client is None:
-            LOG.warning("%s gets no IPv4 address by DHCP: dhclient is not installed", name)
+    def start(self, config: InterfaceConfig) -> None:
+        """Start a client in the background unless one runs. Does not wait for an address.
+
+        Blocks until it can be found again, for two seconds at most.
+        """
+        if self._process(config.name) is not None:
             return
-        if self._is_running(name):
-            return
-        leases = next((path for path in _LEASES if path.is_dir()), self._run_directory)
-        try:
-            configuration = self._run_directory / f"dhclient-{name}.conf"
-            files.write_atomically(configuration, (_CLASSLESS_ROUTES + _CONFIGURATION).encode(), 0o644)
-            arguments = ("-cf", str(configuration), "-lf", str(leases / f"dhclient-{name}.leases"))
-            self._run(client, "-4", "-nw", "-pf", str(self._pid_file(name)), *arguments, name)
-        except AmphoraError as error:
-            LOG.error("%s gets no IPv4 address by DHCP: %s", name, error.details)
+        for client in self._clients:
+            path = shutil.which(client.program, path=SEARCH_PATH)
+            if path is not None:
+                self._start(client, path, config)
+                return
+        names = ", ".join(client.program for client in self._clients)
+        LOG.warning("%s gets no IPv4 address by DHCP: none of %s is installed", config.name, names)
 
     def stop(self, name: str) -> None:
-        """End the client of an interface, if one runs. Safe to repeat."""
-        if not self._is_running(name):
+        """End the client of an interface, if one runs. Safe to repeat.
+
+        The server is not told: it may be out of reach by now, and the lease ends by itself.
+        """
+        pid = self._process(name)
+        if pid is None:
             return
         try:
-            # -x ends the client without telling the server, which may be out of reach by now.
-            self._run("dhclient", "-4", "-x", "-pf", str(self._pid_file(name)), name)
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            # Asked again after taking hold: from here on the id cannot come to mean another process.
+            if self._process(name) == pid and not _end(descriptor):
+                LOG.error("the DHCP client of %s, process %d, could not be ended", name, pid)
+        finally:
+            os.close(descriptor)
+        self._drop_lease(name)
+
+    def _drop_lease(self, name: str) -> None:
+        # A client that is ended leaves it where it is, but for dhcpcd.
+        for what in (
+            ("route", "flush", "dev", name, "proto", "dhcp"),
+            ("address", "flush", "dev", name, "dynamic"),
+        ):
+            self._run(Command(("ip", "-4", *what), {}), name)
+
+    def _start(self, client: Client, path: str, config: InterfaceConfig) -> None:
+        try:
+            client.prepare()
         except AmphoraError as error:
-            LOG.error("the DHCP client of %s could not be ended: %s", name, error.details)
+            LOG.error("%s gets no IPv4 address by DHCP: %s", config.name, error.details)
+            return
+        self._run(client.command(path, config), config.name)
+        deadline = time.monotonic() + _PATIENCE
+        while self._process(config.name) is None:
+            if time.monotonic() > deadline:
+                LOG.error("%s gets no IPv4 address by DHCP: %s ended at once", config.name, path)
+                return
+            time.sleep(0.01)
 
-    def _run(self, *argv: str) -> None:
-        result = self._runner.run(argv, timeout=_TIMEOUT, namespace=self._namespace)
+    def _run(self, command: Command, name: str) -> None:
+        try:
+            result = self._runner.run(
+                command.argv, timeout=_TIMEOUT, namespace=self._namespace, environment=command.environment
+            )
+        except AmphoraError as error:
+            LOG.error("DHCP of %s: %s", name, error.details)
+            return
         if not result.succeeded:
-            LOG.error("%s failed: %s", " ".join(argv), result.output.strip())
+            LOG.error("DHCP of %s: %s failed: %s", name, " ".join(result.argv), result.output.strip())
 
-    def _is_running(self, name: str) -> bool:
-        pid_file = self._pid_file(name)
-        pid = read_pid_file(pid_file)
-        # The id may be another process's by now.
-        return pid is not None and str(pid_file) in command_line(pid)
+    def _process(self, name: str) -> int | None:
+        """Return the id of the client that runs for an interface, or None."""
+        for client in self._clients:
+            for pid_file in client.pid_files(name):
+                pid = read_pid_file(pid_file)
+                if pid is not None and self._is_client(pid, client, name):
+                    return pid
+        return None
 
-    def _pid_file(self, name: str) -> Path:
-        # Namespaces share the directory, and each may have an eth2.
-        return self._run_directory / f"dhclient-{self._namespace or os.uname().nodename}-{name}.pid"
+    def _is_client(self, pid: int, client: Client, name: str) -> bool:
+        # The id may be another process's by now, or that of an interface of the same name elsewhere.
+        words = " ".join(command_line(pid)).split()
+        is_program = bool(words) and Path(words[0]).name.rstrip(":") == client.program
+        return is_program and name in words and is_inside(pid, self._namespace)
+
+
+def _end(descriptor: int) -> bool:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return True
+        if poller.poll(_TIMEOUT / 2 * 1000):
+            return True
+    return False
