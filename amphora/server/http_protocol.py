@@ -1,161 +1,218 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/1 on one authenticated connection: uvicorn's h11 protocol with time limits and JSON errors."""
+"""HTTP/1 on one authenticated connection: h11 reads and writes, and every wait for the client has an end."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import sys
-from enum import Enum
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from http.client import responses
+from typing import cast
 
 import h11
-from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
-from amphora.server.answers import invalid_request
+from amphora.server.answers import Answer, invalid_request
+from amphora.server.application import Application, Event, discard_rest, read_body
 from amphora.server.limited_log import LimitedLog
+from amphora.server.lobby import Address
 from amphora.server.settings import ServerSettings
 from amphora.server.tls import peer_names
+from amphora.server.wsgi import Endpoints
 
+#: Bytes of a request's head.
+_MAX_HEAD = 64 * 1024
+#: Bytes that may wait to be parsed before the client is made to wait, too.
+_HIGH_WATER = 64 * 1024
 #: How long a connection stays open, and ignored, after a 400, so that the client can read it.
 _LINGER_SECONDS = 1.0
 
 
-class _Awaited(Enum):
-    """What we wait for the client to do, under a time limit of ours."""
+class AgentHttpProtocol(asyncio.Protocol):
+    """Takes one request after the other, each with its whole body, and writes the whole answer.
 
-    NOTHING = "nothing"
-    HEAD = "head"
-    BODY = "body"
+    What the client sends ahead stays unparsed until the answer before it is written.
 
-
-class AgentHttpProtocol(H11Protocol):
-    """uvicorn limits only the silence between requests; here every wait for the client has an end."""
+    :param client: the peer's address.
+    :param on_end: called once the connection is gone and no request of it is at work any more.
+    :ivar is_idle: no request is being read beyond its head, handled or answered.
+    :ivar idle_since: since when it is idle, in the loop's time.
+    """
 
     def __init__(
         self,
-        config: Config,
-        server_state: ServerState,
+        application: Application,
         settings: ServerSettings,
-        client: tuple[str, int],
+        client: Address,
         log: LimitedLog,
+        on_end: Callable[[AgentHttpProtocol], None],
     ) -> None:
-        super().__init__(config, server_state, app_state={}, _loop=asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._application = application
         self._settings = settings
-        self._known_client = client
+        self._client = client
         self._log = log
-        self._awaited = _Awaited.NOTHING
-        self._first_request = True
-        self._lingering = False
-        self._read_timer: asyncio.TimerHandle | None = None
+        self._on_end = on_end
+        self._conn = h11.Connection(h11.SERVER, _MAX_HEAD)
+        self._unparsed = 0
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._lost = asyncio.Event()
         self._write_timer: asyncio.TimerHandle | None = None
-        self.idle_since = self.loop.time()
+        self._last = False
+        self.is_idle = True
+        self.idle_since = self._loop.time()
 
     @property
-    def is_idle(self) -> bool:
-        """No request is being read, handled or answered."""
-        return self.cycle is None or bool(self.cycle.response_complete)
+    def is_lost(self) -> bool:
+        """The connection is gone."""
+        return self._lost.is_set()
+
+    @property
+    def is_closing(self) -> bool:
+        """The connection is gone or on its way."""
+        return self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Learn who the peer is and start waiting for the first request."""
-        super().connection_made(cast(asyncio.Transport, transport))
-        self.client = self._known_client
-        self.app_state["peer_names"] = peer_names(transport.get_extra_info("peercert"))
-        self._watch()
+        self._transport = cast(asyncio.Transport, transport)
+        server = transport.get_extra_info("sockname")[:2]
+        names = peer_names(transport.get_extra_info("peercert"))
+        self._endpoints = Endpoints(server, self._client, names)
+        self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(lambda _task: self._on_end(self))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Free what a timer would keep alive."""
-        super().connection_lost(exc)
-        self._unset_keepalive_if_required()
-        self._await(_Awaited.NOTHING)
+        """Wake up whoever waits for the client."""
         self._stop_write_timer()
+        self._lost.set()
+        self._arrived.set()
+        self._writable.set()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and move the time limit on."""
-        if self._lingering:
+        """Keep what came until it is asked for, and make the client wait when it is much."""
+        if self._last and self.is_idle:
             return
-        super().data_received(data)
-        self._watch()
-
-    def on_response_complete(self) -> None:
-        """Start the idle time, or go on with a request that has already come."""
-        self.idle_since = self.loop.time()
-        super().on_response_complete()
-        self._watch()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what h11 refused: JSON with the reason, then close."""
-        if self.transport.is_closing():
-            return
-        error = sys.exc_info()[1]
-        reason = str(error or msg)
-        if error is not None:
-            # h11's exception refers to itself; through its frames it would keep this connection.
-            error.__traceback__ = None
-        self._log.write(logging.WARNING, f"Invalid HTTP request from {self._known_client[0]}: {reason}")
-        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            self.transport.close()  # an answer is already on its way
-            return
-        answer = invalid_request(reason)
-        for event in (
-            h11.Response(
-                status_code=answer.status, headers=answer.header_list(close=True), reason=b"Bad Request"
-            ),
-            h11.Data(data=answer.body),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
-        self._lingering = True
-        self._await(_Awaited.NOTHING)
-        self._read_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
-
-    def shutdown(self) -> None:
-        """Close now when idle, else after the answer under way."""
-        if not self.transport.is_closing():
-            super().shutdown()
+        self._conn.receive_data(data)
+        self._unparsed += len(data)
+        if self._unparsed > _HIGH_WATER:
+            self._transport.pause_reading()
+        self._arrived.set()
 
     def pause_writing(self) -> None:
         """Give a client that does not read its answer a limited time."""
-        super().pause_writing()
-        self._stop_write_timer()
-        self._write_timer = self.loop.call_later(self._settings.write_timeout, self.transport.abort)
+        self._writable.clear()
+        self._write_timer = self._loop.call_later(self._settings.write_timeout, self._transport.abort)
 
     def resume_writing(self) -> None:
         """End that time."""
-        super().resume_writing()
         self._stop_write_timer()
+        self._writable.set()
 
-    def _should_upgrade(self) -> bool:
-        """Treat a request that proposes another protocol as the ordinary request it also is."""
-        return False
+    def shutdown(self) -> None:
+        """Close now when idle, else after the answer under way."""
+        self._last = True
+        if self.is_idle:
+            self._transport.close()
 
-    def _watch(self) -> None:
-        if self._lingering or self.transport.is_closing():
+    def abort(self) -> None:
+        """Close at once, and give up the request at work."""
+        self._transport.abort()
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            await self._converse()
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error)
+        finally:
+            self._transport.close()
+        await self._lost.wait()
+
+    async def _converse(self) -> None:
+        with self._limit(self._settings.header_timeout, self._transport.abort):
+            event = await self._receive()
+        while isinstance(event, h11.Request):
+            self.is_idle = False
+            await self._handle(event)
+            self.is_idle = True
+            self.idle_since = self._loop.time()
+            await self._writable.wait()
+            if self._last or self._conn.our_state is not h11.DONE or self._conn.their_state is not h11.DONE:
+                return
+            self._conn.start_next_cycle()
+            event = await self._next_request()
+
+    async def _next_request(self) -> Event:
+        if not self._conn.trailing_data[0]:
+            with self._limit(self._settings.idle_timeout, self._transport.close):
+                await self._data()
+        with self._limit(self._settings.header_timeout, self._transport.abort):
+            return await self._receive()
+
+    async def _handle(self, request: h11.Request) -> None:
+        with self._limit(self._settings.request_read_timeout, self._transport.abort):
+            body = await read_body(request.headers, self._receive, self._settings.max_body)
+        if body is None:
             return
-        state: Any = self.conn.their_state
-        if state is h11.SEND_BODY:
-            self._first_request = False
-            self._await(_Awaited.BODY)
-        elif state is h11.IDLE and (self._first_request or self.conn.trailing_data[0]):
-            self._await(_Awaited.HEAD)
-        else:
-            self._first_request = False
-            self._await(_Awaited.NOTHING)
-
-    def _await(self, awaited: _Awaited) -> None:
-        """Start the time limit of a new phase; within a phase it never starts again."""
-        if awaited is self._awaited and awaited is not _Awaited.NOTHING:
+        answer = await self._application.answer(request, self._endpoints, body)
+        if self.is_lost:
             return
-        self._awaited = awaited
-        if self._read_timer is not None:
-            self._read_timer.cancel()
-            self._read_timer = None
-        if awaited is _Awaited.HEAD:
-            self._read_timer = self.loop.call_later(self._settings.header_timeout, self.transport.abort)
-        elif awaited is _Awaited.BODY:
-            self._read_timer = self.loop.call_later(self._settings.request_read_timeout, self.transport.abort)
+        self._write(answer, close=self._last or bool(body.error), head_only=request.method == b"HEAD")
+        if body.unread:
+            await discard_rest(self._receive)
+
+    async def _receive(self) -> Event:
+        while (event := self._conn.next_event()) is h11.NEED_DATA:
+            if self.is_lost:
+                return h11.ConnectionClosed()
+            if self._conn.they_are_waiting_for_100_continue:
+                going_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                self._transport.write(self._conn.send(going_on) or b"")
+            await self._data()
+        return event
+
+    async def _data(self) -> None:
+        self._unparsed = 0
+        self._arrived.clear()
+        if not self.is_lost:
+            self._transport.resume_reading()
+            await self._arrived.wait()
+
+    def _write(self, answer: Answer, close: bool, head_only: bool = False) -> None:
+        events: list[h11.Event] = [
+            h11.Response(
+                status_code=answer.status,
+                headers=answer.header_list(close),
+                reason=responses.get(answer.status, "").encode("ascii"),
+            ),
+            h11.Data(data=b"" if head_only else answer.body),
+            h11.EndOfMessage(),
+        ]
+        self._transport.write(b"".join(self._conn.send(event) or b"" for event in events))
+
+    async def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Answer what is no HTTP as we understand it: JSON with the reason; the caller closes."""
+        # h11's exception refers to itself; through its frames it would keep this connection.
+        error.__traceback__ = None
+        if self.is_lost:
+            return
+        self._log.write(logging.WARNING, f"Invalid HTTP request from {self._client[0]}: {error}")
+        self._last = self.is_idle = True
+        if self._conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return  # an answer is already on its way
+        self._write(invalid_request(str(error)), close=True)
+        with self._limit(_LINGER_SECONDS, self._transport.close):
+            await self._lost.wait()
+
+    @contextlib.contextmanager
+    def _limit(self, seconds: float, end: Callable[[], None]) -> Iterator[None]:
+        timer = self._loop.call_later(seconds, end)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _stop_write_timer(self) -> None:
         if self._write_timer is not None:

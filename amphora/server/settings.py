@@ -21,7 +21,7 @@ class ServerSettings:
     :ivar header_timeout: for a request's head, from the handshake or from the request's first byte.
     :ivar request_read_timeout: for the whole request body, from the end of the head.
     :ivar write_timeout: how long a client may leave a full send buffer unread.
-    :ivar idle_timeout: how long a kept-alive connection may be silent; rounded up to whole seconds.
+    :ivar idle_timeout: how long a kept-alive connection may be silent.
     :ivar max_body: bytes of a request body.
     :ivar max_unauthenticated: connections that have not finished their handshake, of all sources.
     :ivar max_unauthenticated_per_source: the same for one source address.

@@ -11,10 +11,10 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
@@ -42,38 +42,51 @@ class RequestBody:
     unread: bool = False
 
 
-def build_environ(scope: Mapping[str, Any], body: RequestBody) -> WSGIEnvironment:
-    """Translate an ASGI scope into a WSGI environment.
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The two ends of a connection.
+
+    :ivar server: host and port that the client reached.
+    :ivar client: its own.
+    :ivar client_names: in its certificate; None when it presented none.
+    """
+
+    server: tuple[str, int]
+    client: tuple[str, int]
+    client_names: tuple[str, ...] | None
+
+
+def build_environ(request: h11.Request, endpoints: Endpoints, body: RequestBody) -> WSGIEnvironment:
+    """Translate a request into a WSGI environment.
 
     Beyond PEP 3333 it holds ``amphora.raw_path`` (the path before percent-decoding),
     ``amphora.peer_names`` (tuple of str, or None without a client certificate) and, only when the body
     was not accepted, ``amphora.body_error`` (one sentence).
     """
-    raw_path = _origin_form(scope["raw_path"])
-    server_host, server_port = scope.get("server") or ("localhost", None)
-    client_host, client_port = scope.get("client") or ("", 0)
+    target, _, query = request.target.partition(b"?")
+    raw_path = _origin_form(target)
     environ: WSGIEnvironment = {
-        "REQUEST_METHOD": scope["method"],
+        "REQUEST_METHOD": request.method.decode("ascii"),
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(raw_path).decode("latin-1"),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
-        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
-        "SERVER_NAME": server_host,
-        "SERVER_PORT": str(server_port or 0),
-        "REMOTE_ADDR": client_host,
-        "REMOTE_PORT": str(client_port),
+        "QUERY_STRING": query.decode("ascii"),
+        "SERVER_PROTOCOL": f"HTTP/{request.http_version.decode('ascii')}",
+        "SERVER_NAME": endpoints.server[0],
+        "SERVER_PORT": str(endpoints.server[1]),
+        "REMOTE_ADDR": endpoints.client[0],
+        "REMOTE_PORT": str(endpoints.client[1]),
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.url_scheme": "https",
         "wsgi.input": body.stream,
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
-        "amphora.raw_path": raw_path.decode("latin-1"),
-        "amphora.peer_names": scope["state"].get("peer_names"),
+        "amphora.raw_path": raw_path.decode("ascii"),
+        "amphora.peer_names": endpoints.client_names,
     }
-    environ.update(_header_variables(scope["headers"], len(body.stream.getbuffer())))
+    environ.update(_header_variables(request.headers, len(body.stream.getbuffer())))
     if body.error:
         environ["amphora.body_error"] = body.error
     return environ
@@ -102,7 +115,7 @@ def _origin_form(target: bytes) -> bytes:
     return b"/" + rest.partition(b"/")[2]
 
 
-def _header_variables(headers: list[tuple[bytes, bytes]], body_size: int) -> dict[str, str]:
+def _header_variables(headers: Iterable[tuple[bytes, bytes]], body_size: int) -> dict[str, str]:
     variables: dict[str, str] = {}
     for name, value in headers:
         if b"_" in name:  # would be taken for the header of the same name with a dash

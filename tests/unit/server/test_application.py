@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,23 +15,18 @@ from hypothesis import strategies as st
 from amphora.server.application import read_body
 from amphora.server.wsgi import RequestBody
 
-GONE = {"type": "http.disconnect"}
 
+def read(headers: list[tuple[bytes, bytes]], events: Iterable[h11.Event], limit: int) -> RequestBody | None:
+    waiting: Iterator[h11.Event] = iter(events)
 
-def read(
-    headers: list[tuple[bytes, bytes]], messages: Iterable[dict[str, Any]], limit: int
-) -> RequestBody | None:
-    waiting: Iterator[dict[str, Any]] = iter(messages)
-
-    async def receive() -> dict[str, Any]:
+    async def receive() -> h11.Event:
         return next(waiting)
 
     return asyncio.run(read_body(headers, receive, limit))
 
 
-def parts(chunks: list[bytes], complete: bool = True) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = [{"type": "http.request", "body": c, "more_body": True} for c in chunks]
-    return [*messages, {"type": "http.request"} if complete else GONE]
+def parts(chunks: list[bytes], complete: bool = True) -> list[h11.Event]:
+    return [*(h11.Data(c) for c in chunks), h11.EndOfMessage() if complete else h11.ConnectionClosed()]
 
 
 @given(st.lists(st.binary(max_size=20), max_size=10), st.integers(0, 120))

@@ -8,32 +8,29 @@ from urllib.parse import quote_from_bytes
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.validate import validator
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.server.wsgi import RequestBody, build_environ, call
+from amphora.server.wsgi import Endpoints, RequestBody, build_environ, call
 
 OK = "200 OK"
 
 
-def scope(**changes: Any) -> dict[str, Any]:
-    return {
-        "method": "PUT",
-        "raw_path": b"/0.1/a%2Fb",
-        "query_string": b"a=1",
-        "http_version": "1.1",
-        "scheme": "https",
-        "server": ("192.0.2.1", 9443),
-        "client": ("192.0.2.2", 50000),
-        "headers": [],
-        "state": {"peer_names": ("controller",)},
-        **changes,
-    }
+ENDPOINTS = Endpoints(("192.0.2.1", 9443), ("192.0.2.2", 50000), ("controller",))
 
 
-def environ(body: bytes = b"", error: str = "", **changes: Any) -> WSGIEnvironment:
-    return build_environ(scope(**changes), RequestBody(io.BytesIO(body), error))
+def environ(
+    body: bytes = b"",
+    error: str = "",
+    *,
+    method: str = "PUT",
+    raw_path: bytes = b"/0.1/a%2Fb",
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> WSGIEnvironment:
+    request = h11.Request(method=method, target=raw_path + b"?a=1", headers=[(b"host", b"h"), *headers])
+    return build_environ(request, ENDPOINTS, RequestBody(io.BytesIO(body), error))
 
 
 def test_environment_tells_who_asks_for_what() -> None:
