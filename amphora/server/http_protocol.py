@@ -152,6 +152,9 @@ class AgentHttpProtocol(asyncio.Protocol):
             return await self._receive()
 
     async def _handle(self, request: h11.Request) -> None:
+        if not request.http_version.startswith(b"1."):
+            version = request.http_version.decode("ascii")
+            raise h11.RemoteProtocolError(f"HTTP/{version} is not spoken here, HTTP/1.1 and HTTP/1.0 are")
         with self._limit(self._settings.request_read_timeout, self._transport.abort):
             body = await read_body(request.headers, self._receive, self._settings.max_body)
         if body is None:

@@ -37,8 +37,11 @@ def split(response: bytes) -> tuple[bytes, dict[str, str], bytes]:
         b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 100_000,
+        b"GET / HTTP/9.9\r\nHost: h\r\n\r\n",
+        b"PUT / HTTP/2.0\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
+        b"GET / HTTP/0.9\r\nHost: h\r\n\r\n",
     ],
-    ids=["line", "host", "length", "lengths", "encoding", "chunk", "head"],
+    ids=["line", "host", "length", "lengths", "encoding", "chunk", "head", "9.9", "2.0", "0.9"],
 )
 def test_invalid_requests_get_json(
     serve: Any, app: Any, caplog: pytest.LogCaptureFixture, request_bytes: bytes
@@ -96,6 +99,14 @@ def test_head_has_the_size_but_no_body(serve: Any) -> None:
 
 def test_http_1_0_is_served_and_closed(serve: Any) -> None:
     status, _, body = split(serve().converse(b"GET / HTTP/1.0\r\n\r\n"))
+
+    assert status == b"HTTP/1.1 200 OK"
+    assert body == b"nothing"
+
+
+def test_later_minor_version_is_served_as_the_one_known(serve: Any) -> None:
+    request = b"GET / HTTP/1.2\r\nHost: h\r\nConnection: close\r\n\r\n"
+    status, _, body = split(serve().converse(request))
 
     assert status == b"HTTP/1.1 200 OK"
     assert body == b"nothing"
