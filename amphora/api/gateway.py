@@ -54,7 +54,8 @@ class Gateway:
         try:
             response = self._answer(request)
         except Exception as error:  # nothing may escape to the server: the client gets JSON whatever happens
-            response = errors.answer_to(error, self._wording(request.path_info))
+            # As the server has it: what is no UTF-8 must have its answer, too.
+            response = errors.answer_to(error, self._wording(environ["PATH_INFO"]))
         response.headers[REQUEST_ID_HEADER] = request_context.request_id
         LOG.info(
             "%s %s %s -> %d in %.1f ms",
@@ -71,6 +72,7 @@ class Gateway:
     def _answer(self, request: Request) -> Response:
         self._check_client(request)
         _check_path(request)
+        _check_query(request)
         _check_body(request)
         # Every answer has one form only, so what a client accepts decides nothing.
         request.environ.pop("HTTP_ACCEPT", None)
@@ -90,12 +92,19 @@ def _check_path(request: Request) -> None:
     raw: str = request.environ.get("amphora.raw_path") or request.path
     if "%2f" in raw.lower():
         raise InvalidInput("Encoded slashes are not allowed in the path")
-    try:
-        path = unquote_to_bytes(raw).decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput("The path is not valid UTF-8") from None
-    if not path.isprintable():
+    if not _decoded("path", raw).isprintable():
         raise InvalidInput("Control characters are not allowed in the path")
+
+
+def _check_query(request: Request) -> None:
+    _decoded("query", request.query_string)
+
+
+def _decoded(part: str, text: str) -> str:
+    try:
+        return unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput(f"The {part} is not valid UTF-8") from None
 
 
 def _check_body(request: Request) -> None:
