@@ -13,12 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from amphora.haproxy.capabilities import Capabilities
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.lines import quote
 from amphora.haproxy.placement import global_values
-
-#: First versions with ``hard-stop-after`` and with ``mworker-max-reloads``.
-_KNOWS_DRAIN_LIMIT, _KNOWS_RELOAD_LIMIT = (1, 8), (1, 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +52,11 @@ class OverlaySettings:
 
 
 def render_overlay(
-    configuration: Configuration, settings: OverlaySettings, version: tuple[int, ...] = ()
+    configuration: Configuration, settings: OverlaySettings, capabilities: Capabilities
 ) -> bytes:
     """Return our file for one uploaded configuration; the same input gives the same bytes.
 
-    :param version: of haproxy, as in :class:`amphora.haproxy.program.HaproxyVersion`. Limits for old
-        workers are left out where it is unknown, as ``()``, or too old for them.
+    :param capabilities: of haproxy: it gets no limit for old workers that it does not know.
     """
     lines = [
         "# Written by amphora-agent, read before the uploaded configuration. Changes made here are lost.",
@@ -78,17 +75,17 @@ def render_overlay(
         lines.append(f"    user {quote(settings.user)}")
     if settings.group and not configuration.sets_group:
         lines.append(f"    group {quote(settings.group)}")
-    lines.extend(_worker_limits(configuration, settings, version))
+    lines.extend(_worker_limits(configuration, settings, capabilities))
     return ("\n".join(lines) + "\n").encode()
 
 
 def _worker_limits(
-    configuration: Configuration, settings: OverlaySettings, version: tuple[int, ...]
+    configuration: Configuration, settings: OverlaySettings, capabilities: Capabilities
 ) -> Iterator[str]:
     """Yield what bounds old workers, but for what the upload itself says of it."""
     uploaded = global_values(configuration.lines)
-    if settings.drain_seconds and "hard-stop-after" not in uploaded and version >= _KNOWS_DRAIN_LIMIT:
+    if settings.drain_seconds and "hard-stop-after" not in uploaded and capabilities.bounds_drain:
         yield f"    hard-stop-after {settings.drain_seconds}s"
     limit = settings.survived_reloads
-    if limit is not None and "mworker-max-reloads" not in uploaded and version >= _KNOWS_RELOAD_LIMIT:
+    if limit is not None and "mworker-max-reloads" not in uploaded and capabilities.bounds_reloads:
         yield f"    mworker-max-reloads {limit}"

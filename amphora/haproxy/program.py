@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The haproxy executable: its version, its own check, and how to run it."""
+"""The haproxy executable: what it can do, its own check, and how to run it."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from amphora.errors import InvalidConfiguration, OperationFailed
+from amphora.haproxy.capabilities import Capabilities, read_capabilities
 from amphora.system import namespaces
 from amphora.system.command import CommandRunner
 
@@ -21,68 +20,22 @@ _VERSION_TIMEOUT = 10.0
 
 #: Exit status of ``haproxy -c`` when the configuration is fine but has nothing to listen on.
 _NOTHING_TO_LISTEN_ON = 2
-_VERSION = re.compile(
-    r"^HA-?Proxy version (?P<text>(?P<numbers>\d{1,9}(?:\.\d{1,9})+)\S*)", re.MULTILINE | re.ASCII
-)
-_FEATURE = re.compile(r"\+([A-Z0-9_]+)", re.ASCII)
-_NOTIFIES_ALWAYS = (3, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class HaproxyVersion:
-    """A version of haproxy.
-
-    :ivar text: in full, ``2.6.12-1+deb12u4``.
-    :ivar numbers: for comparisons, ``(2, 6, 12)``; a development version has two.
-    :ivar features: names of what it was built with, such as ``SYSTEMD``.
-    """
-
-    text: str
-    numbers: tuple[int, ...]
-    features: frozenset[str] = frozenset()
-
-    @property
-    def notifies(self) -> bool:
-        """Whether ``-Ws`` is there: the master says by sd_notify(3) when it is ready.
-
-        From 3.0 on this needs no library, and the feature list says nothing of it.
-        """
-        return self.numbers >= _NOTIFIES_ALWAYS or "SYSTEMD" in self.features
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def parse_version(output: str) -> HaproxyVersion:
-    """Read the output of ``haproxy -vv``, of any version since 1.8.
-
-    :raises ValueError: it is no such output.
-    """
-    match = _VERSION.search(output)
-    if match is None:
-        raise ValueError(f"no version in {output[:200]!r}")
-    features = [line for line in output.splitlines() if line.startswith("Feature list :")]
-    return HaproxyVersion(
-        match["text"],
-        tuple(int(number) for number in match["numbers"].split(".")),
-        frozenset(_FEATURE.findall(features[0])) if features else frozenset(),
-    )
 
 
 class HaproxyProgram:
-    """One haproxy executable. Holds only its version, so that status requests need not fork."""
+    """One haproxy executable. Holds only what it can do, so that status requests need not fork."""
 
     def __init__(self, command: Path, runner: CommandRunner) -> None:
         self._command = command
         self._runner = runner
-        self._known: tuple[tuple[int, ...], HaproxyVersion] | None = None
+        self._known: tuple[tuple[int, ...], Capabilities] | None = None
 
-    def version(self) -> HaproxyVersion | None:
-        """Return the version last seen, without forking; None before the first :meth:`refresh`."""
+    def version(self) -> Capabilities | None:
+        """Return what was last seen of it, without forking; None before the first :meth:`refresh`."""
         return self._known[1] if self._known else None
 
-    def refresh(self) -> HaproxyVersion:
-        """Return the version of the executable as it is now; forks only when the file has changed.
+    def refresh(self) -> Capabilities:
+        """Return what the executable can do as it is now; forks only when the file has changed.
 
         :raises OperationFailed: it is missing or cannot be run.
         """
@@ -92,11 +45,11 @@ class HaproxyProgram:
             return known[1]
         result = self._runner.run((str(self._command), "-vv"), timeout=_VERSION_TIMEOUT)
         try:
-            version = parse_version(result.output)
+            capabilities = read_capabilities(result.output)
         except ValueError as error:
             raise OperationFailed(f"{self._command} -vv ended with status {result.status}: {error}") from None
-        self._known = (identity, version)
-        return version
+        self._known = (identity, capabilities)
+        return capabilities
 
     def notifies(self) -> bool:
         """Whether :meth:`service_argv` makes haproxy say when it is ready (Readiness.NOTIFY).
@@ -124,25 +77,26 @@ class HaproxyProgram:
         :raises InvalidConfiguration: haproxy's words.
         :raises OperationFailed: the check itself could not be done.
         """
-        self._identity()
+        argv = self.check_argv(files, local_peer)
         if not namespaces.exists(namespace):
             raise OperationFailed(f"network namespace {namespace} does not exist")
-        result = self._runner.run(self.check_argv(files, local_peer), timeout=timeout, namespace=namespace)
+        result = self._runner.run(argv, timeout=timeout, namespace=namespace)
         output = _rename(result.output, names).strip()
         # "ip netns exec" fails with status 1 too, but without an alert.
         if (result.status == 1 and "[ALERT]" in output) or result.status == _NOTHING_TO_LISTEN_ON:
             raise InvalidConfiguration(output)
         if not result.succeeded:
             raise OperationFailed(f"{self._command} -c ended with status {result.status}: {output}")
-        # Newer versions say nothing of a valid configuration.
-        return output or "Configuration file is valid"
+        return output
 
     def check_argv(self, files: Sequence[Path], local_peer: str = "") -> tuple[str, ...]:
         """Return the command that checks configuration files.
 
         :param local_peer: this node's name in ``peers`` sections, if not the host name.
+        :raises OperationFailed: the executable is missing or cannot be run.
         """
-        return (str(self._command), "-c", *_common(files, local_peer))
+        mode = ("-c", "-V") if self.refresh().check_is_silent else ("-c",)
+        return (str(self._command), *mode, *_common(files, local_peer))
 
     def service_argv(
         self, files: Sequence[Path], pid_file: Path, master_socket: Path, local_peer: str = ""

@@ -34,8 +34,9 @@ from amphora.core.services import CoreServices
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.drivers.package_manager.dpkg import DpkgPackageManager
 from amphora.errors import ConfigurationError, InvalidConfiguration
+from amphora.haproxy.capabilities import read_capabilities
 from amphora.haproxy.overlay import OverlaySettings
-from amphora.haproxy.program import HaproxyProgram, HaproxyVersion
+from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.proof import Evidence
 from amphora.models import Done, Outcome, Role
 from amphora.system import files
@@ -58,7 +59,7 @@ class FakeProgram(HaproxyProgram):
         return self.refresh()
 
     def refresh(self):
-        return HaproxyVersion("2.6.12-1", (2, 6, 12), frozenset({"SYSTEMD"}))
+        return read_capabilities("HAProxy version 2.6.12-1 x\nFeature list : +SYSTEMD\n")
 
     def check(self, files: Sequence[Path], local_peer="", **_kwargs):
         self.peers_checked.append(local_peer)

@@ -31,8 +31,6 @@ LOG = logging.getLogger(__name__)
 _LOOK_INTERVAL = 0.05
 #: Seconds in which the processes of a haproxy that was killed are gone, or others in their place.
 _SETTLING = 3.0
-#: Version of haproxy from which on limits are strict unless it is told otherwise.
-_STRICT_LIMITS = (2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,11 +327,11 @@ class HaproxyEngine:
             group=self._group.name(),
             settles_for_less=self._settles_for_less(),
         )
-        return render_overlay(configuration, overlay, self._program.refresh().numbers)
+        return render_overlay(configuration, overlay, self._program.refresh())
 
     def _settles_for_less(self) -> bool:
         # Controllers ask for a million connections where there is no limit.
-        return self._program.refresh().numbers >= _STRICT_LIMITS
+        return self._program.refresh().limits_are_strict
 
     def _running(self, layout: InstanceLayout) -> RunningInstance:
         return RunningInstance(layout, self._services, self._settings.namespace)

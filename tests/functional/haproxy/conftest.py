@@ -45,7 +45,7 @@ class Haproxy:
         """Store a configuration as an upload would; return it as read."""
         self.configuration = parse(text.encode())
         self.upload.write_text(text)
-        self.overlay.write_bytes(render_overlay(self.configuration, self.settings))
+        self.overlay.write_bytes(render_overlay(self.configuration, self.settings, self.program.refresh()))
         return self.configuration
 
     def check(self, **options):

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError
-from amphora.haproxy.overlay import render_overlay
 from amphora.haproxy.proof import prove_reload, prove_start, snapshot
 
 HEAD = "defaults\n timeout connect 1s\n timeout client 60s\n timeout server 60s\n"
@@ -32,8 +31,6 @@ def reloading(echo, free_port):
                 f"{HEAD}frontend f\n bind 127.0.0.1:{port}\n default_backend b\n"
                 f"backend b\n server s 127.0.0.1:{echo}\n"
             )
-            version = haproxy.program.refresh().numbers
-            haproxy.overlay.write_bytes(render_overlay(configuration, haproxy.settings, version))
             haproxy.spawn()
             prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
             for _ in range(reloads):

@@ -6,11 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amphora.haproxy.capabilities import capabilities_of
 from amphora.haproxy.configuration import Configuration, parse
-from amphora.haproxy.overlay import OverlaySettings, render_overlay
+from amphora.haproxy.overlay import OverlaySettings
+from amphora.haproxy.overlay import render_overlay as rendered
 
 SOCKET = Path("/var/lib/octavia/1b/agent.sock")
 SETTINGS = OverlaySettings(SOCKET, "/run/rsyslog/octavia/log", user="nobody", group="nogroup")
+
+
+def render_overlay(configuration, settings, version=(2, 6, 12)):
+    return rendered(configuration, settings, capabilities_of("", version))
 
 
 @pytest.mark.parametrize("name", ["load_balancer", "single_listener"])
