@@ -24,14 +24,17 @@ from amphora.haproxy.binds import Bind
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.findings import Finding, Severity
 from amphora.system import namespaces, sockets
+from amphora.system.processes import identify
 from amphora.system.sockets import ListeningSocket, Transport
+from amphora.system.unix_sockets import UnixListener, inodes_at, unix_listeners
 
 #: A configuration whose every port is taken need not be told so port by port.
 _MOST_FINDINGS = 100
 
 #: linux/in.h, linux/in6.h; the socket module has neither.
 _IP_FREEBIND, _IPV6_FREEBIND = 15, 78
-_ABSTRACT_ADDRESS_SIZE = 108
+#: Bytes of sun_path (unix(7)) after the NUL that begins an abstract name.
+_ABSTRACT_NAME_SIZE = 107
 
 _TRANSPORTS = {EndpointKind.TCP: Transport.TCP, EndpointKind.UDP: Transport.UDP}
 #: Errors that haproxy would meet as well. Others are our own trouble and say nothing of the bind.
@@ -78,6 +81,7 @@ class _Probe:
         self._tables: dict[Transport, dict[int, list[ListeningSocket]]] = {}
         self._wanted: frozenset[range] = frozenset()
         self._own: frozenset[int] | None = None
+        self._unix: tuple[UnixListener, ...] | None = None
         self._seen: dict[tuple[EndpointKind, int, str], list[IPAddress]] = {}
 
     def findings(self, binds: list[Bind]) -> Iterator[Finding]:
@@ -160,8 +164,9 @@ class _Probe:
     def _unix_reason(self, endpoint: Endpoint) -> str | None:
         if endpoint.kind is EndpointKind.ABSTRACT:
             # haproxy fills the whole address with NULs, which count as part of the name.
-            name = b"\0" + endpoint.path.encode()[: _ABSTRACT_ADDRESS_SIZE - 1]
-            return self._listener_reason(sockets.unix_listener(name.ljust(_ABSTRACT_ADDRESS_SIZE, b"\0")))
+            name = endpoint.path.encode()[:_ABSTRACT_NAME_SIZE].ljust(_ABSTRACT_NAME_SIZE, b"\0")
+            held = [each.inode for each in self._unix_listeners() if each.abstract == name]
+            return self._listener_reason(b"\0" + name, held)
         path = Path("/") / endpoint.path
         if not os.path.isdir(path.parent):
             return f"directory {path.parent} does not exist"
@@ -169,13 +174,30 @@ class _Probe:
             return f"directory {path.parent} is not writable"
         if os.path.isdir(path):
             return "it is a directory"
-        return self._listener_reason(sockets.unix_listener(path))
+        return self._listener_reason(path, inodes_at(path, self._unix_listeners()))
 
-    def _listener_reason(self, pid: int | None) -> str | None:
+    def _listener_reason(self, address: Path | bytes, inodes: Collection[int]) -> str | None:
+        # Not by the process that called listen(2), which the kernel names to peers: from haproxy 3.1 on
+        # that is the first worker, and those after it hold the same socket when it has long ended.
+        newest_first = sorted(self._owner_pids, reverse=True)
+        if inodes and any(sockets.socket_inodes(pid, inodes) for pid in newest_first):
+            return None
+        pid = sockets.unix_listener(address)
         if pid is None or pid in self._owner_pids:
             return None
-        # haproxy would take the path away from the process that listens there.
-        return f"in use by {sockets.process_name(pid)} (pid {pid})" if pid else "in use by another process"
+        # haproxy would take the path away from whoever listens there.
+        holder = sockets.find_holder(inodes)
+        if holder is None and identify(pid) is not None:
+            holder = sockets.SocketHolder(pid, sockets.process_name(pid))
+        if holder is not None:
+            return f"in use by {holder.name} (pid {holder.pid})"
+        # Without the kernel's unix_diag an heir of the process that has ended cannot be told; it may be ours.
+        return None if pid and self._owner_pids else "in use by another process"
+
+    def _unix_listeners(self) -> tuple[UnixListener, ...]:
+        if self._unix is None:
+            self._unix = unix_listeners() or ()
+        return self._unix
 
 
 def _finding(bind: Bind, address: str, reason: str) -> Finding:

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pre-flight beside real haproxies."""
 
+import os
+import socket
 import subprocess
+import sys
 import time
 
 import pytest
 
 from amphora.haproxy.bind_checks import bind_findings
+from amphora.haproxy.configuration import parse
 from amphora.haproxy.proof import prove_reload, prove_start, snapshot
 
 
@@ -61,6 +65,30 @@ def test_own_unix_sockets_are_no_findings_even_after_a_reload(make_haproxy, serv
     prove_reload(before, running.master, running.stats, configuration, time.monotonic() + 10)
     assert reasons(configuration, running) == []
     assert [reason.split(" (")[0] for reason in reasons(configuration, other)] == ["in use by haproxy"] * 2
+
+
+LISTEN = """\
+import socket, sys
+sock = socket.socket(fileno=int(sys.argv[1]))
+sock.bind(bytes.fromhex(sys.argv[2]))
+sock.listen()
+"""
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_a_unix_socket_belongs_to_whoever_holds_it_and_not_to_who_listened_first(serving, short_dir, kind):
+    # From 3.1 on the first worker listens, hands it on, and ends.
+    name = f"amp-{os.getpid()}" if kind == "abstract" else f"{short_dir}/x.sock"
+    bound = f"\0{name}".ljust(108, "\0") if kind == "abstract" else f"{name}.tmp"
+    configuration = parse(serving(f"abns@{name}" if kind == "abstract" else name).encode())
+    with socket.socket(socket.AF_UNIX) as sock:
+        argv = [sys.executable, "-c", LISTEN, str(sock.fileno()), bound.encode().hex()]
+        subprocess.run(argv, pass_fds=[sock.fileno()], check=True, timeout=10)
+        if kind == "path":
+            os.rename(bound, name)
+        assert bind_findings(configuration, "", {os.getpid()}) == ()
+        (found,) = bind_findings(configuration, "", {1})
+        assert f"(pid {os.getpid()})" in found.reason
 
 
 def test_namespaces_are_worlds_of_their_own(make_haproxy, serving, free_port, namespace):
