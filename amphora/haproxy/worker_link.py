@@ -21,7 +21,8 @@ from amphora.haproxy.stats import StatRow, parse_statistics
 from amphora.system.processes import identify
 
 _PROMPT = b"\n> "
-_QUESTION = b"show info;show stat\n"
+#: A line each: for two commands on one line 3.2 sends one prompt, 2.6 and 3.0 send two (measured).
+_QUESTIONS = b"show info\nshow stat\n"
 _CHUNK = 256 * 1024
 
 
@@ -77,7 +78,7 @@ class WorkerLink:
 
         :raises ControlSocketError: the worker is gone.
         """
-        self._send(_QUESTION, 2)
+        self._send(_QUESTIONS, 2)
 
     def receive(self) -> WorkerAnswer | None:
         """Take what has come; return the answer when it is complete, None before that.

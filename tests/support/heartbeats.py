@@ -71,12 +71,14 @@ class Worker:
 
     :ivar info: what ``show info`` says.
     :ivar rows: of ``show stat``, as text after the header.
+    :ivar lines: that it was sent. Each is answered with one prompt, as by haproxy 3.2.
     :ivar answers: when clear, it takes connections and questions, and says nothing.
     """
 
     def __init__(self, path, pid=100, rows=""):
         self.info = {"Pid": pid, "Start_time_sec": 1000, "Stopping": 0, "CurrConns": 0}
         self.rows = rows
+        self.lines = []
         self.questions = 0
         self.answers = threading.Event()
         self.answers.set()
@@ -119,15 +121,16 @@ class Worker:
     def _serve(self, connection):
         with connection, contextlib.suppress(OSError):
             for line in connection.makefile("r"):
-                for command in line.strip().split(";"):
-                    self.questions += command != "prompt"
-                    self.answers.wait(60)
-                    connection.sendall(self._say(command).encode())
+                self.lines.append(line)
+                commands = line.strip().split(";")
+                self.questions += sum(command != "prompt" for command in commands)
+                self.answers.wait(60)
+                connection.sendall("".join(map(self._say, commands)).encode() + b"\n> ")
 
     def _say(self, command):
         if command == "show info":
-            return "".join(f"{name}: {value}\n" for name, value in self.info.items()) + "\n> "
-        return f"{HEADER}\n{self.rows}\n\n> " if command == "show stat" else "\n> "
+            return "".join(f"{name}: {value}\n" for name, value in self.info.items())
+        return f"{HEADER}\n{self.rows}\n" if command == "show stat" else ""
 
 
 def frontend(name, connections=0, received=0, sent=0, active=0, errors=0, status="OPEN"):
