@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from types import MappingProxyType
 from amphora.errors import InvalidConfiguration, OperationFailed
 from amphora.haproxy.capabilities import Capabilities, read_capabilities
 from amphora.system import namespaces
-from amphora.system.command import CommandRunner
+from amphora.system.command import CommandResult, CommandRunner
 
 #: Seconds. A check of 100 backends with 20 servers takes 0.05 s; DNS names in a configuration can
 #: make it wait for a resolver.
@@ -20,6 +21,8 @@ _VERSION_TIMEOUT = 10.0
 
 #: Exit status of ``haproxy -c`` when the configuration is fine but has nothing to listen on.
 _NOTHING_TO_LISTEN_ON = 2
+#: Sent by others: the kernel where memory runs out, service managers, operators.
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 
 
 class HaproxyProgram:
@@ -75,7 +78,8 @@ class HaproxyProgram:
         :param timeout: seconds.
         :param names: path to the name that replaces it in haproxy's words.
         :raises InvalidConfiguration: haproxy's words.
-        :raises OperationFailed: the check itself could not be done.
+        :raises OperationFailed: the check itself could not be done, or haproxy crashed over it: that proves
+            nothing of the files.
         """
         argv = self.check_argv(files, local_peer)
         if not namespaces.exists(namespace):
@@ -86,7 +90,9 @@ class HaproxyProgram:
         if (result.status == 1 and "[ALERT]" in output) or result.status == _NOTHING_TO_LISTEN_ON:
             raise InvalidConfiguration(output)
         if not result.succeeded:
-            raise OperationFailed(f"{self._command} -c ended with status {result.status}: {output}")
+            raise OperationFailed(
+                f"{self._command} -c ended with status {result.status}: {_crash(result)}{output}"
+            )
         return output
 
     def check_argv(self, files: Sequence[Path], local_peer: str = "") -> tuple[str, ...]:
@@ -120,6 +126,16 @@ class HaproxyProgram:
         if not os.access(self._command, os.X_OK):
             raise OperationFailed(f"{self._command} cannot be run: it is not executable")
         return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _crash(result: CommandResult) -> str:
+    if result.status >= 0 or -result.status in _FROM_OUTSIDE:
+        return ""
+    number = -result.status
+    return (
+        f"haproxy itself crashed (signal {number}, {signal.strsignal(number)}), so nothing is known of the "
+        "configuration; another version of haproxy may be able to read it. "
+    )
 
 
 def _common(files: Sequence[Path], local_peer: str) -> Iterator[str]:

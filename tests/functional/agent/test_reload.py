@@ -93,6 +93,34 @@ def test_a_first_start_that_cannot_bind_leaves_the_upload_and_no_process(agent, 
     assert agent.act(ONE, "start").status == 202, "the port is free again"
 
 
+#: A haproxy that a check of some configurations kills.
+CRASHING_CHECK = """#!/bin/sh
+case " $* " in
+    *" -c "*) grep -q "^ *option external-check" {base}/*/*.cfg* && kill -SEGV $$ ;;
+esac
+exec {haproxy} "$@"
+"""
+
+
+def test_a_crash_of_haproxy_is_not_taken_for_a_fault_of_the_configuration(stopped_agent, member):
+    agent, haproxy = stopped_agent, stopped_agent.directory / "haproxy"
+    real = shutil.which("haproxy", path=SEARCH_PATH)
+    haproxy.write_text(CRASHING_CHECK.format(base=agent.base_path, haproxy=real))
+    haproxy.chmod(0o755)
+    agent.configure({"haproxy_amphora": {"haproxy_cmd": haproxy}})
+    agent.start()
+    port = free_port()
+    good = configuration(ONE, [f"127.0.0.1:{port}"], member.port)
+    start(agent, ONE, [f"127.0.0.1:{port}"], member.port)
+    answer = agent.upload(ONE, good + b"    option external-check\n")
+    assert answer.status == 500, "the configuration is not proven bad"
+    assert "haproxy itself crashed (signal 11, Segmentation fault)" in answer.json["details"]
+    assert "invalid" not in answer.json["message"].lower()
+    assert agent.call("GET", f"/v0.1/listeners/{ONE}/haproxy").body == good
+    assert request_once(port) is None
+    assert agent.act(ONE, "reload").status == 202
+
+
 SLOW_CHECK = """#!/bin/sh
 case " $* " in
     *" -c "*{listener}*) while [ -e "{flag}" ]; do sleep 0.1; done ;;

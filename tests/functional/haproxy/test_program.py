@@ -8,7 +8,10 @@ import time
 import pytest
 
 from amphora.errors import InvalidConfiguration, OperationFailed
+from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.proof import prove_reload, prove_start, snapshot
+from amphora.system.command import CommandRunner
+from tests.functional.haproxy.conftest import COMMAND
 
 
 def test_the_version_is_read(haproxy):
@@ -41,6 +44,20 @@ def test_a_check_inside_a_namespace(haproxy, serving, namespace):
     haproxy.namespace = namespace
     haproxy.write(serving("127.0.0.1:80"))
     assert haproxy.check() == "Configuration file is valid"
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["namespace", "no namespace"])
+def test_a_haproxy_that_crashes_over_a_check_says_nothing_of_the_file(haproxy, serving, request, within):
+    haproxy.namespace = request.getfixturevalue("namespace") if within else ""
+    crashing = haproxy.directory / "haproxy"
+    crashing.write_text(f'#!/bin/sh\ncase " $* " in *" -c "*) kill -ABRT $$;; esac\nexec {COMMAND} "$@"\n')
+    crashing.chmod(0o755)
+    haproxy.program = HaproxyProgram(crashing, CommandRunner())
+    haproxy.write(serving("127.0.0.1:80"))
+    with pytest.raises(
+        OperationFailed, match=r"-c ended with status -6: haproxy itself crashed \(signal 6, Abort"
+    ):
+        haproxy.check()
 
 
 def test_a_check_that_takes_too_long_is_ended(haproxy, serving):
