@@ -2,39 +2,53 @@
 """A configuration file of our own that includes the uploaded one.
 
 keepalived takes a single ``-f`` file, and the uploaded one must stay as it came, byte for byte. Of a
-setting given twice keepalived takes the first, but of the process name the last (measured on 2.2.7),
-so ours stand on both sides of the ``include``.
+state FIFO given twice keepalived takes the first, of every other setting here the last (measured on 2.2.7
+and 2.3.3), so ours stand on both sides of the ``include``.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+from amphora.errors import OperationFailed
 
 #: Longest process name in ``/proc/PID/comm`` (proc(5)).
 _LONGEST_NAME = 15
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
-def render_overlay(included: Path, fifo: Path, generation: str) -> bytes:
+
+def render_overlay(included: Path, host_name: str, fifo: Path | None = None, generation: str = "") -> bytes:
     """Return our file for one uploaded configuration; the same input gives the same bytes.
 
     :param included: the uploaded configuration; keepalived cannot include a path with blanks.
+    :param host_name: of this machine. Where a configuration does not say what keepalived calls itself in
+        its mails, keepalived looks its machine's name up, and a name server that is silent then holds up
+        each check and each start for 10 s or more. What the upload says of it counts.
     :param fifo: where keepalived is to tell its states.
     :param generation: name that the VRRP process takes once it has read this very file: 15
-        characters at most.
-    :raises ValueError: a path or the name cannot be written so that keepalived reads it back.
+        characters at most; empty where only a check reads it.
+    :raises OperationFailed: a path cannot be written so that keepalived reads it back.
+    :raises ValueError: the generation is too long.
     """
-    for path in (included, fifo):
+    for path in (included, fifo or included):
         if not str(path).isprintable() or set(str(path)) & set(" \"'!#{}*?[]~$"):
-            raise ValueError(f"{path} cannot stand in a keepalived configuration")
-    if not 0 < len(generation) <= _LONGEST_NAME:
+            raise OperationFailed(f"{path} cannot stand in a keepalived configuration")
+    if len(generation) > _LONGEST_NAME:
         raise ValueError(f"{generation!r} cannot be the name of a process")
-    return (
-        "# Written by amphora-agent around the uploaded configuration. Changes made here are lost.\n"
-        "global_defs {\n"
-        f"    vrrp_notify_fifo {fifo}\n"
-        "}\n"
-        f"include {included}\n"
-        "global_defs {\n"
-        f"    vrrp_process_name {generation}\n"
-        "}\n"
-    ).encode()
+    name = host_name if _HOST_NAME.fullmatch(host_name) else "amphora"
+    first = [f"router_id {name}", f"smtp_helo_name {name}", f"notification_email_from root@{name}"]
+    if fifo is not None:
+        first.append(f"vrrp_notify_fifo {fifo}")
+    lines = [
+        "# Written by amphora-agent around the uploaded configuration. Changes made here are lost.",
+        *_global(first),
+        f"include {included}",
+        *_global([f"vrrp_process_name {generation}"] if generation else []),
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _global(settings: list[str]) -> list[str]:
+    return ["global_defs {", *(f"    {each}" for each in settings), "}"] if settings else []

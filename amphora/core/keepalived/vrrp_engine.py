@@ -26,7 +26,7 @@ from amphora.keepalived.routes import with_known_words
 from amphora.keepalived.state import VrrpStates
 from amphora.keepalived.watchdog import Watchdog
 from amphora.models import RestartPolicy, Role, ServiceSpec, ServiceState, ServiceStatus
-from amphora.system import files
+from amphora.system import files, host
 from amphora.system.addresses import addresses_in
 from amphora.system.processes import bytes_read
 
@@ -81,6 +81,7 @@ class VrrpEngine:
 
         :returns: the configuration as read.
         :raises InvalidConfiguration: why it is of no use.
+        :raises OperationFailed: keepalived could not be given a file at this path.
         """
         configuration = parse(data)
         if not configuration.instances:
@@ -89,11 +90,7 @@ class VrrpEngine:
         layout = self._layout
         files.ensure_directory(layout.directory)
         files.write_atomically(layout.staged, with_known_words(data))
-        try:
-            overlay = render_overlay(layout.staged, layout.fifo, new_generation())
-        except ValueError as error:
-            raise OperationFailed(str(error)) from error
-        files.write_atomically(layout.staged_overlay, overlay)
+        files.write_atomically(layout.staged_overlay, self._overlay(layout.staged))
         return configuration
 
     def check(self) -> str:
@@ -101,10 +98,9 @@ class VrrpEngine:
 
         :raises InvalidConfiguration: keepalived's output.
         """
-        # Alone first: a brace that is missing would else show as errors of the overlay.
-        output = self._check(self._layout.staged)
-        self._check(self._layout.staged_overlay)
-        return output
+        layout = self._layout
+        names = {str(layout.staged): layout.stored.name, str(layout.staged_overlay): layout.overlay.name}
+        return self._program.check(layout.staged_overlay, namespace=self._settings.namespace, names=names)
 
     def unstage(self) -> None:
         """Forget everything that is there only while a change is under way. Safe to repeat."""
@@ -119,7 +115,7 @@ class VrrpEngine:
             (layout.next_overlay, generations.next),
             (layout.overlay_back, generations.back),
         ):
-            files.write_atomically(path, render_overlay(layout.running, layout.fifo, generation))
+            files.write_atomically(path, self._overlay(layout.running, generation))
         files.write_atomically(layout.to_be_proven, data)
         proven = files.read_if_present(layout.proven)
         if proven is not None:
@@ -158,7 +154,7 @@ class VrrpEngine:
             return parse(proven), generations.back
         files.write_atomically(layout.running, with_known_words(proven))
         generation = new_generation()
-        files.write_atomically(layout.overlay, render_overlay(layout.running, layout.fifo, generation))
+        files.write_atomically(layout.overlay, self._overlay(layout.running, generation))
         return parse(proven), generation
 
     def start(self, configuration: KeepalivedConfiguration, generation: str) -> KeepalivedEvidence:
@@ -257,7 +253,7 @@ class VrrpEngine:
             return
         data = files.read_if_present(layout.stored) or b""
         parse(data)
-        files.write_atomically(layout.overlay, render_overlay(layout.running, layout.fifo, new_generation()))
+        files.write_atomically(layout.overlay, self._overlay(layout.running, new_generation()))
         files.write_atomically(layout.running, with_known_words(data))
         files.write_atomically(layout.proven, data)
         self._services.install(self._spec())
@@ -305,10 +301,9 @@ class VrrpEngine:
         """Let go of keepalived, which goes on."""
         self._watchdog.close()
 
-    def _check(self, file: Path) -> str:
-        layout = self._layout
-        names = {str(layout.staged): layout.stored.name, str(layout.staged_overlay): layout.overlay.name}
-        return self._program.check(file, namespace=self._settings.namespace, names=names)
+    def _overlay(self, included: Path, generation: str = "") -> bytes:
+        # Nothing follows an upload that is checked: a brace that it lacks would show as an error of ours.
+        return render_overlay(included, host.hostname(), self._layout.fifo, generation)
 
     def _store_what_runs(self) -> None:
         """Let a keepalived that reads the stored configuration itself read what is to run.

@@ -38,8 +38,12 @@ SERVICE = "octavia-keepalived"
 class FakeProgram(KeepalivedProgram):
     """Refuses configurations that hold the word BAD_LINE, as keepalived would."""
 
-    def check(self, file, **_kwargs):
-        if b"BAD_LINE" in file.read_bytes():
+    checks = 0
+
+    def check(self, file, *, names, **_kwargs):
+        self.checks += 1
+        (included,) = (name for name in names if f"include {name}\n" in file.read_text())
+        if "BAD_LINE" in Path(included).read_text():
             raise InvalidConfiguration("(octavia-keepalived.conf: Line 2) Unknown keyword 'BAD_LINE'")
         return "Configuration file is valid"
 
@@ -51,8 +55,8 @@ class FakeEngine(VrrpEngine):
     """
 
     def __init__(self, layout, services):
-        program = FakeProgram(Path("/usr/sbin/keepalived"), CommandRunner())
-        super().__init__(layout, program, services, VrrpSettings("", 1.0))
+        self.program = FakeProgram(Path("/usr/sbin/keepalived"), CommandRunner())
+        super().__init__(layout, self.program, services, VrrpSettings("", 1.0))
         self.fail_at = {}
         self.dies = False
 
@@ -138,6 +142,11 @@ def test_without_a_configuration_there_is_nothing_to_run(rig):
     assert rig.vrrp.stop() == "keepalived is already stopped; nothing was changed"
     assert rig.vrrp.role() is Role.UNKNOWN
     rig.vrrp.recover()
+
+
+def test_keepalived_checks_each_upload_once(rig):
+    rig.vrrp.upload(OLD)
+    assert rig.engine.program.checks == 1
 
 
 @pytest.mark.parametrize("bad", [OLD + b"BAD_LINE\n", b"global_defs {\n}\n", b""])
