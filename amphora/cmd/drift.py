@@ -151,7 +151,7 @@ class _Builder:
             target=layout.listener_id,
             name=layout.service_name,
             pid_file=layout.pid_files.main,
-            argument=str(layout.running),
+            argument=str(layout.pid_files.main),
             start=lambda: self._sources.lvs.start(layout.listener_id),
             is_pending=lambda: _is_pending(layout.proven, files.read_if_present(layout.stored)),
         )

@@ -91,9 +91,10 @@ class FakeLvsProgram(LvsProgram):
         super().__init__(KeepalivedProgram(Path("/usr/sbin/keepalived"), CommandRunner()), "")
 
     def check(self, file, names):
-        for number, line in enumerate(file.read_text().splitlines(), 1):
+        (included,) = (name for name in names if f"include {name}\n" in file.read_text())
+        for number, line in enumerate(Path(included).read_text().splitlines(), 1):
             if "BAD_LINE" in line:
-                raise InvalidConfiguration(f"({names[str(file)]}: Line {number}) Unknown keyword 'BAD_LINE'")
+                raise InvalidConfiguration(f"({names[included]}: Line {number}) Unknown keyword 'BAD_LINE'")
         return "Configuration file is valid"
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from amphora.core.changes.operations import Stands
 from amphora.core.changes.service_changes import RELOAD, UPLOAD, discard_upload, restore_stored, stands
 from amphora.core.lvs.engine import CONFIGURATION_MODE, LvsEngine
 from amphora.core.lvs.layout import LvsLayout
@@ -59,7 +58,8 @@ class LvsUpload:
         return self.output
 
     def keep(self) -> None:
-        """Nothing was staged but what is stored now."""
+        """Forget what only the check needed."""
+        self._engine.unstage(self._layout)
 
     def discard(self) -> str:
         """Leave what was stored, or nothing."""
@@ -73,7 +73,7 @@ class LvsUpload:
         """
         if self._layout.staged.exists():
             return self.discard()
-        raise Stands(self.output)
+        raise stands(self.target, self.keep, self.output)
 
 
 class LvsChange:

@@ -11,12 +11,13 @@ from amphora.core.lvs.layout import LvsLayout
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ProofFailed
+from amphora.keepalived.overlay import render_overlay
 from amphora.lvs import ipvs_table
 from amphora.lvs.configuration import LvsConfiguration
 from amphora.lvs.probe import UDP_CHECK
 from amphora.lvs.program import LvsProgram
 from amphora.models import RestartPolicy, ServiceSpec, ServiceState, ServiceStatus
-from amphora.system import files
+from amphora.system import files, host
 from amphora.system.processes import ProcessIdentity
 
 _LOOK_INTERVAL = 0.02
@@ -74,6 +75,7 @@ class LvsEngine:
         # Of a check whose script is missing keepalived says nothing, and leaves it out.
         _install(layout.udp_check, UDP_CHECK)
         files.write_atomically(layout.staged, data, CONFIGURATION_MODE)
+        _write_overlay(layout.staged_overlay, layout.staged)
 
     def check(self, layout: LvsLayout) -> str:
         """Let keepalived check what is staged; return its words.
@@ -81,10 +83,12 @@ class LvsEngine:
         :raises InvalidConfiguration: keepalived's words.
         """
         self._namespace.ensure()
-        return self._program.check(layout.staged, {str(layout.staged): layout.stored.name})
+        names = {str(layout.staged): layout.stored.name, str(layout.staged_overlay): layout.overlay.name}
+        return self._program.check(layout.staged_overlay, names)
 
     def keep_former(self, layout: LvsLayout, data: bytes) -> None:
         """Write what keeping a configuration and going back will need, so that both only rename."""
+        _write_overlay(layout.overlay, layout.running)
         files.write_atomically(layout.to_be_proven, data, CONFIGURATION_MODE)
         proven = files.read_if_present(layout.proven)
         if proven is not None:
@@ -178,7 +182,7 @@ class LvsEngine:
             name=layout.service_name,
             description=f"keepalived of LVS listener {layout.listener_id}",
             # No check before a start: keepalived's exit status does not tell remarks from errors.
-            argv=self._program.service_argv(layout.running, layout.pid_files),
+            argv=self._program.service_argv(layout.overlay, layout.pid_files),
             pid_file=layout.pid_files.main,
             namespace=self._namespace.name,
             restart=self._settings.restart,
@@ -197,6 +201,10 @@ def _processes(
     has_members = configuration.pool is not None and configuration.pool.enabled_members
     # Where the kernel has no IPVS it ends, but on a busy machine not at once.
     return None if has_members and not ipvs_table.is_available(str(main.pid)) else (main, checker)
+
+
+def _write_overlay(overlay: Path, included: Path) -> None:
+    files.write_atomically(overlay, render_overlay(included, host.hostname()), CONFIGURATION_MODE)
 
 
 def _install(script: Path, content: bytes) -> None:

@@ -49,8 +49,18 @@ class LvsLayout:
         return self.directory / "staged.conf"
 
     @property
+    def overlay(self) -> Path:
+        """Our own configuration file, which includes the running one and is given to keepalived."""
+        return self.directory / "agent.conf"
+
+    @property
+    def staged_overlay(self) -> Path:
+        """The overlay of the staged configuration."""
+        return self.directory / "agent.conf.new"
+
+    @property
     def running(self) -> Path:
-        """What the service is started from: proven, except while a start or reload is under way."""
+        """What the overlay includes: proven, except while a start or reload is under way."""
         return self.directory / "running.conf"
 
     @property
@@ -76,7 +86,7 @@ class LvsLayout:
     @property
     def transient(self) -> tuple[Path, ...]:
         """Everything that is there only while a change is under way."""
-        return self.staged, self.to_be_proven, self.running_back, self.stored_back
+        return self.staged, self.staged_overlay, self.to_be_proven, self.running_back, self.stored_back
 
     @property
     def exists(self) -> bool:
@@ -100,8 +110,8 @@ class LvsLayout:
     def processes(self) -> LvsProcesses:
         """The processes that run this listener."""
         pid_files = self.pid_files
-        # Another agent that was here before has given its keepalived the stored file.
-        configurations = (self.running, self.stored)
+        # Agents that were here before have given their keepalived the running file or the stored one.
+        configurations = (self.overlay, self.running, self.stored)
         return LvsProcesses(pid_files.main, pid_files.check, (pid_files.vrrp,), configurations)
 
     @property

@@ -205,6 +205,7 @@ class LvsListeners:
         if interrupted.kind == UPLOAD:
             # What was staged became what is stored in one instant.
             if touched and not layout.staged.exists():
+                self._engine.unstage(layout)
                 return OperationState.DONE, "the upload is stored"
             return OperationState.UNDONE, LvsUpload(self._engine, layout, b"").discard()
         if interrupted.kind == STOP and touched:

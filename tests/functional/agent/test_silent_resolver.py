@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from amphora.testing.agent import AgentProcess
+from amphora.testing.agent_client import AMPHORA_ID
+from tests.support.lvs import EMPTY, LISTENER
 from tests.support.silent_resolver import SilentResolver
 from tests.support.vrrp_pair import FAMILIES, Network, configuration
 
@@ -42,6 +44,7 @@ def agent(memory_dir, network, resolver):
     agent.start()
     yield agent
     agent.call("PUT", "/v0.1/vrrp/stop")
+    agent.call("DELETE", f"/1.0/listeners/{LISTENER}")
     agent.clean_up()
 
 
@@ -65,3 +68,11 @@ def test_no_change_of_keepalived_asks_a_name_server(agent, resolver, report, ver
         upload = change(agent, resolver, "PUT", f"{vrrp}/upload", body)
         seconds = change(agent, resolver, "PUT", f"{vrrp}/{action}")
         report(f"silent name server, {version}: vrrp/upload {upload:.2f} s, {action} {seconds:.2f} s")
+
+
+def test_no_change_of_a_udp_listener_asks_a_name_server(agent, resolver, report):
+    assert resolver.is_asked_for_the_own_name()
+    upload = change(agent, resolver, "PUT", f"/1.0/listeners/{AMPHORA_ID}/{LISTENER}/udp_listener", EMPTY)
+    for action in ("start", "reload"):
+        seconds = change(agent, resolver, "PUT", f"/1.0/loadbalancer/{LISTENER}/{action}")
+        report(f"silent name server: udp_listener upload {upload:.2f} s, {action} {seconds:.2f} s")

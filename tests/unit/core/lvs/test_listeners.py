@@ -128,7 +128,7 @@ def test_a_start_runs_it_tells_its_addresses_and_may_be_repeated(rig, layout, ru
     assert running.start(LISTENER).done is Done.STARTED
     assert pid(rig, layout) == first
     assert layout.proven.read_bytes() == OLD
-    assert rig.services.machine.specs[f"octavia-keepalivedlvs-{LISTENER}"].argv[-7] == str(layout.running)
+    assert rig.services.machine.specs[f"octavia-keepalivedlvs-{LISTENER}"].argv[-7] == str(layout.overlay)
 
 
 def test_a_reload_is_a_restart_with_what_is_stored(rig, layout, running):
