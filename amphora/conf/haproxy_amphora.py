@@ -18,7 +18,7 @@ OPTIONS = [
         "base_cert_dir",
         default="/var/lib/octavia/certs",
         help="Directory of the tenants' certificates and keys. The tmpfs store refuses to start unless it "
-        "lies on a memory-backed file system.",
+        "lies in memory: on tmpfs, ramfs, or a file system on a RAM block device.",
     ),
     cfg.IPOpt(
         "bind_host",

@@ -17,14 +17,13 @@ from typing import Any
 from unittest import mock
 
 from amphora.system import namespaces
-from amphora.system.mounts import filesystem_type
+from amphora.system.mounts import outside_memory
 
 _SYS_CLONE3 = 435
 #: struct clone_args of clone(2): words of 64 bits.
 _CLONE_ARGS, _EXIT_SIGNAL, _SET_TID, _SET_TID_SIZE = 11, 4, 8, 9
 
 _MEMORY = (Path("/dev/shm"), Path("/run"), Path("/tmp"))  # noqa: S108
-_MEMORY_BACKED = ("tmpfs", "ramfs")
 
 _FORKING = ("os.fork", "os.forkpty", "os.posix_spawn", "os.posix_spawnp", "os.system")
 
@@ -142,7 +141,7 @@ def memory_directory() -> Path:
     :raises AssertionError: there is none on this machine.
     """
     for candidate in _MEMORY:
-        if filesystem_type(candidate) in _MEMORY_BACKED and _is_writable(candidate):
+        if outside_memory(candidate) is None and _is_writable(candidate):
             return candidate
     raise AssertionError(f"none of {', '.join(map(str, _MEMORY))} is a memory-backed file system to write to")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates as files on a memory-backed file system."""
+"""Certificates as files on a file system in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import DriverUnavailable, StorageError
 from amphora.system import files, mounts
 
-_MEMORY_BACKED = ("tmpfs", "ramfs")
-
 
 class TmpfsCertStore(CertStore):
     """Stores ``base_directory/<instance id>/<file name>``, each file 0600 in a directory 0700.
 
-    The base directory must lie on tmpfs or ramfs: key material never reaches a disk. That is
-    checked at start and again before each write, as a mount may go away under a running agent.
+    The base directory must lie in memory: on tmpfs or ramfs, or on a file system on a RAM block device,
+    as Octavia's own images have it (:func:`amphora.system.mounts.outside_memory`). Key material never
+    reaches a disk. That is checked at start and again before each write, as a mount may go away under a
+    running agent.
     """
 
     condition = "the certificate directory lies in memory"
@@ -34,9 +34,9 @@ class TmpfsCertStore(CertStore):
         return cls(context.certificate_directory)
 
     def check_available(self) -> None:
-        """Return if the base directory is memory-backed and can be written.
+        """Return if the base directory lies in memory and can be written.
 
-        :raises DriverUnavailable: names the directory and what it lies on.
+        :raises DriverUnavailable: names the directory and the device it lies on.
         """
         try:
             self._refuse_disk()
@@ -53,7 +53,7 @@ class TmpfsCertStore(CertStore):
     def put(self, instance_id: str, filename: str, data: bytes) -> None:
         """Store a file, replacing a former one atomically.
 
-        :raises StorageError: nothing was changed; also when the storage is not memory-backed.
+        :raises StorageError: nothing was changed; also when the storage is not in memory.
         """
         path = self._path(instance_id, filename)
         self._refuse_disk()
@@ -96,11 +96,12 @@ class TmpfsCertStore(CertStore):
         return self.directory(instance_id) / _plain_name(filename)
 
     def _refuse_disk(self) -> None:
-        kind = mounts.filesystem_type(self._base)
-        if kind not in _MEMORY_BACKED:
+        disk = mounts.outside_memory(self._base)
+        if disk is not None:
             raise StorageError(
-                f"{self._base} lies on {kind or 'an unknown file system'}, and private keys are only kept "
-                f"in memory: mount a tmpfs there or set [haproxy_amphora] base_cert_dir"
+                f"{self._base} lies on {disk}, and private keys are only kept in memory: mount a tmpfs there "
+                f"or a file system on a RAM block device (ram, zram without a backing device, device mapper "
+                f"on either), or set [haproxy_amphora] base_cert_dir to a directory that lies on such"
             )
 
 

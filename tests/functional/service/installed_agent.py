@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from amphora.system.mounts import filesystem_type
+from amphora.system.mounts import outside_memory
 from amphora.testing.agent_client import AMPHORA_ID, AgentClient
 from amphora.testing.pki import Pki
 
@@ -64,7 +64,7 @@ class InstalledAgent:
     def __init__(self):
         for path in (CONFIG.parent / "certs", CERTIFICATES):
             path.mkdir(parents=True, exist_ok=True)
-        if filesystem_type(CERTIFICATES) != "tmpfs":
+        if outside_memory(CERTIFICATES):
             must("mount", "-t", "tmpfs", "tmpfs", str(CERTIFICATES))
         link = Path("/usr/local/bin/amphora-agent")
         link.unlink(missing_ok=True)
