@@ -180,7 +180,7 @@ class _Probe:
         # Not by the process that called listen(2), which the kernel names to peers: from haproxy 3.1 on
         # that is the first worker, and those after it hold the same socket when it has long ended.
         newest_first = sorted(self._owner_pids, reverse=True)
-        if inodes and any(sockets.socket_inodes(pid, inodes) for pid in newest_first):
+        if any(sockets.holds_any(pid, inodes) for pid in newest_first):
             return None
         pid = sockets.unix_listener(address)
         if pid is None or pid in self._owner_pids:

@@ -17,6 +17,9 @@ from amphora.system.processes import PROC, process_ids
 
 _FIELDS = 10
 _LOCAL, _STATE, _UID, _INODE = 1, 3, 7, 9
+_UNIX_FLAGS, _UNIX_INODE = 3, 6
+#: __SO_ACCEPTCON of linux/net.h, among the flags of ``/proc/PID/net/unix``.
+_ACCEPTS = 1 << 16
 _IPV4_HEX_LENGTH, _IPV6_HEX_LENGTH = 8, 32
 
 
@@ -90,18 +93,38 @@ def socket_inodes(pid: int, among: Collection[int] | None = None) -> frozenset[i
     :param among: look for these only, and stop once all are found.
     """
     found: set[int] = set()
-    directory = PROC / str(pid) / "fd"
-    try:
-        descriptors = sorted(os.listdir(directory), key=int)
-    except OSError:
-        return frozenset()
-    for descriptor in descriptors:
+    for inode in _held(pid):
+        if among is None or inode in among:
+            found.add(inode)
         if among is not None and len(found) == len(among):
             break
-        inode = _inode(directory / descriptor)
-        if inode is not None and (among is None or inode in among):
-            found.add(inode)
     return frozenset(found)
+
+
+def holds_any(pid: int, inodes: Collection[int]) -> bool:
+    """Whether a process holds one of these sockets; False when it has ended or is not ours to see."""
+    return bool(inodes) and any(inode in inodes for inode in _held(pid))
+
+
+def waiting_inodes(pid: int) -> frozenset[int]:
+    """Return the inodes of all listening TCP and UNIX sockets in a process's network namespace.
+
+    None of a process that has ended. A TCP socket that is paused (``shutdown``) does not listen.
+    """
+    found = {listener.inode for listener in listening_sockets(Transport.TCP, str(pid))}
+    with contextlib.suppress(OSError), open(PROC / str(pid) / "net" / "unix", "rb") as lines:
+        found.update(parse_unix_table(lines))
+    return frozenset(found)
+
+
+def parse_unix_table(lines: Iterable[bytes]) -> Iterator[int]:
+    """Yield the inodes of the listening sockets of ``/proc/PID/net/unix``; odd lines are passed over."""
+    for line in lines:
+        fields = line.split(maxsplit=_UNIX_INODE + 1)
+        if len(fields) > _UNIX_INODE:
+            with contextlib.suppress(ValueError):
+                if int(fields[_UNIX_FLAGS], 16) & _ACCEPTS:
+                    yield int(fields[_UNIX_INODE])
 
 
 def shows_files(pid: int) -> bool:
@@ -118,7 +141,7 @@ def shows_files(pid: int) -> bool:
 def find_holder(inodes: Collection[int]) -> SocketHolder | None:
     """Return the first process found to hold one of these sockets, or None if none can be seen."""
     for pid in process_ids():
-        if inodes and socket_inodes(pid, inodes):
+        if holds_any(pid, inodes):
             return SocketHolder(pid, process_name(pid))
     return None
 
@@ -164,6 +187,19 @@ def _address(text: str) -> IPv4Address | IPv6Address:
         raise ValueError(text)
     address = IPv6Address(raw)
     return address.ipv4_mapped or address
+
+
+def _held(pid: int) -> Iterator[int]:
+    """Yield the inodes of the sockets of a process, in the order of its descriptors."""
+    directory = PROC / str(pid) / "fd"
+    try:
+        descriptors = sorted(os.listdir(directory), key=int)
+    except OSError:
+        return
+    for descriptor in descriptors:
+        inode = _inode(directory / descriptor)
+        if inode is not None:
+            yield inode
 
 
 def _inode(link: Path) -> int | None:

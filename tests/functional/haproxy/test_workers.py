@@ -4,11 +4,12 @@
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
 
-from amphora.errors import ControlSocketError
+from amphora.errors import ControlSocketError, InvalidConfiguration, ReloadRefused
 from amphora.haproxy.proof import prove_reload, prove_start, snapshot
 from amphora.haproxy.workers import workers_of
 
@@ -23,6 +24,8 @@ frontend f
  default_backend b
 backend b
  server s 127.0.0.1:{member}
+"""
+PROGRAM = """\
 program helper
  command /bin/sleep 1000
 """
@@ -35,6 +38,16 @@ def echo():
         yield listener.getsockname()[1]
 
 
+def write(haproxy, port, member):
+    """Store a configuration with a program, where this haproxy still knows them."""
+    configuration = CONFIGURATION.format(port=port, member=member)
+    haproxy.write(configuration + PROGRAM)
+    try:
+        haproxy.check()
+    except InvalidConfiguration:
+        haproxy.write(configuration)
+
+
 def pids(haproxy):
     """Return the ids of the current worker and of the old ones."""
     *old, current = [worker.pid for worker in workers_of({haproxy.process.pid})[haproxy.process.pid]]
@@ -45,6 +58,26 @@ def pids_told_by_master(haproxy):
     told = haproxy.master.processes()
     (current,) = told.workers
     return current.pid, sorted(worker.pid for worker in told.old_workers)
+
+
+class Watch:
+    """Does something again and again, beside what is done in its context."""
+
+    def __init__(self, look):
+        self._look = look
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self._over.wait(0.01):
+            self._look()
+
+    def __enter__(self):
+        self._thread.start()
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
 
 
 @pytest.fixture
@@ -70,7 +103,7 @@ def reload_with_a_client(haproxy, port):
 
 def test_they_are_those_of_the_master_and_programs_are_none(haproxy, echo, free_port, clients, eventually):
     port = free_port()
-    haproxy.write(CONFIGURATION.format(port=port, member=echo))
+    write(haproxy, port, echo)
     master = haproxy.spawn()
     prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
     for old in range(4):
@@ -89,7 +122,7 @@ def test_they_are_those_of_the_master_and_programs_are_none(haproxy, echo, free_
 
 
 def test_a_frozen_master_is_not_waited_for(haproxy, echo, free_port):
-    haproxy.write(CONFIGURATION.format(port=free_port(), member=echo))
+    write(haproxy, free_port(), echo)
     master = haproxy.spawn()
     prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
     before = pids(haproxy)
@@ -100,6 +133,34 @@ def test_a_frozen_master_is_not_waited_for(haproxy, echo, free_port):
             pids_told_by_master(haproxy)
     finally:
         os.kill(master, signal.SIGCONT)
+
+
+def test_a_worker_that_loads_and_fails_never_counts(haproxy, echo, free_port, clients):
+    port = free_port()
+    haproxy.write(CONFIGURATION.format(port=port, member=echo))
+    haproxy.spawn()
+    prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
+    clients.append(reload_with_a_client(haproxy, port))
+    known, seen = pids(haproxy), set()
+    before = snapshot(haproxy.master)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        binds = f" bind 127.0.0.1:{port}\n bind 127.0.0.1:{taken.getsockname()[1]}\n"
+        text = CONFIGURATION.format(port=port, member=echo)
+        configuration = haproxy.write(text.replace(f" bind 127.0.0.1:{port}\n", binds))
+        # Twice: the second worker cannot have the stats socket of the first, and leaves its path dead.
+        for _ in range(2):
+            before = snapshot(haproxy.master)
+            haproxy.reload()
+            watch = Watch(lambda: seen.add(pids(haproxy)[0]))
+            with watch, pytest.raises(ReloadRefused, match=f"goes on with worker {known[0]}$"):
+                prove_reload(before, haproxy.master, haproxy.stats, configuration, time.monotonic() + 20)
+    assert seen == {known[0]}
+    assert pids(haproxy) == known
+    configuration = haproxy.write(CONFIGURATION.format(port=port, member=echo))
+    before = snapshot(haproxy.master)
+    haproxy.reload()
+    evidence = prove_reload(before, haproxy.master, haproxy.stats, configuration, time.monotonic() + 20)
+    assert evidence.worker_pid == pids(haproxy)[0]
 
 
 def test_nobody_has_no_workers():

@@ -16,12 +16,15 @@ from amphora.system.sockets import (
     SocketHolder,
     Transport,
     find_holder,
+    holds_any,
     listening_sockets,
     parse_socket_table,
+    parse_unix_table,
     process_name,
     shows_files,
     socket_inodes,
     unix_listener,
+    waiting_inodes,
 )
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -174,3 +177,24 @@ def test_files_of_processes_with_more_rights_are_not_shown():
         os.seteuid(user)
     assert shows_files(os.getpid())
     assert shows_files(2**22 + 1)
+
+
+def test_what_a_process_listens_on_is_told_from_what_it_only_holds(short_dir):
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+        tcp.bind(("127.0.0.1", 0))
+        unix.bind(str(short_dir / "x y"))
+        mine = {tcp.fileno(): os.fstat(tcp.fileno()).st_ino, unix.fileno(): os.fstat(unix.fileno()).st_ino}
+        assert waiting_inodes(os.getpid()).isdisjoint(mine.values())
+        tcp.listen()
+        unix.listen()
+        assert waiting_inodes(os.getpid()) >= set(mine.values())
+        assert holds_any(os.getpid(), mine.values())
+    assert not holds_any(os.getpid(), mine.values())
+    assert not holds_any(os.getpid(), ())
+    assert waiting_inodes(2**22 + 1) == frozenset()
+
+
+@given(st.lists(st.binary(max_size=60)))
+def test_odd_lines_of_the_unix_table_are_passed_over(lines):
+    good = b"0000000000000000: 00000002 00000000 00010000 0001 01 4711 /run/x y\n"
+    assert 4711 in list(parse_unix_table([*lines, good]))
