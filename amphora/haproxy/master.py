@@ -10,7 +10,8 @@ from typing import Protocol
 
 from amphora.errors import ControlSocketError
 from amphora.haproxy.control_socket import ask
-from amphora.system.processes import children_of, identify
+from amphora.haproxy.workers import workers_of
+from amphora.system.processes import identify
 
 #: Older versions have a column with the process's relative number, ``[was: N]`` for old workers.
 _PROCESS = re.compile(
@@ -19,6 +20,7 @@ _PROCESS = re.compile(
     r"(?P<uptime>\d+d\d+h\d+m\d+s)(?:\s+(?P<version>\S+))?\s*",
     re.ASCII,
 )
+_SUCCESS = re.compile(r"Success=([01])", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,42 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a master says of a reload.
+
+    :ivar loaded: the new worker serves; otherwise the former one goes on.
+    :ivar words: what haproxy has printed meanwhile, from 3.1 on with the worker's alerts; may be empty.
+    """
+
+    loaded: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class MasterProcesses:
     """All processes of a haproxy, as its master sees them.
 
     :ivar failed: how many reloads have failed since the last good one; None from versions older than
         2.6, where they may not be counted.
-    :ivar workers: those that serve.
-    :ivar old_workers: those that only finish what they have.
+    :ivar workers: of the latest configuration. From 3.1 on that is one that may still load it and fail, and
+        none once it has failed.
+    :ivar old_workers: those before, that only finish what they have; but see :attr:`serving`.
     """
 
     master: Process
     failed: int | None
     workers: tuple[Process, ...]
     old_workers: tuple[Process, ...] = ()
+
+    @property
+    def serving(self) -> Process | None:
+        """The worker that takes new connections, if none is being loaded.
+
+        After a reload that failed, 3.1 or newer lists it among the old ones: it has lived through the fewest
+        reloads of those.
+        """
+        known = self.workers or self.old_workers
+        return min(known, key=lambda worker: worker.reloads, default=None)
 
     def pids(self) -> frozenset[int]:
         """Return the ids of all of them."""
@@ -66,7 +91,7 @@ class Master(Protocol):
 class SocketlessMaster:
     """A master process that was started without a socket, known by its child processes.
 
-    It cannot be told whether a reload failed, only that no new worker has come.
+    It cannot be told whether a reload failed, only that no new worker has come to serve.
 
     :param known: processes from before a reload; each other one counts as a reload.
     """
@@ -82,7 +107,7 @@ class SocketlessMaster:
         """
         if identify(self._pid) is None:
             raise ControlSocketError(f"master process {self._pid} is gone")
-        workers = tuple(Process(pid, 0) for pid in children_of(self._pid))
+        workers = tuple(Process(worker.pid, 0) for worker in workers_of({self._pid})[self._pid])
         reloads = sum(worker.pid not in self._known for worker in workers) if self._known else 0
         return MasterProcesses(Process(self._pid, reloads), None, workers)
 
@@ -107,6 +132,19 @@ class MasterSocket:
             return parse_processes(answer)
         except ValueError as error:
             raise ControlSocketError(f"{self._path} answered 'show proc' oddly: {error}") from None
+
+    def reload(self, timeout: float) -> Verdict:
+        """Reload, and return how that went once it is over. haproxy 2.7 or newer.
+
+        :param timeout: seconds; one that cannot bind takes two.
+        :raises ControlSocketError: the master did not say; it may have been reloaded all the same.
+        """
+        answer = ask(self._path, "reload", timeout)
+        first, _, rest = answer.partition("\n")
+        success = _SUCCESS.fullmatch(first.strip())
+        if success is None:
+            raise ControlSocketError(f"{self._path} answered 'reload' oddly: {answer[:200]!r}")
+        return Verdict(success[1] == "1", rest.removeprefix("--\n").strip())
 
 
 def parse_processes(text: str) -> MasterProcesses:

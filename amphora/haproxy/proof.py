@@ -2,9 +2,11 @@
 """Proves that a start or a reload has taken effect.
 
 A reload signal has no answer, and process managers report success even when haproxy has refused the
-new configuration. What can be trusted on 2.6 is the master's process list: its count of reloads rises
+new configuration. What can be trusted is the master's process list: its count of reloads rises
 once it has loaded the configuration or given up, its count of failures tells which, and a worker with
-a new process id serves. A refusal for a taken address shows after about two seconds.
+a new process id serves. A refusal for a taken address shows after about two seconds. From 3.1 on the count of
+reloads rises before the new worker has loaded anything, and that of failures when it has ended; what is proof
+is that it answers on the stats socket, which it does not before it serves.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.master import Master, MasterProcesses
 from amphora.haproxy.reach_report import ReachReport
 from amphora.haproxy.stats import StatsSocket, open_frontends
+from amphora.haproxy.workers import workers_of
 
 _T = TypeVar("_T")
 
@@ -140,6 +143,20 @@ def prove_reload(
     return _Prover(master, stats, configuration, before, reach, given_up).wait(deadline, clock, sleep)
 
 
+def refusal(processes: MasterProcesses) -> ReloadRefused:
+    """Return what a reload that failed is answered with: it names the worker that goes on serving.
+
+    That is the one that holds the listening sockets; where that cannot be seen, the one that the list has.
+
+    :param processes: after it has failed.
+    """
+    master, serving = processes.master.pid, processes.serving
+    holding = workers_of({master})[master]
+    kept = holding[-1].pid if holding else serving.pid if serving else "none"
+    what = f"haproxy (master process {master}) could not load the new configuration"
+    return ReloadRefused(f"{what}; it goes on with worker {kept}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Prover:
     master: Master
@@ -191,11 +208,7 @@ class _Prover:
             raise _NotYetError(f"master process {before.master_pid} has not taken up the reload")
         renewed = any(worker.pid not in before.pids for worker in processes.workers)
         if processes.failed or (processes.failed is None and not renewed):
-            kept = ", ".join(str(worker.pid) for worker in processes.workers) or "none"
-            raise ReloadRefused(
-                f"haproxy (master process {before.master_pid}) could not load the new configuration; "
-                f"it goes on with worker {kept}"
-            )
+            raise refusal(processes)
         return processes
 
     def _serving_worker(self, processes: MasterProcesses) -> int:

@@ -118,7 +118,10 @@ class ProcessManagerProcessContract(ServiceFixtures):
             lambda: bench.manager.output(name) == "told of the reload",
             "output() has what the service printed since the reload, and that alone",
         )
+        bench.manager.begin_output(name)
+        assert bench.manager.output(name) == "", "output() has words from before begin_output()"
         bench.manager.stop(name)
+        bench.manager.begin_output("unknown")
         assert bench.manager.output("unknown") == ""
 
     def test_refused_check_prevents_the_start(self, bench: ServiceBench) -> None:

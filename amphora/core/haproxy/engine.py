@@ -236,7 +236,8 @@ class HaproxyEngine:
     def act_reload(self, layout: InstanceLayout, before: Generation | None) -> None:
         """Reload the service, or start it anew.
 
-        :raises ServiceError: it was refused.
+        :raises ServiceError: no signal could be sent.
+        :raises ReloadRefused: the new configuration could not be loaded; the former worker goes on.
         :raises StorageError: haproxy could not bind its sockets anew, and would end; it was not touched.
         """
         if before is None:
@@ -248,8 +249,13 @@ class HaproxyEngine:
         self._save_servers_state(layout)
         self._services.install(self._spec(layout))
         files.require_room_for_sockets(layout.directory)
-        self._services.reload(layout.service_name)
-        running.await_taken_up(before, self._deadline(Configuration()))
+        deadline = self._deadline(Configuration())
+        # A signal has no answer, and 3.1 to 3.3-dev lose it after a reload that failed.
+        if self._program.refresh().reload_answers and not running.is_adopted():
+            running.reload(before, deadline)
+        else:
+            self._services.reload(layout.service_name)
+            running.await_taken_up(before, deadline)
 
     def prove_reload(
         self, layout: InstanceLayout, configuration: Configuration, before: Generation | None

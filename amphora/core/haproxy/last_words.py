@@ -13,15 +13,17 @@ from amphora.models import ServiceState
 
 
 @contextmanager
-def last_words(services: ProcessManager, name: str) -> Iterator[None]:
+def last_words(services: ProcessManager, name: str, printed: str = "") -> Iterator[None]:
     """Let a proof that fails tell what the service has printed since it was started or reloaded.
 
     :param name: of a service that runs haproxy.
+    :param printed: what is known of that already.
     """
     try:
         yield
     except ProofFailed as error:
-        raise type(error)(f"{error.details}\n{_words(services, name)}".rstrip()) from error
+        words = complaints(printed) or _words(services, name)
+        raise type(error)(f"{error.details}\n{words}".rstrip()) from error
 
 
 def _words(services: ProcessManager, name: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from itertools import pairwise
@@ -14,10 +15,12 @@ from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ControlSocketError
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.master import Master, MasterSocket, SocketlessMaster
-from amphora.haproxy.proof import Evidence, Generation, Reach, prove_reload, prove_start, snapshot
+from amphora.haproxy.proof import Evidence, Generation, Reach, prove_reload, prove_start, refusal, snapshot
 from amphora.haproxy.reach import reach
 from amphora.haproxy.stats import StatsSocket
 from amphora.system import files, processes
+
+LOG = logging.getLogger(__name__)
 
 _SOCKET_TIMEOUT = 1.0
 _LOOK_INTERVAL = 0.05
@@ -79,6 +82,26 @@ class RunningInstance:
         while self._has_strays() and time.monotonic() < deadline:
             time.sleep(_LOOK_INTERVAL)
 
+    def reload(self, before: Generation, deadline: float) -> None:
+        """Let the master reload over its own socket, and wait for its word; whether it serves, a proof tells.
+
+        :param before: what runs.
+        :param deadline: by the monotonic clock.
+        :raises ReloadRefused: the new configuration could not be loaded; haproxy's own words.
+        """
+        master, name = self._socket(), self._layout.service_name
+        self._services.begin_output(name)
+        try:
+            verdict = master.reload(max(0.0, deadline - time.monotonic()))
+        except ControlSocketError as error:
+            # An older haproxy still runs, or somebody else has reloaded it at the same moment.
+            LOG.warning("%s: how the reload went is not known yet: %s", name, error.details)
+            self.await_taken_up(before, deadline)
+            return
+        if not verdict.loaded:
+            with last_words(self._services, name, verdict.words):
+                raise refusal(master.processes())
+
     def await_taken_up(self, before: Generation, deadline: float) -> None:
         """Wait until the master has taken up a reload, if only to refuse it; whether it has, a proof tells.
 
@@ -123,6 +146,9 @@ class RunningInstance:
         pid = self.pid()
         if pid is not None and self.is_adopted():
             return SocketlessMaster(pid, known)
+        return self._socket()
+
+    def _socket(self) -> MasterSocket:
         return MasterSocket(self._layout.master_socket, _SOCKET_TIMEOUT)
 
     def _reach(self) -> Reach:

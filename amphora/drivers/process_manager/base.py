@@ -81,8 +81,16 @@ class ProcessManager(Driver):
         :raises ServiceError: the state cannot be found out.
         """
 
+    def begin_output(self, name: str) -> None:
+        """Let :meth:`output` begin here, for a service that is reloaded over a socket of its own.
+
+        Unknown names are fine, and drivers that cannot tell output do nothing. Safe to repeat.
+        """
+
     def output(self, name: str) -> str:
-        """Return what a service has printed since its last :meth:`start` or :meth:`reload`, as lines.
+        """Return what a service has printed since it was last started or reloaded, as lines.
+
+        That is since the last :meth:`start`, :meth:`reload` or :meth:`begin_output`.
 
         The last 64 KiB at most; what it printed over restarts by itself counts too. Empty when there is
         nothing, when this object was asked for neither, or when the driver cannot tell. May fork, blocks

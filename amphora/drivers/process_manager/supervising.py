@@ -146,6 +146,12 @@ class SupervisingProcessManager(ProcessManager):
         service = self._find(name)
         return ServiceStatus(ServiceState.ABSENT) if service is None else service.status()
 
+    def begin_output(self, name: str) -> None:
+        """See the contract."""
+        service = self._find(name)
+        if service is not None:
+            service.log.mark()
+
     def output(self, name: str) -> str:
         """See the contract."""
         service = self._find(name)

@@ -176,6 +176,11 @@ class SystemdProcessManager(ProcessManager):
             last_error=describe_end(unit) or self._start_errors.get(name, ""),
         )
 
+    def begin_output(self, name: str) -> None:
+        """See the contract."""
+        if self._spec(name) is not None:
+            self._acted_at[name] = time.time()
+
     def output(self, name: str) -> str:
         """See the contract."""
         acted_at = self._acted_at.get(name)

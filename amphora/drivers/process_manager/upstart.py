@@ -177,6 +177,11 @@ class UpstartProcessManager(ProcessManager):
         )
         return ServiceStatus(ServiceState.FAILED if has_failed else ServiceState.STARTING, last_error=error)
 
+    def begin_output(self, name: str) -> None:
+        """See the contract."""
+        if self._store.spec(name) is not None:
+            self._log(name).begin()
+
     def output(self, name: str) -> str:
         """See the contract."""
         log = self._logs.get(name)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.errors import ControlSocketError
-from amphora.haproxy.master import MasterProcesses, MasterSocket, Process, parse_processes
+from amphora.haproxy.master import MasterProcesses, MasterSocket, Process, Verdict, parse_processes
 
 HAPROXY_2_6 = """\
 #<PID>          <type>          <reloads>       <uptime>        <version>      \n\
@@ -28,6 +28,25 @@ HAPROXY_2_0 = """\
 # programs
 1244            foo             -               0               0d00h00m00s     -
 """
+HAPROXY_3_2_AFTER_A_FAILED_RELOAD = """\
+#<PID>          <type>          <reloads>       <uptime>        <version>      \n\
+25359           master          3 [failed: 1]   0d00h00m10s     3.2.26-1       \n\
+# workers
+# old workers
+25384           worker          2               0d00h00m09s     3.2.26-1       \n\
+25361           worker          3               0d00h00m10s     3.2.26-1       \n\
+
+"""
+HAPROXY_3_2_LOADING = """\
+#<PID>          <type>          <reloads>       <uptime>        <version>      \n\
+25359           master          3 [failed: 0]   0d00h00m08s     3.2.26-1       \n\
+# workers
+25437           worker          0               0d00h00m00s     3.2.26-1       \n\
+# old workers
+25384           worker          2               0d00h00m07s     3.2.26-1       \n\
+25361           worker          3               0d00h00m08s     3.2.26-1       \n\
+
+"""
 
 
 def test_processes_of_2_6():
@@ -39,6 +58,25 @@ def test_processes_of_2_6():
 def test_processes_of_2_0():
     assert parse_processes(HAPROXY_2_0) == MasterProcesses(
         Process(1162, 5), None, (Process(1271, 0), Process(1272, 0)), (Process(1233, 3),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "serving"),
+    [
+        (HAPROXY_2_6, 15601),
+        (HAPROXY_3_2_AFTER_A_FAILED_RELOAD, 25384),
+        ("1 master 0 [failed: 1] 0d00h00m00s 3.2\n# workers\n", None),
+    ],
+)
+def test_the_worker_that_serves_is_known_whichever_list_it_is_in(text, serving):
+    worker = parse_processes(text).serving
+    assert (worker and worker.pid) == serving
+
+
+def test_processes_of_3_2_while_a_worker_loads():
+    assert parse_processes(HAPROXY_3_2_LOADING) == MasterProcesses(
+        Process(25359, 3), 0, (Process(25437, 0),), (Process(25384, 2), Process(25361, 3))
     )
 
 
@@ -64,6 +102,30 @@ def test_an_odd_answer_names_the_socket(scripted_socket):
     server = scripted_socket("Permission denied\n")
     with pytest.raises(ControlSocketError, match="haproxy.sock answered 'show proc' oddly"):
         MasterSocket(server.path, 5).processes()
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ("Success=1\n", Verdict(True, "")),
+        ("Success=1\n--\n[NOTICE]   (1) : x\n\n", Verdict(True, "[NOTICE]   (1) : x")),
+        (
+            "Success=0\n--\n[ALERT] (2) : a\n[ALERT] (2) : b\n\n",
+            Verdict(False, "[ALERT] (2) : a\n[ALERT] (2) : b"),
+        ),
+    ],
+)
+def test_the_verdict_on_a_reload(scripted_socket, answer, verdict):
+    server = scripted_socket(answer)
+    assert MasterSocket(server.path, 5).reload(5) == verdict
+    assert server.commands == ["reload"]
+
+
+@pytest.mark.parametrize("answer", ["", "Unknown command\n", "Success=2\n", "--\nSuccess=1\n"])
+def test_no_verdict_is_none(scripted_socket, answer):
+    # 2.6 reloads and closes the connection.
+    with pytest.raises(ControlSocketError, match="without an answer to 'reload'|answered 'reload' oddly"):
+        MasterSocket(scripted_socket(answer).path, 5).reload(5)
 
 
 PIDS = st.integers(1, 4_194_304)
