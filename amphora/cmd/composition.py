@@ -287,7 +287,7 @@ def _drift(
         process_manager=base.drivers.process_manager,
         network=base.drivers.network,
         cert_store=base.drivers.cert_store,
-        engine=_engine_settings(base.conf),
+        engine=base.engine,
         locks=base.foundation.locks,
         operations=base.foundation.operations,
         instances=instances,

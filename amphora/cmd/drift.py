@@ -22,10 +22,9 @@ from amphora.core.drift.ledger import Ledger
 from amphora.core.drift.rules import RulesInspector
 from amphora.core.drift.services import ServiceInspector, WatchedService
 from amphora.core.drift.vip import VipHolders, VipInspector
-from amphora.core.haproxy.engine import EngineSettings
+from amphora.core.haproxy.engine import HaproxyEngine
 from amphora.core.haproxy.instances import Instances
 from amphora.core.haproxy.layout import InstanceDirectory
-from amphora.core.haproxy.worker_group import WorkerGroup
 from amphora.core.keepalived.topology import TopologyManager
 from amphora.core.keepalived.vrrp import Vrrp
 from amphora.core.keepalived.vrrp_layout import VrrpLayout
@@ -52,7 +51,7 @@ class DriftSources:
     process_manager: ProcessManager
     network: NetworkDriver
     cert_store: CertStore
-    engine: EngineSettings
+    engine: HaproxyEngine
     locks: InstanceLocks
     operations: Operations
     instances: Instances
@@ -83,7 +82,7 @@ class _Builder:
             sources.directory,
             self._ledger,
             lambda layout: sources.process_manager.status(layout.service_name).state,
-            WorkerGroup(sources.engine.group_file, sources.engine.overlay.group).adapt,
+            sources.engine.adapt,
         )
 
     def build(self, settings: DriftSettings) -> Drift:

@@ -43,7 +43,8 @@ class Capabilities:
         the master answers, and has a worker too many, while that may still fail.
     :ivar reload_tells_alerts: the answer to ``reload`` has the worker's alerts.
     :ivar cuts_by_default: ``mworker-max-reloads`` has a limit where the configuration sets none.
-    :ivar warns_of_daemon: ``daemon`` in a configuration that is run with ``-Ws`` is a warning.
+    :ivar warns_of_run_mode: ``daemon``, ``master-worker`` or ``pidfile`` in a configuration is a warning if
+        the command line says it already.
     :ivar warns_without_chroot: no ``chroot`` in the configuration is a warning.
     """
 
@@ -59,7 +60,9 @@ class Capabilities:
     worker_parses: bool = _since(3, 1, source="measured: show proc on 3.0.11 and 3.2.26 while a reload fails")
     reload_tells_alerts: bool = _since(3, 1, source="measured: answers to reload of 3.0.11 and 3.2.26")
     cuts_by_default: bool = _since(3, 3, source="configuration manual 3.3, mworker-max-reloads: 50")
-    warns_of_daemon: bool = _since(3, 3, source="measured: a warning of 3.4.7, none of 3.2.26")
+    warns_of_run_mode: bool = _since(
+        3, 1, source="measured: pidfile on 3.2.26, not 3.0.11; all three on 3.4.7"
+    )
     warns_without_chroot: bool = _since(3, 4, source="measured: a warning of 3.4.7, none of 3.2.26")
 
     def __str__(self) -> str:

@@ -30,7 +30,7 @@ class OverlaySettings:
     :ivar user_log_facility: *n* of ``local<n>``, for traffic.
     :ivar administrative_log_facility: *n* of ``local<n>``, for what haproxy says of itself.
     :ivar user: to run as where the upload names none, or None. Only root may change its user, so
-        leave it None elsewhere.
+        leave it None elsewhere: with a name haproxy counts as started by root.
     :ivar group: likewise.
     :ivar settles_for_less: start with fewer descriptors than ``maxconn`` asks for, and warn, where the
         system allows no more; from haproxy 2.3 on that would be fatal (``strict-limits``).
@@ -75,6 +75,9 @@ def render_overlay(
         lines.append(f"    user {quote(settings.user)}")
     if settings.group and not configuration.sets_group:
         lines.append(f"    group {quote(settings.group)}")
+    if capabilities.warns_without_chroot and settings.user and not configuration.sets_chroot:
+        # haproxy's own word for wanting none. It moves nothing, so that paths mean what they did.
+        lines.append("    chroot /")
     lines.extend(_worker_limits(configuration, settings, capabilities))
     return ("\n".join(lines) + "\n").encode()
 

@@ -94,6 +94,18 @@ def link(source: Path, target: Path) -> bool:
     return True
 
 
+def date_like(path: Path, model: Path) -> None:
+    """Make a file as old as another one.
+
+    :raises StorageError: one of them is missing, or the times cannot be set.
+    """
+    try:
+        status = model.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    except OSError as error:
+        raise StorageError(f"{path} could not be dated like {model}: {error.strerror}") from error
+
+
 def read_if_present(path: Path) -> bytes | None:
     """Return the content of a file, or None when there is none.
 

@@ -297,7 +297,7 @@ class CoreRig:
             process_manager=self.processes,
             network=self.network,
             cert_store=self.cert_store,
-            engine=EngineSettings("", 5.0, OverlaySettings(Path())),
+            engine=self.engine,
             locks=locks,
             operations=self.operations,
             instances=self.instances,

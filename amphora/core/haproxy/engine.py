@@ -22,6 +22,7 @@ from amphora.haproxy.preflight import DEFAULT_RESERVE, Finding, gather_facts, pr
 from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.proof import Evidence, Generation
 from amphora.haproxy.reach import reach_seconds
+from amphora.haproxy.unsuitable_lines import without_run_mode
 from amphora.models import Readiness, RestartPolicy, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files, namespaces, processes
 from amphora.system.command import CommandRunner
@@ -67,13 +68,29 @@ class HaproxyEngine:
         self._settings = settings
         self._group = WorkerGroup(settings.group_file, settings.overlay.group)
 
+    @property
+    def namespace(self) -> str:
+        """The network namespace of tenant traffic; empty means the agent's own."""
+        return self._settings.namespace
+
+    def adapt(self, data: bytes) -> bytes:
+        """Return a stored configuration as it runs here.
+
+        Left out is a group that it names and cannot have, and how it is to run where haproxy warns of that.
+
+        :raises InvalidConfiguration: it is not UTF-8 or holds a NUL byte.
+        :raises OperationFailed: the executable is missing or cannot be run.
+        """
+        data = self._group.adapt(data)
+        return without_run_mode(data) if self._program.refresh().warns_of_run_mode else data
+
     def stage(self, layout: InstanceLayout, data: bytes) -> Configuration:
         """Write a configuration as it is to run, and our overlay, beside the live ones.
 
         :returns: the configuration as read.
         :raises InvalidConfiguration: why it cannot be read.
         """
-        data = self._group.adapt(data)
+        data = self.adapt(data)
         configuration = parse(data)
         files.write_atomically(layout.staged, data)
         files.write_atomically(layout.staged_overlay, self._overlay(layout, configuration))
@@ -163,7 +180,7 @@ class HaproxyEngine:
         if proven is None:
             files.remove(layout.running)
             return None
-        proven = self._group.adapt(proven)
+        proven = self.adapt(proven)
         configuration = parse(proven)
         if all(kept.exists() for _, kept in layout.former):
             for live, kept in layout.former:
@@ -276,13 +293,14 @@ class HaproxyEngine:
         :raises InvalidConfiguration: what is stored cannot be read.
         """
         data = files.read_if_present(layout.stored) or b""
-        adapted = self._group.adapt(data)
+        adapted = self.adapt(data)
         files.write_atomically(layout.overlay, self._overlay(layout, parse(adapted)))
         if adapted == data:
             # A second name, so that it is as old as what runs from it.
             files.link(layout.stored, layout.running)
         else:
             files.write_atomically(layout.running, adapted)
+            files.date_like(layout.running, layout.stored)
         files.write_atomically(layout.proven, data)
         if local_peer:
             files.write_atomically(layout.local_peer, local_peer.encode())
@@ -315,7 +333,7 @@ class HaproxyEngine:
     def _store_what_runs(self, layout: InstanceLayout) -> None:
         # On the way back from a configuration that failed the stored one is still that.
         stored, running = files.read_if_present(layout.stored), files.read_if_present(layout.running)
-        if stored is not None and running not in (stored, self._group.adapt(stored)):
+        if stored is not None and running not in (stored, self.adapt(stored)):
             files.link(layout.proven, layout.stored)
 
     def _save_servers_state(self, layout: InstanceLayout) -> None:

@@ -93,6 +93,19 @@ def test_a_first_start_that_cannot_bind_leaves_the_upload_and_no_process(agent, 
     assert agent.act(ONE, "start").status == 202, "the port is free again"
 
 
+def test_a_configuration_that_allows_no_warning_runs_whatever_else_it_says(agent, member):
+    port = free_port()
+    head = b"global\n    daemon\n    user nobody\n    pidfile /run/amp-nowhere.pid\n    zero-warning\n"
+    body = head + configuration(ONE, [f"127.0.0.1:{port}"], member.port)
+    assert agent.upload(ONE, body).status == 201
+    for action in ("start", "reload"):
+        answer = agent.act(ONE, action)
+        assert answer.status == 202, answer.json
+        assert request_once(port) is None
+    assert agent.call("GET", f"/v0.1/listeners/{ONE}/haproxy").body == body
+    assert (agent.base_path / ONE / "haproxy.cfg").read_bytes() == body
+
+
 #: A haproxy that a check of some configurations kills.
 CRASHING_CHECK = """#!/bin/sh
 case " $* " in

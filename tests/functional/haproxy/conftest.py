@@ -20,6 +20,7 @@ from amphora.haproxy.master import MasterSocket
 from amphora.haproxy.overlay import OverlaySettings, render_overlay
 from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.stats import StatsSocket
+from amphora.haproxy.unsuitable_lines import without_run_mode
 from amphora.system.command import CommandRunner, clean_environment, in_namespace
 
 COMMAND = Path("/usr/sbin/haproxy")
@@ -43,9 +44,11 @@ class Haproxy:
 
     def write(self, text):
         """Store a configuration as an upload would; return it as read."""
-        self.configuration = parse(text.encode())
-        self.upload.write_text(text)
-        self.overlay.write_bytes(render_overlay(self.configuration, self.settings, self.program.refresh()))
+        capabilities, data = self.program.refresh(), text.encode()
+        data = without_run_mode(data) if capabilities.warns_of_run_mode else data
+        self.configuration = parse(data)
+        self.upload.write_bytes(data)
+        self.overlay.write_bytes(render_overlay(self.configuration, self.settings, capabilities))
         return self.configuration
 
     def check(self, **options):

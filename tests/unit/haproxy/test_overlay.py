@@ -56,6 +56,20 @@ def test_a_system_that_allows_fewer_descriptors_may_be_settled_for():
     assert b"    no strict-limits\n" in render_overlay(parse(b""), replace(settings, settles_for_less=True))
 
 
+@pytest.mark.parametrize(
+    ("version", "upload", "user", "count"),
+    [
+        ((3, 4, 0), "", "nobody", 1),
+        ((3, 3, 9), "", "nobody", 0),
+        ((3, 4, 0), "global\n chroot /var/empty\n", "nobody", 0),
+        ((3, 4, 0), "", None, 0),
+    ],
+)
+def test_where_a_warning_asks_for_a_chroot_none_is_wanted(version, upload, user, count):
+    overlay = render_overlay(parse(upload.encode()), OverlaySettings(SOCKET, user=user), version)
+    assert overlay.splitlines().count(b"    chroot /") == count
+
+
 def limits(upload="", version=(2, 6, 12), **settings):
     text = render_overlay(parse(upload.encode()), OverlaySettings(SOCKET, **settings), version).decode()
     return [line.strip() for line in text.splitlines()[3:]]

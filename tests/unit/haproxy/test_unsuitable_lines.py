@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.errors import InvalidConfiguration
-from amphora.haproxy.groups import group_named_in, without_group
+from amphora.haproxy.unsuitable_lines import group_named_in, without_group, without_run_mode
 
 BODY = b"""\
 global
@@ -36,6 +36,23 @@ def test_every_other_line_keeps_its_number():
     assert changed == [1, 7]
 
 
+def test_what_the_command_line_says_is_left_out_of_global_sections():
+    body = b"""\
+global
+  zero-warning
+\tdaemon # in the background
+  pidfile /run/x
+  master-worker
+  master-worker no-exit-on-failure
+backend daemon
+    server daemon 192.0.2.1:1
+"""
+    lines, left = body.split(b"\n"), without_run_mode(body).split(b"\n")
+    assert [number for number, line in enumerate(lines) if line != left[number]] == [2, 3, 4]
+    assert all(left[number].strip().startswith(b"#") for number in (2, 3, 4))
+    assert len(left) == len(lines)
+
+
 @given(st.lists(st.sampled_from([b"global", b"group a", b" group b", b"backend x", b"# c", b"\xc3\xa9 'd"])))
 def test_of_any_configuration(lines):
     data = b"\n".join(lines)
@@ -46,6 +63,6 @@ def test_of_any_configuration(lines):
 
 
 def test_what_is_no_text_is_refused():
-    for read in (group_named_in, without_group):
+    for read in (group_named_in, without_group, without_run_mode):
         with pytest.raises(InvalidConfiguration):
             read(b"global\n group \xff")
