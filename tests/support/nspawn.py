@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from amphora.system.command import SEARCH_PATH
@@ -48,14 +48,21 @@ def base_tree(lab: Path, init: Init) -> Path:
 
 
 @contextlib.contextmanager
-def booted_machine(name: str, extra_binds: Sequence[Path] = (), init: str = "systemd") -> Iterator[Machine]:
+def booted_machine(
+    name: str,
+    extra_binds: Sequence[Path] = (),
+    init: str = "systemd",
+    plug: Callable[[int], None] = lambda _leader: None,
+) -> Iterator[Machine]:
     """Boot a machine that sees this repository and this Python, read-only, at their own paths.
 
     :param name: made unique by the process id.
     :param init: ``systemd``, ``sysvinit``, ``upstart`` (emulated) or ``none``.
+    :param plug: called at each boot as soon as the init runs, with its process id; gives the machine its
+        links, which end with it.
     """
     kind = init_named(init)
-    machine = Machine(base_tree(lab_directory(), kind), f"{name}-{os.getpid()}", kind)
+    machine = Machine(base_tree(lab_directory(), kind), f"{name}-{os.getpid()}", kind, plug)
     binds = dict.fromkeys(Path(path) for path in (sys.base_prefix, sys.prefix, REPOSITORY, *extra_binds))
     try:
         machine.boot([path for path in binds if not path.is_relative_to("/usr")])
@@ -67,10 +74,13 @@ def booted_machine(name: str, extra_binds: Sequence[Path] = (), init: str = "sys
 class Machine:
     """One container: an overlay over the base tree, its own network, process ids and control groups."""
 
-    def __init__(self, base: Path, name: str, init: Init) -> None:
+    def __init__(
+        self, base: Path, name: str, init: Init, plug: Callable[[int], None] = lambda _leader: None
+    ) -> None:
         self.name = name
         self.leader = 0
         self._init = init
+        self._plug = plug
         self._base = base
         self._directory = lab_directory() / name
         self._root = self._directory / "root"
@@ -163,6 +173,7 @@ class Machine:
             self._give_up_if(nspawn.poll() is not None or time.monotonic() > deadline)
             self.leader = next(iter(children_of(nspawn.pid)), 0)
             time.sleep(0.05)
+        self._plug(self.leader)
         while not self._init.is_up(self.run(*self._init.state_command).stdout.strip()):
             self._give_up_if(nspawn.poll() is not None or time.monotonic() > deadline)
             time.sleep(0.05)
