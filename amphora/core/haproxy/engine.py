@@ -23,6 +23,7 @@ from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.proof import Evidence, Generation
 from amphora.haproxy.reach import reach_seconds
 from amphora.haproxy.unsuitable_lines import without_run_mode
+from amphora.haproxy.workers import workers_of
 from amphora.models import Readiness, RestartPolicy, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files, namespaces, processes
 from amphora.system.command import CommandRunner
@@ -329,6 +330,12 @@ class HaproxyEngine:
     def status(self, layout: InstanceLayout) -> ServiceStatus:
         """Return what the service is doing now. Never forks, never waits for a change."""
         return self._services.status(layout.service_name)
+
+    def serving_worker(self, layout: InstanceLayout) -> int | None:
+        """Return the id of the worker that takes new connections, or None. Asks nobody, may be repeated."""
+        pid = self.status(layout).pid
+        workers = workers_of({pid})[pid] if pid is not None else ()
+        return workers[-1].pid if workers else None
 
     def _store_what_runs(self, layout: InstanceLayout) -> None:
         # On the way back from a configuration that failed the stored one is still that.

@@ -204,7 +204,9 @@ class Activation:
 
     def discard(self) -> str:
         """No process was touched."""
-        return self._tidied("No process was touched.")
+        worker = self._engine.serving_worker(self._layout)
+        goes_on = f" Worker {worker} goes on serving." if worker else ""
+        return self._tidied(f"No process was touched.{goes_on}")
 
     def restore(self) -> str:
         """Bring back what ran.

@@ -108,7 +108,7 @@ def test_when_going_back_fails_too_both_failures_are_told_and_the_worker_serves_
     assert request_once(port) is None
 
 
-def test_a_haproxy_that_ends_of_what_it_loads_is_not_waited_for(agent, member):
+def test_a_haproxy_that_ends_of_what_it_loads_is_not_waited_for(agent, member, capabilities):
     port = free_port()
     good = configuration(ONE, [f"127.0.0.1:{port}"], member.port)
     master = started(agent, good)
@@ -118,12 +118,14 @@ def test_a_haproxy_that_ends_of_what_it_loads_is_not_waited_for(agent, member):
     details = refused(agent, "reload")
     seconds = time.monotonic() - began
     print(f"undone after {seconds:.2f} s")
-    assert details.startswith("haproxy has ended")
+    # A worker that cannot begin is a failed reload from 3.1 on; before, the master ends with all of them.
+    goes_on = capabilities.worker_parses
+    assert details.startswith("haproxy (master process" if goes_on else "haproxy has ended")
     assert "No polling mechanism available" in details
-    assert "haproxy had ended and was started again" in details
+    assert ("haproxy had ended and was started again" in details) != goes_on
     assert seconds < 15, "it was looked at until its time limit"
     assert (stored(agent), request_once(port)) == (good, None)
-    assert master_of(agent) != master
+    assert (master_of(agent) == master) == goes_on
     assert agent.act(ONE, "reload").status == 202
 
 
