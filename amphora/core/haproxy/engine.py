@@ -126,7 +126,7 @@ class HaproxyEngine:
             self._settings.namespace,
             master_pid=pid,
             worker_pids=frozenset(processes.children_of(pid)) if pid else frozenset(),
-            current_worker=self._running(layout).worker() if pid else None,
+            current_worker=self.serving_worker(layout),
             running=parse(running) if pid and running else None,
             local_peer=local_peer,
             reserve=self._settings.memory_reserve,

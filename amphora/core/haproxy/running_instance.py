@@ -51,13 +51,6 @@ class RunningInstance:
         """Return the process id of the master, or None where none is alive."""
         return self._services.status(self._layout.service_name).pid
 
-    def worker(self) -> int | None:
-        """Return the process id of the worker that answers, or None."""
-        try:
-            return self.stats.worker_pid()
-        except ControlSocketError:
-            return None
-
     def snapshot(self) -> Generation | None:
         """Return what runs, to be told from what runs later; None where the master does not answer."""
         return snapshot(self._master())
