@@ -98,6 +98,13 @@ class ProcessManagerProcessContract(ServiceFixtures):
         assert ready.exists(), "start() returned before the service had sent READY=1"
         assert bench.running_pid(name)
 
+    def test_a_service_that_reports_its_own_failure_is_not_started(self, bench: ServiceBench) -> None:
+        # As haproxy 3.1 or newer at a first start that fails: READY=1, STATUS=Reload failed!, and status 1.
+        name = bench.install(bench.notifying("--fail"))
+        with pytest.raises(ServiceError):
+            bench.manager.start(name)
+        bench.expect(name, ServiceState.STOPPED)
+
     def test_reload_sends_the_signal_once(self, bench: ServiceBench) -> None:
         path = bench.file("signals")
         name = bench.started(bench.notifying("--signals", str(path)))

@@ -22,6 +22,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--report", help="write argv, environment and namespace to this file as JSON")
     parser.add_argument("--notify", action="store_true", help="send READY=1")
+    parser.add_argument("--fail", action="store_true", help="send READY=1 with words of failure, and end")
     parser.add_argument("--ready", help="make this file just before READY=1 is sent")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds before it is ready")
     parser.add_argument("--exit", type=int, help="print a line and end with this status at once")
@@ -85,10 +86,10 @@ def become_daemon(path: str) -> None:
     os.setsid()
 
 
-def notify_ready() -> None:
+def notify_ready(status: str) -> None:
     """Send READY=1 as sd_notify(3) does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.sendto(b"STATUS=serving\nREADY=1", os.environ["NOTIFY_SOCKET"])
+        sender.sendto(f"READY=1\nSTATUS={status}\n".encode(), os.environ["NOTIFY_SOCKET"])
 
 
 def wait_for_ever() -> None:
@@ -117,7 +118,9 @@ def main(arguments: list[str]) -> None:
     if options.ready:
         open(options.ready, "x").close()
     if options.notify:
-        notify_ready()
+        notify_ready("Reload failed!" if options.fail else "serving")
+    if options.fail:
+        sys.exit(1)
     wait_for_ever()
 
 

@@ -49,7 +49,7 @@ class ReadinessSocket:
         return self._socket.fileno()
 
     def ready_senders(self) -> set[int]:
-        """Return the ids of all processes that have said ``READY=1`` since the last time."""
+        """Return the ids of all processes that have said that they are ready since the last time."""
         senders: set[int] = set()
         while True:
             try:
@@ -60,7 +60,7 @@ class ReadinessSocket:
                 return senders
             for level, kind, data in control:
                 is_sender = (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS)
-                if is_sender and parse_notification(message).ready:
+                if is_sender and parse_notification(message).has_started:
                     senders.add(_CREDENTIALS.unpack(data)[0])
 
     def close(self) -> None:

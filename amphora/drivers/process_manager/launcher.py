@@ -118,9 +118,9 @@ class Launch:
             message = notify.receive()
             main_pid = message.main_pid or main_pid
             status = message.status or status
-            if message.ready and main_pid != first.pid:
+            if message.has_started and main_pid != first.pid:
                 return self._take(main_pid)
-            if message.ready and not ended:
+            if message.has_started and not ended:
                 return first
             if ended:
                 raise self._not_ready(first.reap())

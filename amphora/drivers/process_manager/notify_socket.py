@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from amphora.errors import ServiceError
 
 _MESSAGE_LIMIT = 4096
+_FAILURE = re.compile(r"\bfail", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,20 @@ class Notification:
     ready: bool = False
     main_pid: int | None = None
     status: str = ""
+
+    @property
+    def has_started(self) -> bool:
+        """Whether it is ready and does not tell of a failure in the same breath.
+
+        haproxy 3.1 or newer says ``READY=1`` and ``STATUS=Reload failed!`` at a first start that fails, and
+        ends.
+        """
+        return self.ready and not tells_of_failure(self.status)
+
+
+def tells_of_failure(status: str) -> bool:
+    """Whether a service's line for people says that something has failed, as in sd_notify(3)'s example."""
+    return _FAILURE.search(status) is not None
 
 
 def parse_notification(message: bytes) -> Notification:

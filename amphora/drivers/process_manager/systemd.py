@@ -14,6 +14,7 @@ from typing import Self
 
 from amphora.drivers.base import DriverContext
 from amphora.drivers.process_manager.base import ProcessManager
+from amphora.drivers.process_manager.notify_socket import tells_of_failure
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.service_log import OUTPUT_SIZE, last_lines
 from amphora.drivers.process_manager.specs import check_spec, is_service_name
@@ -125,6 +126,9 @@ class SystemdProcessManager(ProcessManager):
                 # A start would wait with it for the restart that is due.
                 self._systemctl("stop", name + _SUFFIX, limit=spec.stop_timeout + _MARGIN)
             self._systemctl("start", name + _SUFFIX, limit=2 * spec.start_timeout + _MARGIN)
+            if tells_of_failure(self._bus.unit(name + _SUFFIX).status_text):
+                # To systemd it was ready, with whatever words.
+                raise ServiceError(f"service {name} has not started")
         except ServiceError as error:
             details = self._explain(name, error)
             self._end(name, spec)

@@ -117,7 +117,7 @@ def test_reloads_under_load_fail_no_request_and_cut_no_connection(agent, member,
     body = configuration(ONE, [f"127.0.0.1:{port}"], member.port)
     body += TUNNEL.format(port=tunnel, echo=echo).encode()
     start(agent, ONE, body)
-    with Tunnels(tunnel) as tunnels, Load(port) as load:
+    with Tunnels(tunnel) as tunnels, Load(port, pause=0.01) as load:
         for number in range(count):
             if number < GENERATIONS:
                 tunnels.add(CONNECTIONS // GENERATIONS)

@@ -45,6 +45,20 @@ def test_messages(message, meaning):
     assert parse_notification(message) == meaning
 
 
+@pytest.mark.parametrize(
+    ("message", "has_started"),
+    [
+        (b"READY=1\nMAINPID=7\nSTATUS=Ready.\n", True),
+        (b"READY=1\nSTATUS=Reload failed!\n", False),
+        (b"READY=1\nSTATUS=Failed to start up: no such file\nERRNO=2", False),
+        (b"READY=1\nSTATUS=unfailing\n", True),
+        (b"STATUS=Ready.\n", False),
+    ],
+)
+def test_a_report_of_failure_is_no_start(message, has_started):
+    assert parse_notification(message).has_started is has_started
+
+
 @given(st.binary())
 def test_any_message_can_be_read(message):
     notification = parse_notification(message)
