@@ -3,12 +3,14 @@
 
 import contextlib
 import os
+import socket
+import time
 
 import pytest
 
-from amphora.errors import ControlSocketError
+from amphora.errors import ControlSocketError, ProofFailed
 from amphora.haproxy.master import SocketlessMaster
-from amphora.haproxy.proof import snapshot
+from amphora.haproxy.proof import prove_reload, prove_start, snapshot
 
 
 @contextlib.contextmanager
@@ -45,6 +47,28 @@ def test_a_child_that_was_not_there_before_counts_as_a_reload():
             processes = master.processes()
     assert processes.master.reloads == 1
     assert {worker, fresh} <= {each.pid for each in processes.workers}
+
+
+def test_reloads_of_one_that_another_agent_started_are_proven(haproxy, serving, free_port):
+    port = free_port()
+    configuration = haproxy.write(serving(f"127.0.0.1:{port}"))
+    *argv, _, _ = haproxy.program.service_argv(haproxy.files, haproxy.directory / "pid", haproxy.master_path)
+    pid = haproxy.spawn(argv=argv)
+    prove_start(SocketlessMaster(pid), haproxy.stats, configuration, time.monotonic() + 10)
+    for reloads in range(3):
+        before = snapshot(SocketlessMaster(pid))
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            # Every second one fails.
+            also = [f"127.0.0.1:{taken.getsockname()[1]}"] if reloads % 2 else []
+            configuration = haproxy.write(serving(f"127.0.0.1:{port}", *also))
+            haproxy.reload()
+            master, deadline = SocketlessMaster(pid, before.pids), time.monotonic() + 4
+            if also:
+                with pytest.raises(ProofFailed, match="has not taken up the reload"):
+                    prove_reload(before, master, haproxy.stats, configuration, deadline)
+            else:
+                evidence = prove_reload(before, master, haproxy.stats, configuration, deadline)
+                assert evidence.worker_pid not in before.pids
 
 
 def test_a_master_that_is_gone():
