@@ -115,7 +115,8 @@ class SystemdProcessManager(ProcessManager):
         """See the contract."""
         spec = self._required(name)
         state = self._bus.unit(name + _SUFFIX)
-        if state.is_enabled and service_state(state) is ServiceState.RUNNING:
+        is_running = service_state(state) is ServiceState.RUNNING
+        if state.is_enabled and is_running:
             return
         self._acted_at[name] = time.time()
         try:
@@ -126,8 +127,8 @@ class SystemdProcessManager(ProcessManager):
                 # A start would wait with it for the restart that is due.
                 self._systemctl("stop", name + _SUFFIX, limit=spec.stop_timeout + _MARGIN)
             self._systemctl("start", name + _SUFFIX, limit=2 * spec.start_timeout + _MARGIN)
-            if tells_of_failure(self._bus.unit(name + _SUFFIX).status_text):
-                # To systemd it was ready, with whatever words.
+            # To systemd it was ready, with whatever words; those of one that runs are of its last reload.
+            if not is_running and tells_of_failure(self._bus.unit(name + _SUFFIX).status_text):
                 raise ServiceError(f"service {name} has not started")
         except ServiceError as error:
             details = self._explain(name, error)
