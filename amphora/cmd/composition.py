@@ -356,7 +356,7 @@ def _vrrp(
 
 def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug, operations: Operations) -> TopologyManager:
     group = conf.keepalived_vrrp
-    pair = Pair(vrrp, conf.network.namespace, group.vrrp_advert_int, plug.hand_over_vip)
+    pair = Pair(vrrp, conf.network.namespace, plug.configured, group.vrrp_advert_int, plug.hand_over_vip)
     return TopologyManager(
         topology_file(conf),
         configured_topology(conf),

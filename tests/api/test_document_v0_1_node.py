@@ -70,6 +70,30 @@ def test_a_topology_change(client, rig):
     assert post(client, "/v0.1/topology", PAIR).status_int == 200, "nothing changes"
 
 
+def test_a_pair_needs_an_interface_for_its_address(client, rig):
+    rig.vrrp.nowhere = {"203.0.113.2"}
+    answer = post(client, "/v0.1/topology", PAIR)
+    assert (answer.status_int, answer.json["message"]) == (400, "Invalid request")
+    assert "ha_ip: 203.0.113.2" in answer.json["details"]
+    assert "plug the VIP first" in answer.json["details"]
+    assert client.do("GET", "/v0.1/details").json["topology_status"] == "OK"
+
+
+@pytest.mark.parametrize("path", ["/v0.1/topology", "/v0.1/details"])
+def test_a_failed_topology_change_is_told_until_the_next(client, rig, path):
+    assert "topology_error" not in client.do("GET", path).json
+    rig.vrrp.errors = [OperationFailed("keepalived has ended")]
+    assert post(client, "/v0.1/topology", PAIR).status_int == 202
+    rig.topology.close()
+    told = client.do("GET", path).json
+    assert told["topology"] == "SINGLE"
+    assert told["topology_error"].startswith("keepalived has ended\n")
+    assert PAIR["secret"] not in told["topology_error"]
+    assert post(client, "/v0.1/topology", PAIR).status_int == 202
+    rig.topology.close()
+    assert "topology_error" not in client.do("GET", path).json
+
+
 @pytest.mark.parametrize("topology", ["SINGLE", "ACTIVE-ACTIVE"])
 def test_other_topologies_need_no_more(client, rig, topology):
     answer = post(client, "/v0.1/topology", {"topology": topology, "role": "ignored"})

@@ -33,7 +33,7 @@ from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.drivers.package_manager.dpkg import DpkgPackageManager
-from amphora.errors import ConfigurationError, InvalidConfiguration
+from amphora.errors import ConfigurationError, InvalidConfiguration, InvalidInput
 from amphora.haproxy.capabilities import read_capabilities
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram
@@ -141,6 +141,7 @@ class FakeVrrp:
         self.calls = []
         self.errors = []
         self.stored = None
+        self.nowhere = set()
         self.actual_role = Role.UNKNOWN
         self.may_go_on = threading.Event()
         self.may_go_on.set()
@@ -168,6 +169,10 @@ class FakeVrrp:
     def reload(self):
         self._called("reload")
         return Outcome(Done.RELOADED, "keepalived reloaded (pid 1)")
+
+    def require_interface(self, topology):
+        if topology.ha_ip in self.nowhere:
+            raise InvalidInput(f"Invalid ha_ip: {topology.ha_ip} is nowhere; plug the VIP first")
 
     def form_pair(self, topology):
         self._called("form_pair", topology)

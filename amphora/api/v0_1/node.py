@@ -9,6 +9,7 @@ from webob import Request, Response
 
 from amphora.api.answers import json_answer
 from amphora.api.resource import Handler, Resource
+from amphora.api.v0_1.topology import topology_error
 from amphora.core.keepalived.topology import TopologyManager
 from amphora.core.node import Node, NodeInfo
 from amphora.core.sampler import Rates
@@ -80,7 +81,8 @@ class DetailsController(Resource):
                     {"step": step.name, "seconds": step.seconds, "problem": step.problem}
                     for step in details.recovery
                 ],
-            },
+            }
+            | topology_error(self._topology),
         )
 
 

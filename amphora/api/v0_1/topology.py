@@ -49,11 +49,18 @@ class TopologyController(Resource):
                 "topology": current.kind.value,
                 "role": _role_word(role),
                 "ha_ip": current.ha_ip,
-            },
+            }
+            | topology_error(self._topology),
         )
 
     def _post(self, request: Request) -> Response:
         return ok(202 if self._topology.change(parse_topology(json_object(request))) else 200)
+
+
+def topology_error(topology: TopologyManager) -> dict[str, str]:
+    """Return why the last change of topology failed, as a part of an answer; nothing unless it did."""
+    error = topology.error()
+    return {"topology_error": error} if error else {}
 
 
 def _role_word(role: Role | None) -> str:

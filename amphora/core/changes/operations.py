@@ -202,8 +202,12 @@ class Operations:
 
     def interrupted(self, target: str) -> Operation | None:
         """Return the last change to a target if it is to be settled, or None."""
-        last = {operation.target: operation for operation in self.all()}.get(target)
+        last = self.last(target)
         return last if last is not None and last.state in _UNSETTLED else None
+
+    def last(self, target: str) -> Operation | None:
+        """Return the last change to a target; None if there was none, or it is long forgotten."""
+        return {operation.target: operation for operation in self.all()}.get(target)
 
     def unsettled(self) -> list[Operation]:
         """Return changes that are to be settled, oldest first.
@@ -223,7 +227,7 @@ class Operations:
             state.value,
             outcome,
         )
-        reason = "the agent ended in the middle of it"
+        reason = operation.reason or "the agent ended in the middle of it"
         if self._is_latest(operation):
             self._end(operation, state, reason, outcome)
         else:

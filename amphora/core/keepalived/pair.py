@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 
 from amphora.core.keepalived.topology import Topology
 from amphora.core.keepalived.vrrp import Vrrp
-from amphora.errors import OperationFailed, VrrpActionFailed
+from amphora.core.network.plug_requests import IPAddress
+from amphora.errors import InvalidInput, OperationFailed, VrrpActionFailed
 from amphora.keepalived.rendering import PairMember, render
 from amphora.models import Role
+from amphora.system import namespaces
 from amphora.system.addresses import HeldAddress, addresses_in
 
 
@@ -18,18 +20,33 @@ class Pair:
     """One node of an active-standby pair.
 
     :param namespace: network namespace of tenant traffic.
+    :param plugged: returns the addresses that each plugged port is configured for, by its interface.
     :param advert_interval: seconds between two adverts.
     :param hand_over_vip: True: keepalived holds the shared address from now on, so take it off the
         interface and out of what a boot restores; False: the interface itself is to hold it again.
     """
 
     def __init__(
-        self, vrrp: Vrrp, namespace: str, advert_interval: float, hand_over_vip: Callable[[bool], None]
+        self,
+        vrrp: Vrrp,
+        namespace: str,
+        plugged: Callable[[], Mapping[str, Set[IPAddress]]],
+        advert_interval: float,
+        hand_over_vip: Callable[[bool], None],
     ) -> None:
         self._vrrp = vrrp
         self._namespace = namespace
+        self._plugged = plugged
         self._advert_interval = advert_interval
         self._hand_over_vip = hand_over_vip
+
+    def require_interface(self, topology: Topology) -> None:
+        """Return if a port is plugged for the shared address, or another interface is in its network.
+
+        :raises InvalidInput: there is none.
+        """
+        if self._interface_of(ipaddress.ip_address(topology.ha_ip)) is None:
+            raise InvalidInput(f"Invalid ha_ip: {_missing(topology.ha_ip)}")
 
     def form_pair(self, topology: Topology) -> None:
         """Let keepalived hold the shared address from now on.
@@ -62,21 +79,34 @@ class Pair:
 
     def _member(self, topology: Topology) -> PairMember:
         shared = ipaddress.ip_address(topology.ha_ip)
+        held = self._interface_of(shared)
+        if held is None:
+            raise OperationFailed(_missing(topology.ha_ip))
+        return PairMember(
+            interface=held.interface,
+            addresses=(ipaddress.ip_interface(f"{shared}/{held.address.network.prefixlen}"),),
+            role=topology.role or Role.STANDBY,
+            secret=topology.secret,
+            advert_interval=self._advert_interval,
+        )
+
+    def _interface_of(self, shared: IPAddress) -> HeldAddress | None:
+        """Return an address in the network of the shared one, on the interface that may carry it."""
+        if not namespaces.exists(self._namespace):
+            return None
+        plugged = self._plugged()
         for held in addresses_in(self._namespace):
-            if _is_neighbour(held, shared):
-                prefix = held.address.network.prefixlen
-                address = ipaddress.ip_interface(f"{shared}/{prefix}")
-                return PairMember(
-                    interface=held.interface,
-                    addresses=(address,),
-                    role=topology.role or Role.STANDBY,
-                    secret=topology.secret,
-                    advert_interval=self._advert_interval,
-                )
-        raise OperationFailed(f"no interface has an address in the network of {shared}; plug its port first")
+            # A port that was plugged for other addresses may be in the same network, but is not the VIP's.
+            if _is_neighbour(held, shared) and shared in plugged.get(held.interface, (shared,)):
+                return held
+        return None
 
 
-def _is_neighbour(held: HeldAddress, shared: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def _missing(ha_ip: str) -> str:
+    return f"no interface of this amphora is configured for {ha_ip}; plug the VIP first"
+
+
+def _is_neighbour(held: HeldAddress, shared: IPAddress) -> bool:
     network = held.address.network
     # An address of its own, as a VIP is, says nothing about a network.
     return network.prefixlen < network.max_prefixlen and shared in network and held.interface != "lo"

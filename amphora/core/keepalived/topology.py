@@ -19,7 +19,7 @@ from typing import Protocol
 
 from amphora.core.changes.journal import OperationState
 from amphora.core.changes.operations import Operations, Stands, Steps
-from amphora.errors import AmphoraError, OperationFailed, TopologyTransition
+from amphora.errors import AmphoraError, ChangeFailed, OperationFailed, TopologyTransition
 from amphora.models import Role
 from amphora.system import files
 
@@ -55,6 +55,12 @@ class Topology:
 
 class PairKeeper(Protocol):
     """What a change of topology does to the machine. Every method may be repeated."""
+
+    def require_interface(self, topology: Topology) -> None:
+        """Return if an interface is there for the shared address.
+
+        :raises InvalidInput: none is.
+        """
 
     def form_pair(self, topology: Topology) -> None:
         """Let keepalived hold the shared address from now on.
@@ -98,6 +104,7 @@ class TopologyManager:
         self._time_limit = time_limit
         self._guard = threading.Lock()
         self._change: threading.Thread | None = None
+        self._error = ""
 
     def current(self) -> Topology:
         """Return the topology in force; during a change, the one it began from."""
@@ -116,6 +123,10 @@ class TopologyManager:
         change = self._change
         return change is not None and change.is_alive()
 
+    def error(self) -> str:
+        """Return why the last change failed and what is the case since; empty unless it did."""
+        return self._error
+
     def refuse_during_change(self) -> None:
         """Return if nothing is under way.
 
@@ -128,6 +139,7 @@ class TopologyManager:
         """Begin a change and return True, or return False where the topology is in force already.
 
         :raises TopologyTransition: another change is under way.
+        :raises InvalidInput: no interface is there for the shared address; nothing was begun.
         :raises StorageError: nothing was begun.
         """
         with self._guard:
@@ -135,8 +147,11 @@ class TopologyManager:
             former = self.current()
             if wanted == former:
                 return False
+            if wanted.kind is TopologyKind.ACTIVE_STANDBY:
+                self._pair.require_interface(wanted)
             # Now, as whoever asks can still be told that there is no room for it.
             files.write_atomically(self._staged, _document(wanted), 0o600)
+            self._error = ""
             self._change = threading.Thread(target=self._run, args=(former, wanted), name="topology")
             self._change.start()
             return True
@@ -156,6 +171,9 @@ class TopologyManager:
             except OperationFailed as error:
                 state, outcome = OperationState.FAILED, str(error)
             self._operations.settle(interrupted, state, outcome)
+        last = self._operations.last(_TARGET)
+        if last is not None and last.state is not OperationState.DONE:
+            self._error = str(ChangeFailed(last.reason, last.evidence))
         files.remove(self._staged)
 
     def close(self) -> None:
@@ -179,6 +197,7 @@ class TopologyManager:
             self._operations.run(steps, intent=_digest(wanted))
         except AmphoraError as error:
             LOG.error("the topology is not %s: %s", wanted, error)
+            self._error = str(error)
 
     def _apply_in_time(self, wanted: Topology) -> None:
         began = time.monotonic()

@@ -198,6 +198,13 @@ class Plug:
                     if not to_keepalived:
                         self._advertise_all((vip.ip for vip in former.floating), plugged)
 
+    def configured(self) -> dict[str, frozenset[IPAddress]]:
+        """Return what each plugged port is configured for, whoever holds it now. Never forks or waits."""
+        return {
+            config.name: frozenset(address.ip for address in (*config.addresses, *config.floating))
+            for config in self._network.stored()
+        }
+
     def interface_for_address(self, address: IPAddress) -> str | None:
         """Return the name of the interface that holds an address now, or None. Never forks or waits."""
         for interface in self._network.interfaces():

@@ -62,6 +62,32 @@ def details(agent):
     return agent.call("GET", "/v0.1/details").json
 
 
+def test_a_pair_whose_address_is_on_no_interface_is_refused(node):
+    refused = node.post("/v0.1/topology", PAIR | {"ha_ip": "203.0.113.9"})
+    assert (refused.status, refused.json["message"]) == (400, "Invalid request")
+    assert "ha_ip" in refused.json["details"]
+    assert "203.0.113.9; plug the VIP first" in refused.json["details"]
+    assert (details(node)["topology"], details(node)["topology_status"]) == ("SINGLE", "OK")
+
+
+def test_why_a_change_failed_is_told_until_the_next(node, network):
+    broken = {"keepalived_cmd": "/no/keepalived"}
+    node.stop()
+    node.configure({"network": {"namespace": network.nodes[0].namespace}, "keepalived_vrrp": broken})
+    node.start()
+    assert node.post("/v0.1/topology", PAIR).status == 202
+    eventually(lambda: details(node)["topology_status"] == "OK", "the change ends", 20)
+    node.kill()
+    node.start()
+    for path in ("/v0.1/topology", "/v0.1/details"):
+        told = node.call("GET", path).json
+        assert told["topology"] == "SINGLE"
+        assert "/no/keepalived cannot be run" in told["topology_error"]
+    assert node.post("/v0.1/topology", {"topology": "ACTIVE-ACTIVE"}).status == 202
+    eventually(lambda: details(node)["topology"] == "ACTIVE-ACTIVE", "the change is made", 20)
+    assert "topology_error" not in details(node)
+
+
 def test_an_agent_killed_in_a_change_ends_in_the_old_or_the_new_topology(node):
     seen = set()
     for number, delay in enumerate((0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0)):

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 
 from amphora.core.changes.journal import Journal, OperationState
 from amphora.core.changes.operations import Operations
 from amphora.core.keepalived.topology import Topology, TopologyKind, TopologyManager
-from amphora.errors import OperationFailed, StorageError, TopologyTransition
+from amphora.errors import InvalidInput, OperationFailed, StorageError, TopologyTransition
 from amphora.models import Role
 from amphora.system import files
 
 SINGLE = Topology(TopologyKind.SINGLE)
 PAIR = Topology(TopologyKind.ACTIVE_STANDBY, Role.ACTIVE, "203.0.113.2", "b20e06cf1abc")
+
+NOWHERE = replace(PAIR, ha_ip="203.0.113.9")
 
 
 class FakePair:
@@ -32,6 +35,10 @@ class FakePair:
         self.may_go_on.wait(10)
         if self.errors:
             raise self.errors.pop(0)
+
+    def require_interface(self, topology):
+        if topology.ha_ip == NOWHERE.ha_ip:
+            raise InvalidInput("Invalid ha_ip")
 
     def form_pair(self, topology):
         self._called(("form", topology))
@@ -127,6 +134,46 @@ def test_a_failed_change_goes_back_and_is_logged(manager, pair, caplog):
     assert "no interface" in caplog.text
 
 
+def test_a_pair_without_an_interface_for_its_address_is_not_begun(manager, pair):
+    with pytest.raises(InvalidInput, match="ha_ip"):
+        manager.change(NOWHERE)
+    assert (manager.is_changing(), manager.current(), manager.error(), pair.calls) == (False, SINGLE, "", [])
+
+
+def test_a_failure_is_told_until_the_next_change(make_manager, pair):
+    manager = make_manager(pair)
+    assert manager.error() == ""
+    pair.errors = [OperationFailed("keepalived is gone")]
+    manager.change(PAIR)
+    manager.close()
+    told = manager.error()
+    assert told.splitlines()[0] == "keepalived is gone"
+    assert f"{SINGLE}, as before" in told
+    with pytest.raises(InvalidInput):
+        manager.change(NOWHERE)
+    after = make_manager(pair)
+    after.recover()
+    assert (manager.error(), after.error()) == (told, told)
+    pair.may_go_on.clear()
+    after.change(PAIR)
+    assert after.error() == ""
+    pair.may_go_on.set()
+    after.close()
+    assert after.error() == ""
+
+
+def test_a_failure_that_is_undone_at_the_next_start_keeps_its_reason(make_manager, pair):
+    manager = make_manager(pair)
+    pair.errors = [OperationFailed("first"), OperationFailed("second")]
+    manager.change(PAIR)
+    manager.close()
+    assert "first" in manager.error()
+    assert "second" in manager.error()
+    after = make_manager(pair)
+    after.recover()
+    assert after.error() == f"first\nThe topology is {SINGLE}, as before."
+
+
 def test_a_change_over_its_time_limit_goes_back(tmp_path, pair, caplog, operations):
     manager = TopologyManager(
         tmp_path / "topology.json", TopologyKind.SINGLE, pair, operations, time_limit=0.01
@@ -164,6 +211,7 @@ def test_an_agent_killed_in_a_change_goes_back_at_its_next_start(make_manager, p
     for _ in range(2):
         after.recover()
         assert after.current() == former
+        assert "the agent ended in the middle of it" in after.error()
         assert pair.calls == [("leave",) if former == SINGLE else ("form", PAIR)]
     cut_off.may_go_on.set()
     killed.close()
