@@ -11,7 +11,7 @@ import importlib.metadata
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from stevedore import NamedExtensionManager
 
@@ -142,7 +142,7 @@ class _Refused(Exception):
         self.reason = " ".join(reason.split())
 
 
-class _Manager(NamedExtensionManager[Any]):
+class _Manager(NamedExtensionManager):  # type: ignore[type-arg]  # takes no argument before stevedore 5.6.0
     """stevedore's manager without its list on disk, which can be minutes behind a re-install.
 
     The list is found by the times of the files it was made from, rounded to about two minutes.
