@@ -35,6 +35,10 @@ SCOPE_LINK = 253
 IPV6_METRIC = 1024
 
 _FR_ACT_TO_TBL = 1
+#: Set in replies when a table changed while it was read, so that something may be missing (netlink.h).
+_NLM_F_DUMP_INTR = 0x10
+#: A try takes milliseconds. Only reading can be interrupted, so no change is ever made twice.
+_READ_TRIES = 50
 
 _T = TypeVar("_T")
 
@@ -235,14 +239,20 @@ class Kernel:
         )
 
     def _ask(self, complaint: str, method: str, *arguments: str, **options: Any) -> list[Any]:
-        from pyroute2.netlink.exceptions import NetlinkError
+        from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
-        try:
-            return list(getattr(self._rtnetlink, method)(*arguments, **options) or ())
-        except NetlinkError as error:
-            raise OperationFailed(f"{complaint}: {os.strerror(error.code)}") from error
-        except OSError as error:
-            raise OperationFailed(f"{complaint}: {os.strerror(error.errno or errno.EIO)}") from error
+        for _ in range(_READ_TRIES):
+            try:
+                messages = list(getattr(self._rtnetlink, method)(*arguments, **options) or ())
+            except NetlinkDumpInterrupted:  # pyroute2 0.8; 0.9 leaves it to the flag
+                continue
+            except NetlinkError as error:
+                raise OperationFailed(f"{complaint}: {os.strerror(error.code)}") from error
+            except OSError as error:
+                raise OperationFailed(f"{complaint}: {os.strerror(error.errno or errno.EIO)}") from error
+            if not any(message["header"]["flags"] & _NLM_F_DUMP_INTR for message in messages):
+                return messages
+        raise OperationFailed(f"{complaint}: the kernel's table changed during each of {_READ_TRIES} tries")
 
 
 class KernelAccess:
