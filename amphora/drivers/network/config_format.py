@@ -13,24 +13,27 @@ from amphora.models import InterfaceConfig, InterfaceRole, Route, RoutingRule
 
 def to_json(config: InterfaceConfig) -> str:
     """Return one line of JSON."""
-    return json.dumps(
-        {
-            "name": config.name,
-            "mac_address": config.mac_address,
-            "role": config.role.value,
-            "mtu": config.mtu,
-            "automatic": config.automatic,
-            "addresses": [str(address) for address in config.addresses],
-            "floating": [str(address) for address in config.floating],
-            "routes": [_route_document(route) for route in config.routes],
-            "rules": [
-                {"source": str(rule.source), "table": rule.table, "priority": rule.priority}
-                for rule in config.rules
-            ],
-            "shared_addresses": [str(address) for address in config.shared_addresses],
-            "shared_routes": [_route_document(route) for route in config.shared_routes],
-        }
-    )
+    return json.dumps(to_document(config))
+
+
+def to_document(config: InterfaceConfig) -> dict[str, Any]:
+    """Return the object."""
+    return {
+        "name": config.name,
+        "mac_address": config.mac_address,
+        "role": config.role.value,
+        "mtu": config.mtu,
+        "automatic": config.automatic,
+        "addresses": [str(address) for address in config.addresses],
+        "floating": [str(address) for address in config.floating],
+        "routes": [_route_document(route) for route in config.routes],
+        "rules": [
+            {"source": str(rule.source), "table": rule.table, "priority": rule.priority}
+            for rule in config.rules
+        ],
+        "shared_addresses": [str(address) for address in config.shared_addresses],
+        "shared_routes": [_route_document(route) for route in config.shared_routes],
+    }
 
 
 def from_json(text: str | bytes) -> InterfaceConfig:
@@ -39,9 +42,24 @@ def from_json(text: str | bytes) -> InterfaceConfig:
     :raises StorageError: it is something else.
     """
     try:
-        return _config(json.loads(text))
+        return from_document(json.loads(text))
+    except ValueError as error:
+        raise _foreign(error) from error
+
+
+def from_document(document: Any) -> InterfaceConfig:
+    """Return what :func:`to_document` made.
+
+    :raises StorageError: it is something else.
+    """
+    try:
+        return _config(document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StorageError(f"not a stored interface configuration: {error!r}") from error
+        raise _foreign(error) from error
+
+
+def _foreign(error: Exception) -> StorageError:
+    return StorageError(f"not a stored interface configuration: {error!r}")
 
 
 def _config(document: dict[str, Any]) -> InterfaceConfig:

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interface configurations as Octavia's own agent stores them, so that its amphorae can be taken over.
-
-They are only read: what is stored for an interface later has the form of the driver in use.
-"""
+"""Interface configurations as Octavia's own agent stores them, so that its amphorae can be taken over."""
 
 from __future__ import annotations
 
@@ -23,6 +20,7 @@ from ipaddress import (
 from pathlib import Path
 from typing import Any
 
+from amphora.drivers.network.shared_interface_file import own_part
 from amphora.errors import StorageError
 from amphora.models import InterfaceConfig, InterfaceRole, Route, RoutingRule
 from amphora.system import files
@@ -96,12 +94,12 @@ class OctaviaInterfaceFiles:
 
 
 def is_octavia_document(document: object) -> bool:
-    """Whether a JSON document is a configuration of this form, complete or not."""
-    return isinstance(document, Mapping) and "if_type" in document
+    """Whether a JSON document is a configuration of this form, complete or not, and of Octavia's agent."""
+    return isinstance(document, Mapping) and "if_type" in document and own_part(document) is None
 
 
 def is_octavia_file(data: bytes) -> bool:
-    """Whether a file holds a configuration of this form."""
+    """Whether a file holds a configuration of this form that Octavia's agent wrote."""
     return is_octavia_document(_document(data))
 
 

@@ -9,11 +9,11 @@ from typing import Self
 
 from amphora.drivers.base import DriverContext
 from amphora.drivers.network.config_files import ConfigFiles
-from amphora.drivers.network.config_format import from_json, to_json
 from amphora.drivers.network.interface_state import InterfaceState, change
 from amphora.drivers.network.kernel import Kernel, KernelAccess
 from amphora.drivers.network.netlink import LINK_PATIENCE, NetlinkNetwork, Surroundings
 from amphora.drivers.network.octavia_interface_file import PLUGGED_INTERFACES, is_octavia_file
+from amphora.drivers.network.shared_interface_file import parse, render
 from amphora.drivers.network.sysctls import set_sysctls
 from amphora.errors import DriverUnavailable
 from amphora.models import InterfaceConfig
@@ -21,7 +21,7 @@ from amphora.system.command import CommandRunner
 
 
 class Pyroute2Network(NetlinkNetwork):
-    """Keeps a JSON file for each interface and talks to the kernel itself.
+    """Keeps a JSON file for each interface, as Octavia's agent can use it too; talks to the kernel itself.
 
     :param directory: of the files.
     :param namespace: the data namespace; empty means the agent's own.
@@ -42,9 +42,7 @@ class Pyroute2Network(NetlinkNetwork):
         root: str = "",
         plugged: Path = PLUGGED_INTERFACES,
     ) -> None:
-        files = ConfigFiles(
-            directory, ".json", lambda config: to_json(config) + "\n", from_json, is_octavia_file
-        )
+        files = ConfigFiles(directory, ".json", render, parse, is_octavia_file)
         surroundings = Surroundings(access or KernelAccess(), patience, root, plugged)
         super().__init__(directory, files, namespace, runner, surroundings)
 

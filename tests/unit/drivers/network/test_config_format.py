@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from amphora.drivers.network.config_files import ConfigFiles
 from amphora.drivers.network.config_format import from_json, to_json
 from amphora.drivers.network.interfaces_file import parse_interfaces, render_interfaces
+from amphora.drivers.network.shared_interface_file import parse, render
 from amphora.errors import StorageError
 from amphora.models import InterfaceConfig, InterfaceRole, Route, RoutingRule
 from amphora.testing.network_bench import vip_config
@@ -40,13 +41,16 @@ CONFIGS = st.builds(
 def test_what_is_stored_is_read_back(config):
     assert from_json(to_json(config)) == config
     assert parse_interfaces(render_interfaces(config).encode()) == config
+    assert parse(render(config).encode()) == config
+    # As earlier releases stored it.
+    assert parse(to_json(config).encode()) == config
 
 
 @given(st.binary(max_size=60) | st.sampled_from([b"{}", b"[]", b"null", b'{"name": "eth1"}']))
 def test_anything_else_is_refused(data):
-    for parse in (from_json, parse_interfaces):
+    for read in (from_json, parse_interfaces, parse):
         with pytest.raises(StorageError):
-            parse(data)
+            read(data)
 
 
 def test_a_dual_stack_interfaces_file():

@@ -22,6 +22,7 @@ from amphora.drivers.network.octavia_interface_file import (
     parse_plugged_interfaces,
 )
 from amphora.drivers.network.pyroute2 import Pyroute2Network
+from amphora.drivers.network.shared_interface_file import render
 from amphora.errors import StorageError
 from amphora.models import InterfaceRole
 from amphora.system.command import CommandRunner
@@ -46,6 +47,34 @@ def test_the_vip_of_a_pair():
 
 def test_a_members_port():
     assert same_interface(read("member"), member_interface("eth2", parse_network_request(MEMBER_PORT)))
+
+
+@pytest.mark.parametrize(
+    "planned",
+    [
+        vip_interface("eth1", parse_vip_request("203.0.113.2", VIP)),
+        held_elsewhere(vip_interface("eth1", parse_vip_request("203.0.113.2", VIP))),
+        member_interface("eth2", parse_network_request(MEMBER_PORT)),
+        member_interface("eth2", parse_network_request({"mac_address": OTHER_MAC})),
+    ],
+    ids=["vip-single", "vip-pair", "member", "automatic"],
+)
+def test_what_we_store_means_the_same_in_octavias_form(planned):
+    document = json.loads(render(planned))
+    assert same_interface(parse_document(document, MACS.get), planned)
+    # All that a constructor there takes; anything more would be an error.
+    known = {"name", "if_type", "mtu", "addresses", "routes", "rules", "scripts", "is_sriov"}
+    assert document.keys() <= known
+    plain = {"address", "prefixlen", "octavia_owned", "dhcp", "ipv6auto"}
+    assert all(each.keys() <= plain for each in document["addresses"])
+
+
+def test_its_scripts_translate_addresses_of_each_family():
+    planned = member_interface("eth2", parse_network_request(MEMBER_PORT))
+    (family,) = {f"ipv{address.version}" for address in planned.addresses}
+    scripts = json.loads(render(planned))["scripts"]
+    assert scripts["up"] == [{"command": f"/usr/local/bin/lvs-masquerade.sh add {family} eth2"}]
+    assert scripts["down"] == [{"command": f"/usr/local/bin/lvs-masquerade.sh delete {family} eth2"}]
 
 
 def test_a_port_that_asks_the_network():
@@ -124,6 +153,12 @@ def test_what_is_stored_anew_counts_from_then_on(amphora, tmp_path):
         amphora.forget(name)
         amphora.forget(name)
     assert amphora.stored() == []
+
+
+def test_what_octavias_agent_stores_after_us_counts_from_then_on(amphora, tmp_path):
+    amphora.persist(vip_interface("eth1", parse_vip_request("203.0.113.2", VIP | {"mtu": 1400})))
+    (tmp_path / "interfaces/eth1.json").write_text((DATA / "vip-single.json").read_text())
+    assert amphora.stored()[0] == read("vip-single")
 
 
 def test_damaged_and_foreign_files_do_not_hide_others(amphora, tmp_path, caplog):
