@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests in Debian trees with other versions: ``python -m tests.platforms [--sample] [TREE...]``.
 
-A whole run writes its table into the documentation; a sample tries what differs most, in a few minutes.
+A whole run writes the tree's row into the table of the documentation; a sample tries what differs most
+between versions, in a few minutes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import sys
 
 from tests.platforms.parts import SAMPLE, WHOLE, Outcome, run_parts
-from tests.platforms.table import write_table
+from tests.platforms.table import write_row
 from tests.platforms.trees import TREES, Tree, TreeUnavailable, prepare
 from tests.support.nspawn import lab_directory
 
@@ -33,8 +34,6 @@ def main() -> int:
     print("\n== Platforms")
     for outcome in outcomes:
         print(outcome)
-    if not arguments.sample and not arguments.tree and all(outcome.succeeded for outcome in outcomes):
-        write_table(outcomes, datetime.datetime.now(datetime.UTC).date())
     return 0 if all(outcome.succeeded or outcome.may_be_missing for outcome in outcomes) else 1
 
 
@@ -47,7 +46,10 @@ def _outcome(tree: Tree, *, sample: bool) -> Outcome:
     except TreeUnavailable as error:
         print(f"{tree.name} cannot be made: {error}")
         return Outcome(tree, missing=str(error).splitlines()[0])
-    return run_parts(tree, SAMPLE if sample else WHOLE)
+    outcome = run_parts(tree, SAMPLE if sample else WHOLE)
+    if outcome.succeeded and not sample:
+        write_row(outcome, datetime.datetime.now(datetime.UTC).date())
+    return outcome
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ class Outcome:
 
     :ivar missing: why it could not be made; empty where it could.
     :ivar passed: tests, those that passed only when run once more included.
+    :ivar left_out: tests that cannot run there.
     :ivar broken: parts that failed.
     """
 
@@ -58,6 +59,7 @@ class Outcome:
     versions: dict[str, str] = field(default_factory=dict)
     passed: int = 0
     passed_again: int = 0
+    left_out: list[Exclusion] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     @property
@@ -93,27 +95,30 @@ WHOLE = (
     _pytest("functional", "-m", "not slow and not alone", *_SIDE_BY_SIDE, "tests/functional"),
     _pytest("timing", "-m", "not slow and alone", "tests/functional"),
     _pytest("faults", "-m", "not slow", *_SIDE_BY_SIDE, "tests/faults"),
+    _pytest("200 reloads", "-m", "slow", "tests/functional/agent/test_many_reloads.py"),
     Part("demo", ("./run-demo", "--once")),
 )
+#: Reload under load, failed reload, restore, adoption, VRRP; reading a configuration and its needs.
+_SAMPLED = (
+    "agent/test_many_reloads.py",
+    "agent/test_failed_changes.py",
+    "agent/test_boot.py",
+    "agent/test_pair.py",
+    "haproxy/test_socketless_master.py",
+    "haproxy/test_reading.py",
+    "haproxy/test_capacity.py",
+    "health/test_statistics.py",
+    "keepalived/test_keepalived_of_others.py",
+)
 SAMPLE = (
-    _pytest(
-        "sample",
-        *_SIDE_BY_SIDE,
-        "-m",
-        "not slow",
-        "tests/functional/haproxy",
-        "tests/functional/agent/test_reload.py",
-        "tests/functional/agent/test_failed_changes.py",
-        "tests/functional/agent/test_pair.py",
-        "tests/functional/health",
-    ),
+    _pytest("sample", "-m", "not slow", *_SIDE_BY_SIDE, *(f"tests/functional/{name}" for name in _SAMPLED)),
 )
 
 
 def run_parts(tree: Tree, parts: Iterable[Part]) -> Outcome:
     """Run parts in a tree that is prepared; what they print is printed here."""
-    outcome = Outcome(tree, versions=_versions(tree))
     left_out = [exclusion for exclusion in EXCLUSIONS if tree.name in exclusion.trees]
+    outcome = Outcome(tree, versions=_versions(tree), left_out=left_out)
     for exclusion in left_out:
         print(f"Not run in {tree.name}: {exclusion.test}: {exclusion.reason}")
     deselect = [word for exclusion in left_out for word in ("--deselect", exclusion.test)]

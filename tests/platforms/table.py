@@ -1,40 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of the documentation's page on platforms, as a whole run writes it."""
+"""The table of the documentation's page on platforms, one row for each tree, as runs write it."""
 
 from __future__ import annotations
 
+import csv
 import datetime
-from collections.abc import Iterable
 
-from tests.platforms.parts import EXCLUSIONS, Outcome
+from tests.platforms.parts import Outcome
+from tests.platforms.trees import TREES
 from tests.support.nspawn import REPOSITORY
 
-TABLE = REPOSITORY / "doc/source/platforms_table.inc"
+TABLE = REPOSITORY / "doc/source/platforms_table.csv"
 
-_HEAD = ("Tree", "haproxy", "keepalived", "Python", "systemd", "Tests passed", "Run on")
+_HEAD = ["Tree", "haproxy", "keepalived", "Python", "systemd", "Tests passed", "Not run", "Run on"]
 
 
-def write_table(outcomes: Iterable[Outcome], today: datetime.date) -> None:
-    """Replace the table by what came of a whole run, with the tests that were left out and why."""
-    rows: list[tuple[str, ...]] = [_HEAD]
-    for outcome in outcomes:
-        versions = tuple(outcome.versions[name] for name in _HEAD[1:5])
-        rows.append((outcome.tree.name, *versions, str(outcome.passed), today.isoformat()))
-    lines = [
-        ".. written by ``tox -e platforms``; not by hand",
-        "",
-        ".. list-table::",
-        "   :header-rows: 1",
-        "",
+def write_row(outcome: Outcome, today: datetime.date) -> None:
+    """Replace the row of a tree by what came of a whole run there."""
+    rows = {row[0]: row for row in _rows()}
+    versions = [outcome.versions[name] for name in _HEAD[1:5]]
+    left_out = "; ".join(f"{each.test}: {each.reason}" for each in outcome.left_out) or "none"
+    rows[outcome.tree.name] = [
+        outcome.tree.name,
+        *versions,
+        str(outcome.passed),
+        left_out,
+        today.isoformat(),
     ]
-    for row in rows:
-        lines += [f"   {'* -' if index == 0 else '  -'} {cell}" for index, cell in enumerate(row)]
-    lines += ["", *_left_out()]
-    TABLE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    with TABLE.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_HEAD)
+        writer.writerows(rows[tree.name] for tree in TREES if tree.name in rows)
 
 
-def _left_out() -> Iterable[str]:
-    if not EXCLUSIONS:
-        yield "Every test of these parts was run in every tree."
-    for exclusion in EXCLUSIONS:
-        yield f"* ``{exclusion.test}`` was not run in {', '.join(exclusion.trees)}: {exclusion.reason}."
+def _rows() -> list[list[str]]:
+    if not TABLE.exists():
+        return []
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))[1:]
