@@ -200,7 +200,9 @@ def _core(
         lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
     )
     topology = _topology(conf, vrrp, plug, foundation.operations)
-    processes = ProcessReader(directory, engine.status)
+    processes = ProcessReader(
+        directory, engine.status, max_old_workers=conf.haproxy_amphora.haproxy_max_old_workers
+    )
     base = _Base(conf, drivers, directory, foundation, engine, scripts, plug, processes)
     instances, lvs = _instances(base), _lvs(base, rules)
     return CoreServices(
@@ -381,8 +383,8 @@ def _engine_settings(conf: cfg.ConfigOpts) -> EngineSettings:
             user=account[0] if account else None,
             group=account[1] if account else None,
             drain_seconds=group.haproxy_drain_time,
-            survived_reloads=group.haproxy_max_old_workers,
         ),
         memory_reserve=group.memory_reserve * MIB,
+        max_old_workers=group.haproxy_max_old_workers,
         group_file=Path(group.base_path) / "haproxy-default-user-group.conf",
     )

@@ -76,9 +76,10 @@ OPTIONS = [
     cfg.IntOpt(
         "haproxy_max_old_workers",
         min=0,
-        help="Workers replaced by reloads that may still finish their connections at a time; one more "
-        "reload ends the oldest. Unset: any number. A configuration's own mworker-max-reloads counts "
-        "before this. Needs haproxy 1.9 or newer.",
+        help="Workers replaced by reloads that may still finish their connections at a time; after one more "
+        "good reload the agent ends the oldest. Reloads that fail, and workers without clients, do not "
+        "count. Unset: any number. A configuration's own mworker-max-reloads, which counts failed reloads "
+        "too, counts before this.",
     ),
     cfg.IntOpt(
         "memory_reserve",

@@ -34,7 +34,6 @@ class Capabilities:
     :ivar notifies: ``-Ws`` is there: the master says by sd_notify(3) when it is ready. What the feature list
         says of ``SYSTEMD`` goes before the version.
     :ivar bounds_drain: it knows ``hard-stop-after``.
-    :ivar bounds_reloads: it knows ``mworker-max-reloads``.
     :ivar limits_are_strict: fewer descriptors than asked for are fatal, unless ``no strict-limits`` is set.
     :ivar reload_answers: the master CLI's ``reload`` waits for the reload and says how it went; older
         versions close the connection.
@@ -53,7 +52,6 @@ class Capabilities:
     features: frozenset[str] = frozenset()
     notifies: bool = _since(3, 0, source="-vv: -SYSTEMD where left out of 3.0, and no word of it in 3.2.26")
     bounds_drain: bool = _since(1, 8, source="configuration manual 1.8, hard-stop-after")
-    bounds_reloads: bool = _since(1, 9, source="configuration manual 1.9, mworker-max-reloads")
     limits_are_strict: bool = _since(2, 3, source="configuration manual 2.3, strict-limits")
     reload_answers: bool = _since(2, 7, source="management guide 2.7, master CLI, reload; seen on 3.0.11")
     check_is_silent: bool = _since(2, 9, source="measured: nothing printed by 3.0.11, a sentence by 2.6.12")

@@ -22,6 +22,9 @@ _PROCESS = re.compile(
 )
 _SUCCESS = re.compile(r"Success=([01])", re.ASCII)
 
+#: Of clients; connections to the stats socket do not count (measured on 2.6, 3.0, 3.2 and 3.4).
+_CONNECTIONS = re.compile(r"^CurrConns: (\d+)$", re.MULTILINE | re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -132,6 +135,17 @@ class MasterSocket:
             return parse_processes(answer)
         except ValueError as error:
             raise ControlSocketError(f"{self._path} answered 'show proc' oddly: {error}") from None
+
+    def clients_of(self, worker: int) -> int:
+        """Return how many connections of clients a worker has, also one that was replaced.
+
+        :raises ControlSocketError: no usable answer in time; the worker may have ended.
+        """
+        answer = ask(self._path, f"@!{worker} show info", self._timeout)
+        match = _CONNECTIONS.search(answer)
+        if match is None:
+            raise ControlSocketError(f"{self._path} tells nothing of worker {worker}: {answer[:200]!r}")
+        return int(match[1])
 
     def reload(self, timeout: float) -> Verdict:
         """Reload, and return how that went once it is over. haproxy 2.7 or newer.

@@ -18,6 +18,9 @@ from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.lines import quote
 from amphora.haproxy.placement import global_values
 
+#: Keyword of what ends old workers after a number of reloads, failed ones included, and the largest one.
+RELOAD_LIMIT, ANY_NUMBER = "mworker-max-reloads", 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class OverlaySettings:
@@ -36,8 +39,6 @@ class OverlaySettings:
         system allows no more; from haproxy 2.3 on that would be fatal (``strict-limits``).
     :ivar drain_seconds: after which an old worker ends the connections it still has
         (``hard-stop-after``); 0 for never.
-    :ivar survived_reloads: that an old worker may have at most before it is ended with the connections
-        it still has (``mworker-max-reloads``); None for any number.
     """
 
     stats_socket: Path
@@ -48,7 +49,6 @@ class OverlaySettings:
     group: str | None = None
     settles_for_less: bool = False
     drain_seconds: int = 0
-    survived_reloads: int | None = None
 
 
 def render_overlay(
@@ -89,6 +89,5 @@ def _worker_limits(
     uploaded = global_values(configuration.lines)
     if settings.drain_seconds and "hard-stop-after" not in uploaded and capabilities.bounds_drain:
         yield f"    hard-stop-after {settings.drain_seconds}s"
-    limit = settings.survived_reloads
-    if limit is not None and "mworker-max-reloads" not in uploaded and capabilities.bounds_reloads:
-        yield f"    mworker-max-reloads {limit}"
+    if capabilities.cuts_by_default and RELOAD_LIMIT not in uploaded:
+        yield f"    {RELOAD_LIMIT} {ANY_NUMBER}"

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /proc says of running processes (proc(5)). Nothing here forks or waits."""
+"""What /proc says of running processes (proc(5)). Nothing here forks or waits, and one function signals."""
 
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +86,20 @@ def read_pid_file(path: Path) -> int | None:
     except OSError:
         return None
     return int(first_line) if first_line.isdigit() and int(first_line) > 0 else None
+
+
+def terminate(process: ProcessIdentity) -> bool:
+    """Send SIGTERM to this very process and return whether it was still there.
+
+    :raises PermissionError: it belongs to somebody else.
+    """
+    if not process.is_alive():
+        return False
+    try:
+        os.kill(process.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _stat_fields(pid: int) -> list[str] | None:

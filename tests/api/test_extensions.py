@@ -160,7 +160,7 @@ def test_stored_instance_is_told_with_its_last_operation(client):
         "worker": None,
         "old_worker_count": 0,
         "old_workers": [],
-        "limits": {"hard-stop-after": None, "mworker-max-reloads": None},
+        "limits": {"hard-stop-after": None, "mworker-max-reloads": None, "haproxy_max_old_workers": None},
         "last_operation": operation,
     }
     assert client.do("GET", f"/extensions/instances/{LISTENER.upper()}").json == told

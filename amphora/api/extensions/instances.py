@@ -32,7 +32,10 @@ class InstancesController(Resource):
 
     def _get(self, _request: Request) -> Response:
         latest = _latest(self._operations)
-        known = [_document(each, latest.get(each.id)) for each in self._processes.all()]
+        known = [
+            _document(each, latest.get(each.id), self._processes.max_old_workers)
+            for each in self._processes.all()
+        ]
         return json_answer(200, {"instances": known})
 
 
@@ -50,14 +53,17 @@ class _InstanceController(Resource):
 
     def _get(self, _request: Request) -> Response:
         found = self._processes.one(self._instance_id)
-        return json_answer(200, _document(found, _latest(self._operations).get(found.id)))
+        latest = _latest(self._operations).get(found.id)
+        return json_answer(200, _document(found, latest, self._processes.max_old_workers))
 
 
 def _latest(operations: Operations) -> dict[str, Operation]:
     return {operation.target: operation for operation in operations.all()}
 
 
-def _document(instance: InstanceProcesses, latest: Operation | None) -> dict[str, object]:
+def _document(
+    instance: InstanceProcesses, latest: Operation | None, max_old_workers: int | None
+) -> dict[str, object]:
     limits = limits_of(instance.master)
     return {
         "id": instance.id,
@@ -66,7 +72,13 @@ def _document(instance: InstanceProcesses, latest: Operation | None) -> dict[str
         "worker": _process(instance.worker),
         "old_worker_count": len(instance.old_workers),
         "old_workers": [_process(worker) for worker in instance.old_workers],
-        "limits": {"hard-stop-after": limits.drain_time, "mworker-max-reloads": limits.reloads},
+        "limits": {
+            "hard-stop-after": limits.drain_time,
+            "mworker-max-reloads": limits.reloads,
+            "haproxy_max_old_workers": max_old_workers
+            if instance.master and limits.reloads is None
+            else None,
+        },
         "last_operation": None if latest is None else operation_document(latest),
     }
 

@@ -17,7 +17,8 @@ from amphora.core.haproxy.worker_group import WorkerGroup
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import OperationFailed
 from amphora.haproxy.configuration import Configuration, parse
-from amphora.haproxy.overlay import OverlaySettings, render_overlay
+from amphora.haproxy.overlay import RELOAD_LIMIT, OverlaySettings, render_overlay
+from amphora.haproxy.placement import global_values
 from amphora.haproxy.preflight import DEFAULT_RESERVE, Finding, gather_facts, preflight, refusing_start
 from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.proof import Evidence, Generation
@@ -43,6 +44,7 @@ class EngineSettings:
     :ivar apply_timeout: seconds from an action to its proof.
     :ivar overlay: what we add to configurations; its stats socket is set for each instance.
     :ivar memory_reserve: bytes that a reload must leave to the rest of the machine.
+    :ivar max_old_workers: that may still have clients after a reload; None for any number.
     :ivar group_file: of the image, names the group of haproxy's workers; it need not exist. Or None.
     """
 
@@ -51,6 +53,7 @@ class EngineSettings:
     overlay: OverlaySettings
     group_file: Path | None = None
     memory_reserve: int = DEFAULT_RESERVE
+    max_old_workers: int | None = None
 
 
 class HaproxyEngine:
@@ -278,13 +281,17 @@ class HaproxyEngine:
     def prove_reload(
         self, layout: InstanceLayout, configuration: Configuration, before: Generation | None
     ) -> Evidence:
-        """Prove by the master process that a new worker has taken over.
+        """Prove by the master process that a new worker has taken over; then end old ones that are too many.
 
         :raises ProofFailed: it could not be seen in time, or was refused.
         """
         if before is None:
             return self.prove_start(layout, configuration)
-        return self._running(layout).prove_reload(configuration, before, self._deadline(configuration))
+        running, limit = self._running(layout), self._settings.max_old_workers
+        evidence = running.prove_reload(configuration, before, self._deadline(configuration))
+        if limit is not None and RELOAD_LIMIT not in global_values(configuration.lines):
+            running.end_old_workers(limit)
+        return evidence
 
     def adopt(self, layout: InstanceLayout, local_peer: str) -> None:
         """Make a service of ours of a process that another agent started; it is not touched.

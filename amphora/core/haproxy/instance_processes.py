@@ -18,6 +18,7 @@ from amphora.core.haproxy.instance_status import leaves_a_trace
 from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.errors import AmphoraError, InstanceNotFound
 from amphora.haproxy.configuration import parse
+from amphora.haproxy.overlay import ANY_NUMBER, RELOAD_LIMIT
 from amphora.haproxy.placement import global_values
 from amphora.haproxy.workers import workers_of
 from amphora.models import ServiceState, ServiceStatus
@@ -66,6 +67,7 @@ class ProcessReader:
 
     :param status: tells how the service of an instance does.
     :param workers_of: tells the workers of master processes, oldest first.
+    :ivar max_old_workers: that the agent lets have clients after a reload; None for any number.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class ProcessReader:
         directory: InstanceDirectory,
         status: Callable[[InstanceLayout], ServiceStatus],
         workers_of: Callable[[Collection[int]], Workers] = workers_of,
+        max_old_workers: int | None = None,
     ) -> None:
+        self.max_old_workers = max_old_workers
         self._directory = directory
         self._status = status
         self._workers_of = workers_of
@@ -138,8 +142,9 @@ def limits_of(master: ProcessIdentity | None) -> WorkerLimits:
         except AmphoraError:
             # Others may have put something else there since.
             continue
-    drain_time, reloads = values.get("hard-stop-after"), values.get("mworker-max-reloads")
-    return WorkerLimits(" ".join(drain_time or ()) or None, " ".join(reloads or ()) or None)
+    drain_time, reloads = values.get("hard-stop-after", ()), values.get(RELOAD_LIMIT, ())
+    bounded = reloads != (str(ANY_NUMBER),)
+    return WorkerLimits(" ".join(drain_time) or None, " ".join(reloads) or None if bounded else None)
 
 
 def _configuration_files(master: ProcessIdentity | None) -> Iterator[Path]:

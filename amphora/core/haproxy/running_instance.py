@@ -15,6 +15,7 @@ from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ControlSocketError
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.master import Master, MasterSocket, SocketlessMaster
+from amphora.haproxy.old_workers import end_surplus
 from amphora.haproxy.proof import Evidence, Generation, Reach, prove_reload, prove_start, refusal, snapshot
 from amphora.haproxy.reach import reach
 from amphora.haproxy.stats import StatsSocket
@@ -133,6 +134,23 @@ class RunningInstance:
         with last_words(self._services, self._layout.service_name):
             return prove_reload(
                 before, master, self.stats, configuration, deadline, reach=self._reach(), given_up=watch
+            )
+
+    def end_old_workers(self, limit: int) -> None:
+        """End the oldest of the replaced workers that still have clients, beyond a number.
+
+        Not those of a process that another agent has started without a master socket.
+        """
+        pid = self.pid()
+        if pid is None or self.is_adopted():
+            return
+        for worker in end_surplus(self._socket(), pid, limit):
+            LOG.warning(
+                "%s: old worker %d of %s was ended with its connections: more than %d still had clients",
+                self._layout.instance_id,
+                worker.pid,
+                worker.started_at().isoformat(timespec="seconds"),
+                limit,
             )
 
     def _master(self, known: frozenset[int] = frozenset()) -> Master:

@@ -13,7 +13,7 @@ import pytest
 from amphora.core.haproxy.instance_processes import MANY
 from amphora.haproxy.master import MasterSocket
 from amphora.testing.agent import free_port
-from tests.support.listeners import POOL, listener_id
+from tests.support.listeners import POOL, hidden_frontend, listener_id
 
 ONE, TWO = listener_id(1), listener_id(2)
 
@@ -139,11 +139,50 @@ def test_limits_are_those_that_haproxy_runs_with(stopped_agent, holder):
     agent.configure({"haproxy_amphora": {"haproxy_drain_time": 600, "haproxy_max_old_workers": 3}})
     agent.start()
     start(agent, ONE, holder)
-    assert instance(agent)["limits"] == {"hard-stop-after": "600s", "mworker-max-reloads": "3"}
+    assert instance(agent)["limits"] == {
+        "hard-stop-after": "600s",
+        "mworker-max-reloads": None,
+        "haproxy_max_old_workers": 3,
+    }
     assert agent.act(ONE, "stop").status == 202
     told = instance(agent)
     assert (told["state"], told["master"], told["worker"]) == ("stopped", None, None)
-    assert told["limits"] == {"hard-stop-after": None, "mworker-max-reloads": None}
+    assert told["limits"] == dict.fromkeys(
+        ("hard-stop-after", "mworker-max-reloads", "haproxy_max_old_workers")
+    )
+
+
+def is_cut(client):
+    """Whether a connection ends within some seconds."""
+    client.settimeout(5)
+    with contextlib.suppress(TimeoutError):
+        return client.recv(1) == b""
+    return False
+
+
+def test_refused_reloads_count_for_nothing_before_a_good_one(stopped_agent, holder, clients):
+    agent = stopped_agent
+    agent.configure({"haproxy_amphora": {"haproxy_max_old_workers": 2}})
+    agent.start()
+    port = start(agent, ONE, holder)
+    good = agent.call("GET", f"/v0.1/listeners/{ONE}/haproxy").body
+    clients.append(connect(agent, ONE, port))
+    served = instance(agent)["worker"]["pid"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bad = good + hidden_frontend(taken.getsockname()[1])
+        for _ in range(3):
+            assert agent.upload(ONE, bad).status == 201
+            assert agent.act(ONE, "reload").status == 500
+    assert agent.upload(ONE, good).status == 201
+    assert agent.act(ONE, "reload").status == 202
+    assert not is_cut(clients[0]), "by reloads that were refused"
+    assert [worker["pid"] for worker in instance(agent)["old_workers"]][:1] == [served]
+    for _ in range(2):
+        clients.append(connect(agent, ONE, port))
+        assert agent.act(ONE, "reload").status == 202
+    assert is_cut(clients[0]), "of three old workers with clients the oldest is ended"
+    assert not is_cut(clients[1])
+    assert f"old worker {served} of " in agent.log_path.read_text()
 
 
 def test_a_master_that_is_silent_or_has_no_socket_is_not_waited_for(agent, holder, clients):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError
+from amphora.haproxy.old_workers import end_surplus
 from amphora.haproxy.proof import prove_reload, prove_start, snapshot
 
 HEAD = "defaults\n timeout connect 1s\n timeout client 60s\n timeout server 60s\n"
@@ -79,10 +80,13 @@ def test_by_default_no_connection_is_cut_and_every_worker_stays(haproxy, reloadi
     assert alive(clients) == 4
 
 
-def test_a_number_of_survived_reloads_bounds_the_workers(make_haproxy, reloading, eventually):
-    haproxy = make_haproxy(survived_reloads=3)
-    clients = list(reloading(haproxy, 10))
-    assert eventually(lambda: 0 < old_workers(haproxy) <= 4)
+def test_a_number_of_old_workers_bounds_them(haproxy, reloading, eventually):
+    clients = []
+    for client in reloading(haproxy, 10):
+        clients.append(client)
+        end_surplus(haproxy.master, haproxy.process.pid, 3)
+    end_surplus(haproxy.master, haproxy.process.pid, 3)
+    assert eventually(lambda: 0 < old_workers(haproxy) <= 3)
     print(f"{old_workers(haproxy)} old workers after 10 reloads")
     # The latest are those that stay.
     assert eventually(lambda: alive(clients) == old_workers(haproxy))

@@ -77,22 +77,25 @@ def limits(upload="", version=(2, 6, 12), **settings):
 
 def test_old_workers_are_bounded_only_when_asked_to():
     assert limits() == []
-    assert limits(drain_seconds=600, survived_reloads=0) == ["hard-stop-after 600s", "mworker-max-reloads 0"]
+    assert limits(drain_seconds=600) == ["hard-stop-after 600s"]
+
+
+UNBOUNDED = "mworker-max-reloads 2147483647"
 
 
 @pytest.mark.parametrize(
     ("upload", "kept"),
     [
-        ("global\n hard-stop-after 5s\n", ["mworker-max-reloads 7"]),
+        ("global\n hard-stop-after 5s\n", [UNBOUNDED]),
         ("global\n mworker-max-reloads 1\n", ["hard-stop-after 9s"]),
         ("global\n.if 1\n mworker-max-reloads 1\n.endif\n", ["hard-stop-after 9s"]),
-        ("frontend f\n mode http\n", ["hard-stop-after 9s", "mworker-max-reloads 7"]),
+        ("frontend f\n mode http\n", ["hard-stop-after 9s", UNBOUNDED]),
     ],
 )
 def test_what_the_upload_says_of_old_workers_stands(upload, kept):
-    assert limits(upload, drain_seconds=9, survived_reloads=7) == kept
+    assert limits(upload, (3, 3, 1), drain_seconds=9) == kept
 
 
-@pytest.mark.parametrize(("version", "count"), [((), 0), ((1, 7), 0), ((1, 8), 1), ((1, 9), 2), ((3, 2), 2)])
-def test_versions_are_told_only_what_they_know(version, count):
-    assert len(limits(version=version, drain_seconds=9, survived_reloads=7)) == count
+@pytest.mark.parametrize(("version", "count"), [((), 0), ((1, 7), 0), ((1, 8), 1), ((3, 2), 1), ((3, 3), 2)])
+def test_versions_are_told_only_what_they_know_and_cut_no_worker_by_themselves(version, count):
+    assert len(limits(version=version, drain_seconds=9)) == count
