@@ -204,7 +204,17 @@ def _in_order(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _unsettled(picture: dict[str, Any]) -> bool:
-    return '"tentative": true' in json.dumps(picture)
+    links = [link for shown, found in picture.items() if shown.endswith("addr") for link in found]
+    return any(_is_coming_up(link) for link in links)
+
+
+def _is_coming_up(link: dict[str, Any]) -> bool:
+    # The kernel tells a link that its peer is up a moment after both are, one second at most, and only
+    # then gives it its link-local address. Loopback has neither.
+    up = "UP" in link["flags"] and "LOOPBACK" not in link["flags"]
+    own = [each for each in link["addr_info"] if each.get("scope") == "link"]
+    awaits_peer = up and not ("LOWER_UP" in link["flags"] and link["operstate"] == "UP" and own)
+    return awaits_peer or any(each.get("tentative") for each in link["addr_info"])
 
 
 def wait_until(question: Callable[[], object], what: str, seconds: float = 5.0) -> None:
