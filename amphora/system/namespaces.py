@@ -126,21 +126,28 @@ def leave(name: str) -> None:
 
     For commands that may be started by ``ip netns exec``: they have to reach links of both namespaces.
 
-    :raises OperationFailed: it could not; there is no ancestor outside.
+    :raises OperationFailed: it could not: /proc shows no process outside that could be followed.
     """
     there = NAMESPACE_DIRECTORY / name
     if not name or not _is_same(Path("/proc/thread-self/ns/net"), there):
         return
-    pid = parent_of(os.getpid()) or 0
-    while pid:
+    # The last is the machine's first process, or that of a container.
+    for pid in (*_ancestors(), 1):
         outside = Path(f"/proc/{pid}/ns/net")
         if os.access(outside, os.R_OK) and not _is_same(outside, there):
             _set_namespace(outside)
             return
-        pid = parent_of(pid) or 0
     raise OperationFailed(
-        f"network namespace {name} cannot be left: no process outside of it called this one"
+        f"network namespace {name} cannot be left: /proc shows no process that called this one from outside"
     )
+
+
+def _ancestors() -> Iterator[int]:
+    # As /proc numbers them: it may be that of another PID namespace than this process's (pid_namespaces(7)).
+    pid = parent_of(int(os.readlink("/proc/self")))
+    while pid:
+        yield pid
+        pid = parent_of(pid)
 
 
 def _is_same(one: Path, other: Path) -> bool:

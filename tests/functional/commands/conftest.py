@@ -28,15 +28,15 @@ class CommandBench(KernelBench):
             f"[controller_worker]\nloadbalancer_topology = {topology}\n"
         )
 
-    def run(self, module, *arguments, namespace=None):
-        """Run the command of a module; return its status and what it printed."""
+    def run(self, module, *arguments, namespace=None, through=()):
+        """Run the command of a module, by another command if need be; return its status and output."""
         # Not "ip netns exec" for the first namespace: what is mounted within that stays within.
         place = (
             ["ip", "netns", "exec", namespace] if namespace else ["nsenter", f"--net=/run/netns/{self.root}"]
         )
         options = () if module == "lvs_masquerade" else ("--config-file", str(self.config))
         done = subprocess.run(
-            [*place, sys.executable, "-m", f"amphora.cmd.{module}", *options, *arguments],
+            [*place, *through, sys.executable, "-m", f"amphora.cmd.{module}", *options, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

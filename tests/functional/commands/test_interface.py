@@ -63,6 +63,18 @@ def test_up_and_down_from_either_namespace(stored):
     assert len(stored.addresses("eth1")) == 4
 
 
+@pytest.mark.parametrize("options", [(), ("--mount-proc",)], ids=["proc-of-the-machine", "proc-of-its-own"])
+def test_inside_of_another_pid_namespace(stored, options):
+    stored.run("interface", "up", "eth1")
+    document = json.loads((stored.interfaces / "eth1.json").read_text())
+    (stored.interfaces / "eth1.json").write_text(json.dumps(document | {"mtu": 1400}))
+    contained = {"namespace": stored.data, "through": ("unshare", "--pid", "--fork", *options)}
+    assert stored.run("interface", "up", "eth1", **contained) == (0, "")
+    assert "mtu 1400 " in stored.inside("ip", "link", "show", "dev", "eth1")
+    assert stored.run("interface", "down", "all", **contained) == (0, "")
+    assert stored.addresses("eth1") == set()
+
+
 def test_an_mtu_that_changed_while_the_interface_is_up(stored):
     stored.run("interface", "up", "eth1")
     document = json.loads((stored.interfaces / "eth1.json").read_text())
