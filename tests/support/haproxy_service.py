@@ -66,7 +66,7 @@ class HaproxyChecks(ServiceFixtures):
 
     def test_broken_configuration_is_refused(self, bench, spec, config):
         name = bench.started(spec)
-        config.write_text("nonsense")
+        config.write_text("nonsense\n")
         with pytest.raises(ServiceError, match="unknown keyword 'nonsense'"):
             bench.manager.reload(name)
         assert "first" in ask(bench.file("front"))

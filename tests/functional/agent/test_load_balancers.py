@@ -83,7 +83,9 @@ class LoadBalancer:
         return int(path.read_text().split()[0])
 
     def arguments(self):
-        return Path(f"/proc/{self.pid()}/cmdline").read_text().split("\0")
+        """Return those it was started with; from 3.1 on a reload adds some of its own before them."""
+        arguments = Path(f"/proc/{self.pid()}/cmdline").read_text().split("\0")
+        return arguments[arguments.index("-Ws") :]
 
 
 def as_this_user(text):
