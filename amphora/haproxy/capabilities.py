@@ -40,7 +40,6 @@ class Capabilities:
     :ivar check_is_silent: ``-c`` says that a file is valid only with ``-V``.
     :ivar worker_parses: the master forks the new worker first, which then reads the configuration, so that
         the master answers, and has a worker too many, while that may still fail.
-    :ivar reload_tells_alerts: the answer to ``reload`` has the worker's alerts.
     :ivar cuts_by_default: ``mworker-max-reloads`` has a limit where the configuration sets none.
     :ivar warns_of_run_mode: ``daemon``, ``master-worker`` or ``pidfile`` in a configuration is a warning if
         the command line says it already.
@@ -56,7 +55,6 @@ class Capabilities:
     reload_answers: bool = _since(2, 7, source="management guide 2.7, master CLI, reload; seen on 3.0.11")
     check_is_silent: bool = _since(2, 9, source="measured: nothing printed by 3.0.11, a sentence by 2.6.12")
     worker_parses: bool = _since(3, 1, source="measured: show proc on 3.0.11 and 3.2.26 while a reload fails")
-    reload_tells_alerts: bool = _since(3, 1, source="measured: answers to reload of 3.0.11 and 3.2.26")
     cuts_by_default: bool = _since(3, 3, source="configuration manual 3.3, mworker-max-reloads: 50")
     warns_of_run_mode: bool = _since(
         3, 1, source="measured: pidfile on 3.2.26, not 3.0.11; all three on 3.4.7"

@@ -42,7 +42,8 @@ class Verdict:
     """What a master says of a reload.
 
     :ivar loaded: the new worker serves; otherwise the former one goes on.
-    :ivar words: what haproxy has printed meanwhile, from 3.1 on with the worker's alerts; may be empty.
+    :ivar words: what haproxy has printed meanwhile, with the alerts of a worker that failed; empty where it
+        was built without shared memory (``SHM_OPEN``) for them.
     """
 
     loaded: bool
