@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 _VERSION = re.compile(
     r"^HA-?Proxy version (?P<text>(?P<numbers>\d{1,9}(?:\.\d{1,9})+)\S*)", re.MULTILINE | re.ASCII
@@ -60,6 +64,10 @@ class Capabilities:
         3, 1, source="measured: pidfile on 3.2.26, not 3.0.11; all three on 3.4.7"
     )
     warns_without_chroot: bool = _since(3, 4, source="measured: a warning of 3.4.7, none of 3.2.26")
+
+    def latest(self, values: Mapping[tuple[int, ...], _T]) -> _T:
+        """Return, of values by the version that they hold from, the one for this version; else the oldest."""
+        return values[max((since for since in values if since <= self.numbers), default=min(values))]
 
     def __str__(self) -> str:
         return self.text

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a configuration needs of the machine: open files and memory, estimated before anything is started.
 
-Open files follow haproxy's own sum (configuration manual, ``ulimit-n``; measured on 2.6 to the very
-number): haproxy ends at once when it may not have them, which ``haproxy -c`` never finds out.
+Open files follow haproxy's own sum (configuration manual, ``ulimit-n``; measured on 2.6, 3.0, 3.2
+and 3.4): haproxy ends at once when it may not have them, which ``haproxy -c`` never finds out.
 
-Memory is a model of what a worker takes before its first client, fitted to 2.6 (see
-``doc/source/proven_apply.rst`` for the numbers), and what connections add to it at most.
+Memory is a model of what a worker takes before its first client, by the figures of its version
+(:mod:`amphora.haproxy.footprint`), and what connections add to it at most.
 """
 
 from __future__ import annotations
@@ -19,35 +19,19 @@ from pathlib import Path
 from amphora.haproxy.certificates import certificate_files, loading_rules
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.file_checks import read_list
+from amphora.haproxy.footprint import OLDEST, Footprint
 from amphora.haproxy.placement import PlacedLine, global_values, placed
 from amphora.haproxy.references import FileKind, FileReference, referenced_files
 
 _KIB = 1024
 MIB = 1024 * 1024
 
-#: Descriptors that a process has besides those counted one by one.
-_RESERVED_DESCRIPTORS = 21
 _DESCRIPTORS_PER_THREAD = 3
-
-# Bytes, all measured on 2.6.
-_PROCESS = 4100 * _KIB
-_THREAD = 280 * _KIB
-_FRONTEND = 13 * _KIB
-_BACKEND = 12 * _KIB
-_SERVER = 6 * _KIB
-_TLS_SERVER = 14 * _KIB
-_CERTIFICATE = 32 * _KIB
-_TLS_BIND = 12 * _KIB
-_DESCRIPTOR = 66
-#: A line of a map or of patterns.
-_PATTERN = 340
 #: Authorities take so many times the size of their file, once and again for each bind or server.
 _AUTHORITY_ONCE, _AUTHORITY_EACH = 7, 2
 #: Two buffers and what belongs to them; TLS has records besides.
 _CONNECTION = 36 * _KIB
 _TLS_CONNECTION = 56 * _KIB
-#: The master process, which executes itself anew at each reload.
-_MASTER = 8 * MIB
 _TEMPLATE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 
 
@@ -55,6 +39,7 @@ _TEMPLATE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 class Capacity:
     """The size of a configuration.
 
+    :ivar footprint: of the haproxy that is to run it.
     :ivar maxconn: the global one, or None where haproxy chooses it by what it may have.
     :ivar descriptor_setting: the global ``ulimit-n``, or None.
     :ivar descriptor_cap: the global ``fd-hard-limit``, or None.
@@ -67,6 +52,7 @@ class Capacity:
     :ivar line: number of the line with the global ``maxconn`` or ``ulimit-n``; 0 for none.
     """
 
+    footprint: Footprint = OLDEST
     maxconn: int | None = None
     descriptor_setting: int | None = None
     descriptor_cap: int | None = None
@@ -94,24 +80,26 @@ class Capacity:
             return self.descriptor_setting
         if not self.maxconn:
             return None
-        fixed = _RESERVED_DESCRIPTORS + self.listeners + self.checks
+        fixed = self.footprint.reserved_descriptors + self.listeners + self.checks
         return fixed + 2 * self.maxconn + 2 * (self.spliced // 4) + _DESCRIPTORS_PER_THREAD * self._threads()
 
     def idle_memory(self, descriptor_limit: int | None = None) -> int:
         """Return the bytes of a worker before its first client."""
         descriptors = self.descriptors() or min(descriptor_limit or 0, self.descriptor_cap or 1 << 20)
+        each = self.footprint
         return (
-            _PROCESS
-            + self._threads() * _THREAD
-            + self.frontends * _FRONTEND
-            + self.backends * _BACKEND
-            + self.servers * _SERVER
-            + self.tls_servers * _TLS_SERVER
-            + self.certificates * _CERTIFICATE
-            + self.tls_binds * _TLS_BIND
-            + self.patterns * _PATTERN
+            each.process
+            + self._threads() * each.thread
+            + self.frontends * each.frontend
+            + self.backends * each.backend
+            + self.servers * each.server
+            + self.tls_servers * each.tls_server
+            + self.certificates * each.certificate
+            + (each.tls if self.tls_binds else 0)
+            + self.tls_binds * each.tls_bind
+            + self.patterns * each.pattern
             + self.authority_memory
-            + descriptors * _DESCRIPTOR
+            + descriptors * each.descriptor
         )
 
     def most_memory(self, descriptor_limit: int | None = None) -> int | None:
@@ -145,11 +133,14 @@ def needed_memory(
         # Beyond what it has while idle, only connections take memory.
         most = wanted.most_memory(descriptor_limit)
         need = need if most is None else min(need, most)
-    return need + _MASTER
+    return need + wanted.footprint.master
 
 
-def read_capacity(configuration: Configuration) -> Capacity:
-    """Return the size of a configuration; what stands inside conditions does not count."""
+def read_capacity(configuration: Configuration, footprint: Footprint = OLDEST) -> Capacity:
+    """Return the size of a configuration; what stands inside conditions does not count.
+
+    :param footprint: of the haproxy that is to run it.
+    """
     count = _Count()
     for place in placed(configuration.lines):
         if place.certain:
@@ -160,6 +151,7 @@ def read_capacity(configuration: Configuration) -> Capacity:
     files = _FileSizes(configuration)
     maxconn = _number(values, "maxconn")
     return Capacity(
+        footprint=footprint,
         maxconn=maxconn,
         descriptor_setting=_number(values, "ulimit-n"),
         descriptor_cap=_number(values, "fd-hard-limit"),

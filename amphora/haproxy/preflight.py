@@ -16,6 +16,7 @@ from amphora.haproxy.capacity import MIB, Capacity, needed_memory, read_capacity
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.file_checks import file_findings
 from amphora.haproxy.findings import Finding, Severity, refusing_start, refusing_upload
+from amphora.haproxy.footprint import OLDEST, Footprint
 from amphora.system import limits, memory
 
 __all__ = [
@@ -52,6 +53,7 @@ class Facts:
     :ivar reserve: bytes of it that are to stay free.
     :ivar now: with a time zone; None for the time of the call.
     :ivar settles_for_less: as in :class:`amphora.haproxy.overlay.OverlaySettings`.
+    :ivar footprint: of the haproxy that is to run it.
     """
 
     namespace: str = ""
@@ -65,6 +67,7 @@ class Facts:
     reserve: int = DEFAULT_RESERVE
     now: datetime | None = None
     settles_for_less: bool = False
+    footprint: Footprint = OLDEST
 
 
 def gather_facts(
@@ -77,6 +80,7 @@ def gather_facts(
     local_peer: str = "",
     reserve: int = DEFAULT_RESERVE,
     settles_for_less: bool = False,
+    footprint: Footprint = OLDEST,
 ) -> Facts:
     """Ask the machine; never forks, takes some milliseconds.
 
@@ -98,6 +102,7 @@ def gather_facts(
         reserve=reserve,
         now=datetime.now(UTC),
         settles_for_less=settles_for_less,
+        footprint=footprint,
     )
 
 
@@ -126,8 +131,8 @@ def preflight(configuration: Configuration, facts: Facts, *, time_limit: float =
 
 def capacity_findings(configuration: Configuration, facts: Facts) -> tuple[Finding, ...]:
     """Return for which limits of the machine a configuration is too large. Pure but for files' sizes."""
-    wanted = read_capacity(configuration)
-    running = None if facts.running is None else read_capacity(facts.running)
+    wanted = read_capacity(configuration, facts.footprint)
+    running = None if facts.running is None else read_capacity(facts.running, facts.footprint)
     return (*_descriptor_findings(wanted, facts), *_memory_findings(wanted, running, facts))
 
 

@@ -17,6 +17,7 @@ from amphora.core.haproxy.worker_group import WorkerGroup
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import OperationFailed
 from amphora.haproxy.configuration import Configuration, parse
+from amphora.haproxy.footprint import FOOTPRINTS
 from amphora.haproxy.overlay import RELOAD_LIMIT, OverlaySettings, render_overlay
 from amphora.haproxy.placement import global_values
 from amphora.haproxy.preflight import DEFAULT_RESERVE, Finding, gather_facts, preflight, refusing_start
@@ -134,6 +135,7 @@ class HaproxyEngine:
             local_peer=local_peer,
             reserve=self._settings.memory_reserve,
             settles_for_less=self._settles_for_less(),
+            footprint=self._program.refresh().latest(FOOTPRINTS),
         )
         return preflight(configuration, facts)
 

@@ -8,19 +8,24 @@ import time
 import pytest
 
 from amphora.haproxy.capacity import MIB, needed_memory, read_capacity
+from amphora.haproxy.footprint import FOOTPRINTS
 from amphora.haproxy.preflight import capacity_findings, gather_facts
 from amphora.haproxy.proof import prove_reload, prove_start, snapshot
 from amphora.system.limits import descriptor_limit
 from amphora.system.memory import process_memory
 from amphora.testing.pki import Pki
 
-_CANNOT_RAISE = re.compile(r"Cannot raise FD limit to (\d+), limit is (\d+)")
+_CANNOT_RAISE = re.compile(r"Cannot raise FD limit to (\d+), (?:current )?limit is (\d+)")
 
 
 def started(haproxy, text):
     configuration = haproxy.write(text)
     haproxy.spawn()
     return prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+
+
+def footprint(haproxy):
+    return haproxy.program.refresh().latest(FOOTPRINTS)
 
 
 def limited(haproxy, limit):
@@ -41,7 +46,7 @@ def test_descriptors_are_estimated_as_haproxy_counts_them(haproxy, serving, free
     limited(haproxy, 4096)
     assert haproxy.process.wait(10) == 1
     needed, allowed = map(int, _CANNOT_RAISE.search(haproxy.log()).groups())
-    estimated = read_capacity(configuration).descriptors()
+    estimated = read_capacity(configuration, footprint(haproxy)).descriptors()
     print(f"{needed} descriptors, estimated {estimated}")
     assert allowed == 4096
     # Our own control sockets are not in the estimate.
@@ -89,7 +94,7 @@ def test_memory_of_an_idle_worker_is_estimated(haproxy, serving, free_port, shor
     evidence = started(haproxy, text)
     measured = process_memory(evidence.worker_pid)
     limit = descriptor_limit(evidence.master_pid)
-    estimated = read_capacity(haproxy.configuration).idle_memory(limit)
+    estimated = read_capacity(haproxy.configuration, footprint(haproxy)).idle_memory(limit)
     print(f"{kind}: {measured / MIB:.1f} MiB, estimated {estimated / MIB:.1f} MiB")
     # Too little would let the kernel end somebody, far too much would refuse what fits.
     assert 0.9 * measured <= estimated <= 1.6 * measured + 2 * MIB
@@ -105,7 +110,7 @@ def test_a_second_generation_takes_no_more_than_estimated(haproxy, serving, free
         eventually(lambda: haproxy.stats.info()["CurrConns"] >= "300")
         before = snapshot(haproxy.master)
         worker = haproxy.stats.worker_pid()
-        size = read_capacity(haproxy.configuration)
+        size = read_capacity(haproxy.configuration, footprint(haproxy))
         estimated = needed_memory(size, size, process_memory(worker))
         total = sum(process_memory(pid) for pid in before.pids)
         haproxy.reload()

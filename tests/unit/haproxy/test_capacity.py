@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amphora.haproxy.capabilities import capabilities_of
 from amphora.haproxy.capacity import MIB, Capacity, needed_memory, read_capacity
 from amphora.haproxy.configuration import parse
+from amphora.haproxy.footprint import FOOTPRINTS
 
 
 def capacity(text):
@@ -91,3 +93,16 @@ def test_what_never_ends_is_not_waited_for(short_dir):
     os.mkfifo(short_dir / "p")
     text = f"frontend f\n bind :1 ssl crt-list {short_dir}/p\n bind :2 ssl crt-list /dev/zero\n"
     assert capacity(text).certificates == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "measured_on"), [((2, 4), (2, 6)), ((2, 9, 1), (2, 6)), ((3, 1), (3, 1)), ((4, 0), (3, 3))]
+)
+def test_each_version_has_the_figures_of_the_latest_one_measured_before_it(version, measured_on):
+    footprint = capabilities_of("", version).latest(FOOTPRINTS)
+    assert footprint is FOOTPRINTS[measured_on]
+    text = b"global\n maxconn 100\n nbthread 1\nfrontend f\n bind :443 ssl crt /none\n"
+    wanted = read_capacity(parse(text), footprint)
+    assert wanted.descriptors() == footprint.reserved_descriptors + 1 + 200 + 3
+    assert wanted.idle_memory() > footprint.process + footprint.tls + footprint.tls_bind
+    assert needed_memory(wanted, None, None) == wanted.idle_memory() + footprint.master
