@@ -73,8 +73,10 @@ class StandIn:
 
     def __init__(self, layout, file=None, checker=True):
         self._layout = layout
-        argv = ["/bin/sh", "-c", "read forever", "keepalived", "-f", str(file or layout.running)]
-        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE)
+        argv = ["/bin/sh", "-c", "echo begun; read forever", "keepalived", "-f", str(file or layout.running)]
+        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # Popen returns while the kernel still replaces the program, and its command line is empty then.
+        assert self._process.stdout.readline() == b"begun\n"
         files = [layout.pid_files.main, *([layout.pid_files.check] if checker else [])]
         for path in files:
             path.write_text(f"{self._process.pid}\n")

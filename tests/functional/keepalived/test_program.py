@@ -2,6 +2,7 @@
 """keepalived's own check, from within the namespace, on what controllers send and on what we render."""
 
 from ipaddress import ip_address, ip_interface
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.support.vrrp_pair import COMMAND, INTERFACE, configuration
 #: In the shape of Octavia's: a script without script security, and MASTER with nopreempt.
 OF_A_CONTROLLER = """\
 vrrp_script check_script {{
-  script /bin/true
+  script {script}
   interval 5
   fall 2
   rise 2
@@ -57,7 +58,9 @@ def check(network, short_dir):
 
 
 def test_what_controllers_send_is_accepted(check, vips):
-    assert "SECURITY VIOLATION" in check(OF_A_CONTROLLER.format(vip=vips[0]).encode())
+    words = check(OF_A_CONTROLLER.format(vip=vips[0], script=Path("/bin/true").resolve()).encode())
+    assert "SECURITY VIOLATION" in words
+    assert "Disabling" not in words
 
 
 def test_it_must_be_checked_where_the_interface_is(check, vips, network):
