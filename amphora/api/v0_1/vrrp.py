@@ -30,10 +30,10 @@ class UploadController(Resource):
 
     def _put(self, request: Request) -> Response:
         try:
-            self._vrrp.upload(uploaded_file(request), expected_by(request))
+            words = self._vrrp.upload(uploaded_file(request), expected_by(request))
         except OperationFailed as error:
             raise VrrpActionFailed("upload", str(error)) from error
-        return ok(200)
+        return ok(200, words)
 
 
 class ActionController(Resource):

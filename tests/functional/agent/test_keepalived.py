@@ -33,7 +33,8 @@ def main_pid(agent):
 def test_a_bad_configuration_is_refused_and_the_running_one_untouched(node):
     vips = FAMILIES["dual"]
     good = configuration(vips, 100)
-    assert node.call("PUT", "/v0.1/vrrp/upload", good).status == 200
+    uploaded = node.call("PUT", "/v0.1/vrrp/upload", good)
+    assert (uploaded.status, uploaded.json["details"]) == (200, "Configuration file is valid")
     started = node.call("PUT", "/v0.1/vrrp/start")
     assert (started.status, started.json["details"]) == (202, "keepalived started")
     pid = main_pid(node)

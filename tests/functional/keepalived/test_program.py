@@ -63,6 +63,18 @@ def test_what_controllers_send_is_accepted(check, vips):
     assert "Disabling" not in words
 
 
+def test_a_script_that_keepalived_would_not_run_is_refused(check, vips, short_dir):
+    script = short_dir / "check.sh"
+    script.write_text("#!/bin/sh\n")
+    secured = "global_defs {\n  enable_script_security\n  script_user root\n}\n"
+    data = (secured + OF_A_CONTROLLER.format(vip=vips[0], script=script)).replace("MASTER", "BACKUP")
+    script.chmod(0o755)
+    check(data.encode())
+    script.chmod(0o777)
+    with pytest.raises(InvalidConfiguration, match="(?s)due to insecure.*by its real path"):
+        check(data.encode())
+
+
 def test_it_must_be_checked_where_the_interface_is(check, vips, network):
     data = configuration(vips, 100)
     assert check(data) == "Configuration file is valid"

@@ -76,6 +76,15 @@ def test_everything_else_is_a_refusal(file, status, lines):
     assert refusal.value.details == "\n".join(lines)
 
 
+def test_a_script_that_is_not_run_is_refused_with_the_reason(file):
+    words = f"Disabling track script chk due to insecure\n{SECURITY}"
+    with pytest.raises(InvalidConfiguration) as refusal:
+        program(6, words).check(file)
+    assert refusal.value.details.startswith(f"{words}\n")
+    assert "symbolic link" in refusal.value.details
+    assert "real path" in refusal.value.details
+
+
 def test_a_refusal_without_a_word_is_one(file):
     with pytest.raises(InvalidConfiguration, match="status 5"):
         program(5).check(file)
