@@ -70,7 +70,8 @@ class NetlinkNetwork(NetworkDriver):
             raise DriverUnavailable("interfaces can only be changed as root")
 
     def persist(self, config: InterfaceConfig) -> None:
-        """Write the interface's file."""
+        """Write the interface's file, once Octavia's list of links has it."""
+        self._taken_over.remember(config)
         self._files.write(config)
 
     def forget(self, name: str) -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interface configurations as Octavia's own agent stores them, so that its amphorae can be taken over."""
+"""Interface configurations as Octavia's own agent stores them, so that its amphorae can be taken over.
+
+They are only read. Its list of links is kept up to date.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,22 @@ class OctaviaInterfaceFiles:
         path = self._directory / f"{name}{_SUFFIX}"
         if is_octavia_document(_document(files.read_if_present(path) or b"")):
             files.remove(path)
+
+    def remember(self, config: InterfaceConfig) -> None:
+        """List a link, so that Octavia's agent finds it at the next boot if it comes back. Safe to repeat.
+
+        A link has one name: an older line of it is replaced. Without Octavia's directory nothing is written.
+
+        :raises StorageError: the list is as it was.
+        """
+        if not self._plugged.parent.is_dir():
+            return
+        former = files.read_if_present(self._plugged) or b""
+        lines = former.decode("utf-8", "replace").splitlines()
+        kept = [line for line in lines if line.lower().split()[:1] != [config.mac_address]]
+        text = "".join(f"{line}\n" for line in (*kept, f"{config.mac_address} {config.name}"))
+        if f"{config.mac_address} {config.name}" not in lines or len(kept) + 1 != len(lines):
+            files.write_atomically(self._plugged, text.encode(), 0o644)
 
     def _config(
         self, filename: str, document: Mapping[str, Any], addresses: Mapping[str, str]

@@ -2,6 +2,7 @@
 """Files as Octavia's agent leaves them mean what our own plan for the same request means."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,36 @@ def test_what_is_stored_anew_counts_from_then_on(amphora, tmp_path):
         amphora.forget(name)
         amphora.forget(name)
     assert amphora.stored() == []
+
+
+def test_a_plugged_link_is_listed_as_octavia_does_it(amphora, tmp_path):
+    plugged = tmp_path / "plugged_interfaces"
+    plugged.write_text(f"{MAC} eth1\nsomething else\n{OTHER_MAC.upper()} eth4\n")
+    planned = vip_interface("eth1", parse_vip_request("203.0.113.2", VIP))
+    amphora.persist(replace(planned, mac_address=MAC))
+    amphora.persist(replace(planned, name="eth2", mac_address=OTHER_MAC))
+    former = plugged.stat().st_ino
+    amphora.persist(replace(planned, name="eth2", mac_address=OTHER_MAC))
+    assert plugged.read_text() == f"{MAC} eth1\nsomething else\n{OTHER_MAC} eth2\n"
+    assert (plugged.stat().st_mode & 0o777, plugged.stat().st_ino) == (0o644, former)
+    amphora.forget("eth2")
+    assert f"{OTHER_MAC} eth2\n" in plugged.read_text(), "the list only ever grows"
+
+
+def test_a_link_is_listed_before_anything_else_is_stored(amphora, tmp_path):
+    (tmp_path / "plugged_interfaces").unlink()
+    (tmp_path / "plugged_interfaces").mkdir()
+    with pytest.raises(StorageError):
+        amphora.persist(vip_interface("eth7", parse_vip_request("203.0.113.2", VIP)))
+    assert not (tmp_path / "interfaces/eth7.json").exists()
+
+
+def test_without_octavias_directory_no_list_is_kept(tmp_path):
+    (tmp_path / "interfaces").mkdir()
+    plugged = tmp_path / "missing/plugged_interfaces"
+    amphora = Pyroute2Network(tmp_path / "interfaces", "amp-none", CommandRunner(), plugged=plugged)
+    amphora.persist(vip_interface("eth1", parse_vip_request("203.0.113.2", VIP)))
+    assert not plugged.parent.exists()
 
 
 def test_what_octavias_agent_stores_after_us_counts_from_then_on(amphora, tmp_path):
