@@ -138,7 +138,9 @@ class Image:
         self._replace_agent(venv / "bin/amphora-agent", unit.read_text())
 
     def install_octavias(self) -> None:
-        """Go back to Octavia's agent: its program and its unit."""
+        """Go back to Octavia's agent as the documentation says: its program and its unit."""
+        self.run("systemctl", "stop", "amphora-agent.service")
+        self.run("sh", str(self.directory / "venv/share/amphora-agent/return-to-octavia"))
         self._replace_agent(interpreter("newest").with_name("amphora-agent"), _OCTAVIAS_AGENT)
 
     def start_agent(self) -> None:
@@ -306,12 +308,12 @@ def _run(*argv: str) -> str:
     return done.stdout
 
 
-def wait_for_traffic(visitor: Visitor, port: int, seconds: float = 30.0, **options: str) -> float:
-    """Return the seconds until a visit is answered by a member."""
+def wait_for_traffic(visitor: Visitor, port: int, seconds: float = 30.0) -> None:
+    """Return once a visit is answered by a member."""
 
     def answered() -> bool:
         with contextlib.suppress(OSError):
-            return bool(visitor.get(port, **options).status == 200)
+            return bool(visitor.get(port).status == 200)
         return False
 
-    return float(eventually(answered, f"traffic on port {port}", seconds))
+    eventually(answered, f"traffic on port {port}", seconds)
