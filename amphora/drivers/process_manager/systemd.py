@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +21,14 @@ from amphora.drivers.process_manager.service_log import OUTPUT_SIZE, last_lines
 from amphora.drivers.process_manager.specs import check_spec, is_service_name
 from amphora.drivers.process_manager.systemd_bus import SystemdBus, UnitState
 from amphora.drivers.process_manager.unit_states import describe_end, service_state
-from amphora.drivers.process_manager.units import HEADER, read_spec, render_unit
+from amphora.drivers.process_manager.units import (
+    HEADER,
+    NAMESPACE_HEADER,
+    NAMESPACE_UNIT,
+    read_spec,
+    render_namespace_unit,
+    render_unit,
+)
 from amphora.errors import DriverUnavailable, OperationFailed, ServiceError, StorageError
 from amphora.models import ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files
@@ -51,17 +59,22 @@ class SystemdProcessManager(ProcessManager):
 
     condition = "this machine was booted with systemd"
 
+    #: By this very interpreter: an agent that pip has installed has no commands in systemd's path.
+    _NAMESPACE_COMMAND = (sys.executable, "-I", "-m", "amphora.cmd.netns")
+
     def __init__(
         self,
         runner: CommandRunner,
         unit_directory: Path = UNIT_DIRECTORY,
         bus: SystemdBus | None = None,
         booted: Path = _BOOTED,
+        namespace: str = "",
     ) -> None:
         self._runner = runner
         self._directory = unit_directory
         self._bus = bus or SystemdBus()
         self._booted = booted
+        self._namespace = namespace
         # Of starts that failed: systemd is told to forget them, so that it does not retry.
         self._start_errors: dict[str, str] = {}
         # When each service was last started or reloaded, in the time of :func:`time.time`, as the journal's.
@@ -70,7 +83,7 @@ class SystemdProcessManager(ProcessManager):
     @classmethod
     def create(cls, context: DriverContext) -> Self:
         """Build the manager over the machine's systemd."""
-        return cls(context.runner)
+        return cls(context.runner, namespace=context.namespace)
 
     def check_available(self) -> None:
         """See the contract. The machine must have been booted with systemd (sd_booted(3))."""
@@ -198,6 +211,8 @@ class SystemdProcessManager(ProcessManager):
 
     def supervise(self) -> None:
         """See the contract. systemd supervises; only what it was kept from starting is started."""
+        if self._namespace:
+            self._provide_namespace_unit()
         names = self._names()
         self._render_again(names)
         for name in names:
@@ -291,6 +306,26 @@ class SystemdProcessManager(ProcessManager):
         # The second question makes up for an agent that ended before it could tell systemd.
         if changed or any(self._bus.unit(name + _SUFFIX).needs_reload for name in names):
             self._systemctl("daemon-reload")
+
+    def _provide_namespace_unit(self) -> None:
+        """Let the next boot bring traffic back before the agent. A unit that is there by others stays."""
+        path = self._directory / NAMESPACE_UNIT
+        unit = render_namespace_unit(self._NAMESPACE_COMMAND).encode()
+        former = self._read(path)
+        if former == unit or self._is_foreign(former):
+            return
+        LOG.info("%s is written: it brings interfaces back at boot", path)
+        self._write(path, unit)
+        self._systemctl("daemon-reload")
+        self._systemctl("enable", NAMESPACE_UNIT)
+        # All of it is done already; a load balancer that pulls it in must not wait for it.
+        self._systemctl("start", "--no-block", NAMESPACE_UNIT)
+
+    def _is_foreign(self, unit: bytes | None) -> bool:
+        if unit is not None:
+            return not unit.startswith(NAMESPACE_HEADER.encode())
+        # Octavia's own is in another directory.
+        return self._run(("systemctl", "cat", NAMESPACE_UNIT), limit=_MARGIN).succeeded
 
     def _names(self) -> list[str]:
         try:

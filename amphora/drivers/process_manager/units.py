@@ -25,11 +25,45 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "%"
 
 _TYPES = {Readiness.NOTIFY: "notify", Readiness.EXEC: "exec", Readiness.FORKING: "forking"}
 
-#: What makes the network namespace at boot, in images that have a unit for it; the agent makes it elsewhere.
+#: What makes the network namespace at boot: the image's own, that of Octavia's agent, or one written here.
 NAMESPACE_UNIT = "amphora-netns.service"
 
 # The first release with RestartSteps= and RestartMaxDelaySec=; an older one would complain about them.
 _RELEASE_WITH_BACKOFF = 254
+
+
+# Other than HEADER: this unit is no service of a spec.
+NAMESPACE_HEADER = (
+    "# Written by amphora-agent where no other unit makes the namespace; changes are overwritten."
+)
+
+
+def render_namespace_unit(argv: tuple[str, ...]) -> str:
+    """Return the unit that makes the namespace at boot and brings its interfaces up, without the agent.
+
+    :param argv: the command that does it. DHCP clients that it starts stay.
+    """
+    return "\n".join(
+        (
+            NAMESPACE_HEADER,
+            "[Unit]",
+            "Description=Network namespace of load balancers, with its interfaces",
+            "After=systemd-sysctl.service systemd-modules-load.service",
+            "Before=amphora-agent.service",
+            "ConditionPathIsDirectory=/var/lib/octavia",
+            "",
+            "[Service]",
+            "Type=oneshot",
+            "RemainAfterExit=yes",
+            f"ExecStart={_command(argv)}",
+            "TimeoutStartSec=120s",
+            "KillMode=process",
+            "",
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        )
+    )
 
 
 def render_unit(spec: ServiceSpec, release: int) -> str:

@@ -2,12 +2,13 @@
 """How the systemd process manager meets failures of systemd, which a real one shows too seldom."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from amphora.drivers.process_manager.systemd import SystemdProcessManager
 from amphora.drivers.process_manager.systemd_bus import UnitState
-from amphora.drivers.process_manager.units import render_unit
+from amphora.drivers.process_manager.units import NAMESPACE_UNIT, render_namespace_unit, render_unit
 from amphora.errors import CommandTimeout, ServiceError
 from amphora.models import ServiceSpec, ServiceState
 from amphora.system.command import CommandResult, CommandRunner
@@ -49,8 +50,8 @@ class ScriptedBus:
         pass
 
 
-def build(tmp_path, runner, state=OFF):
-    return SystemdProcessManager(runner, unit_directory=tmp_path, bus=ScriptedBus(state))
+def build(tmp_path, runner, state=OFF, namespace=""):
+    return SystemdProcessManager(runner, unit_directory=tmp_path, bus=ScriptedBus(state), namespace=namespace)
 
 
 def unit_file(tmp_path):
@@ -194,3 +195,31 @@ def test_restart_that_is_due_comes_at_once_when_the_agent_starts(tmp_path):
     runner = ScriptedRunner()
     build(tmp_path, runner, waiting).supervise()
     assert runner.commands == ["systemctl restart web.service"]
+
+
+def test_namespace_unit_is_written_once_where_there_is_none(tmp_path):
+    runner = ScriptedRunner(cat=(1, "No files found for amphora-netns.service."))
+    for _ in range(2):
+        build(tmp_path, runner, namespace="tenants").supervise()
+    assert "-m amphora.cmd.netns" in (tmp_path / NAMESPACE_UNIT).read_text()
+    assert [command.split()[1] for command in runner.commands] == ["cat", "daemon-reload", "enable", "start"]
+    (tmp_path / NAMESPACE_UNIT).write_text(render_namespace_unit(("/old/python",)))
+    build(tmp_path, runner, namespace="tenants").supervise()
+    assert "/old/python" not in (tmp_path / NAMESPACE_UNIT).read_text()
+
+
+@pytest.mark.parametrize("text", [None, "[Service]\nExecStart=amphora-netns\n"], ids=["elsewhere", "here"])
+def test_namespace_unit_of_others_is_left_alone(tmp_path, text):
+    if text is not None:
+        (tmp_path / NAMESPACE_UNIT).write_text(text)
+    runner = ScriptedRunner(cat=(0, ""))
+    build(tmp_path, runner, namespace="tenants").supervise()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ([] if text is None else [text])
+    assert not any("enable" in command for command in runner.commands)
+
+
+def test_namespace_unit_has_the_settings_of_the_packaged_one():
+    packaged = (Path(__file__).parents[4] / "etc/systemd/amphora-netns.service").read_text()
+    written = render_namespace_unit(("amphora-netns",)).replace("=:", "=")
+    settings = [[line for line in text.splitlines() if line[:1] not in "#"] for text in (packaged, written)]
+    assert [line for line in settings[0] if line] == [line for line in settings[1] if line]
