@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from amphora.errors import ProofFailed, ReloadRefused
+from amphora.errors import ControlSocketError, ProofFailed, ReloadRefused
 from amphora.haproxy.proof import prove_reload, prove_start, snapshot
+from amphora.haproxy.words import complaints
 from amphora.system.processes import children_of, identify
 
 
@@ -134,3 +135,25 @@ def test_frontends_that_need_not_be_open_are_not_missed(haproxy, serving, free_p
         f"frontend off\n bind 127.0.0.1:{free_port()}\n disabled\n.if 0\nfrontend never\n bind :1\n.endif\n"
     )
     assert started(haproxy, text).frontends == ("f1",)
+
+
+def test_the_master_says_how_a_reload_went(haproxy, serving, free_port):
+    port = free_port()
+    started(haproxy, serving(f"127.0.0.1:{port}"))
+    if not haproxy.program.refresh().reload_answers:
+        # It reloads and closes the connection.
+        with pytest.raises(ControlSocketError, match="without an answer to 'reload'"):
+            haproxy.master.reload(10)
+        return
+    assert haproxy.master.reload(10).loaded
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        haproxy.write(serving(f"127.0.0.1:{port}", address))
+        # The second time, too: haproxy 3.1 to 3.3-dev lose a signal by then.
+        for _ in range(2):
+            verdict = haproxy.master.reload(10)
+            assert not verdict.loaded
+            assert f"for [{address}]" in complaints(verdict.words)
+    haproxy.write(serving(f"127.0.0.1:{port}"))
+    assert haproxy.master.reload(10).loaded
+    assert prove_start(haproxy.master, haproxy.stats, haproxy.configuration, soon()).reloads == 4
