@@ -197,6 +197,31 @@ def test_a_reload_right_after_a_kill_is_done(agent, member):
         assert agent.call("GET", f"/v0.1/listeners/{ONE}/haproxy").body == body
 
 
+UPGRADED = """#!/bin/sh
+[ "$*" = -vv ] && printf 'HAProxy version 3.0.0\\nFeature list : +SYSTEMD\\n' && exit
+exec {haproxy} "$@"
+"""
+
+
+def test_a_haproxy_that_is_older_than_its_file_is_reloaded_all_the_same(stopped_agent, member):
+    # A 2.6 that runs on after an upgrade says nothing of how its reload went.
+    agent = stopped_agent
+    haproxy = agent.directory / "haproxy"
+    haproxy.write_text(UPGRADED.format(haproxy=shutil.which("haproxy", path=SEARCH_PATH)))
+    haproxy.chmod(0o755)
+    agent.configure({"haproxy_amphora": {"haproxy_cmd": haproxy}})
+    agent.start()
+    port, new = free_port(), free_port()
+    start(agent, ONE, [f"127.0.0.1:{port}"], member.port)
+    with Load(port) as load:
+        binds = [f"127.0.0.1:{port}", f"127.0.0.1:{new}"]
+        assert agent.upload(ONE, configuration(ONE, binds, member.port)).status == 201
+        assert agent.act(ONE, "reload").status == 202
+        load.wait_for(20)
+    assert load.failures == []
+    assert request_once(new) is None
+
+
 @pytest.mark.parametrize("count", [12])
 def test_different_listeners_start_side_by_side(agent, member, count):
     ports = {listener_id(number): free_port() for number in range(1, count + 1)}
