@@ -163,6 +163,7 @@ class NetworkKernelContract(NetworkKernelFixtures):
         name = bench.links(bench.root)[0]["ifname"]
         bench.ip("-n", bench.root, "addr", "add", "192.0.2.10/24", "dev", name)
         bench.ip("-n", bench.root, "link", "set", name, "up")
+        wait_until(lambda: _is_at_rest(bench, name), "the link is up")
         before = bench.picture()
         with pytest.raises(InterfaceConflict, match="agent's own"):
             bench.driver.activate(config)
