@@ -116,6 +116,17 @@ def test_back_under_octavias_agent_traffic_is_there_after_a_reboot(image, visito
     assert "gunicorn" in image.run("cat", "/var/log/amphora-agent.log").lower()
 
 
+def test_octavias_program_brings_up_the_ports_that_we_stored(image, visitor):
+    namespace = "amphora-haproxy"
+    for name in ("eth1", "eth2"):
+        image.run("ip", "-n", namespace, "addr", "flush", "dev", name, "scope", "global")
+    assert not visitor.reaches(80)
+    image.run("ip", "netns", "exec", namespace, "/usr/local/bin/amphora-interface", "up", "all")
+    assert {visitor.get(80).member for _ in range(4)} == {"a", "b"}
+    # That program takes the link-local address off the link, so IPv6 has no neighbours until the next boot.
+    assert f"{rig.VIP6}/128" in image.run("ip", "-n", namespace, "addr", "show", "dev", "eth1")
+
+
 def test_octavias_agent_drives_it_on(image, visitor):
     assert image.controller.update(balancer=document(80, 82)) == NOTHING_FAILED
     wait_for_traffic(visitor, 82)
