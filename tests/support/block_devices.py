@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from amphora.system.command import SEARCH_PATH
 
 _ZRAM = Path("/sys/class/zram-control")
 _MIB = 1 << 20
+_BLKPG, _ADD, _DELETE = 0x1269, 1, 2
 
 
 @contextlib.contextmanager
@@ -53,13 +57,24 @@ def loop_device(below: Path, mebibytes: int = 16) -> Iterator[Path]:
 @contextlib.contextmanager
 def partition_of(device: Path) -> Iterator[Path]:
     """A partition in the middle of a device; only the kernel knows of it, no table has it."""
-    _run("addpart", str(device), "1", "2048", "16384")
+    _change_partition(device, _ADD, 1 * _MIB, 8 * _MIB)
     try:
         partition = Path(f"{device}p1")
         _make_file_system(partition)
         yield partition
     finally:
-        _run("delpart", str(device), "1")
+        _change_partition(device, _DELETE)
+
+
+def _change_partition(device: Path, operation: int, start: int = 0, length: int = 0) -> None:
+    """Make or remove the first partition by BLKPG (linux/blkpg.h); images do not all have addpart(8)."""
+    partition = ctypes.create_string_buffer(struct.pack("qqi64s64s4x", start, length, 1, b"", b""))
+    argument = struct.pack("iii4xP", operation, 0, len(partition), ctypes.addressof(partition))
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(descriptor, _BLKPG, argument)
+    finally:
+        os.close(descriptor)
 
 
 def _make_file_system(device: Path) -> None:
