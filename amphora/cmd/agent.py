@@ -31,7 +31,7 @@ from amphora.server.settings import ServerSettings
 from amphora.server.tls import build_context
 from amphora.system.command import CommandRunner
 from amphora.system.notify import notify_ready, notify_reloading, notify_stopping, watchdog_interval
-from amphora.system.own_process import share_one_arena, writes_to_journal
+from amphora.system.own_process import share_one_arena
 from amphora.system.watchdog import Watchdog
 
 LOG = logging.getLogger(__name__)
@@ -192,9 +192,7 @@ class Agent:
 def _set_up_logging(conf: cfg.ConfigOpts) -> None:
     conf.set_default("logging_context_format_string", _LOG_FORMAT.format("[%(request_id)s] "))
     conf.set_default("logging_default_format_string", _LOG_FORMAT.format(""))
-    # The journal takes in what is sent to syslog as well, and would hold each line twice.
-    is_logged_already = conf.use_syslog and writes_to_journal()
-    if not (conf.log_file or conf.log_dir or conf.use_journal or is_logged_already):
+    if not (conf.log_file or conf.log_dir or conf.use_journal):
         conf.set_default("use_stderr", True)
     log.setup(conf, "amphora-agent")
     for sentence in configuration.unknown_options(conf):

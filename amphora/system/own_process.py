@@ -52,15 +52,6 @@ def own_process() -> OwnProcess:
     )
 
 
-def writes_to_journal(descriptor: int = 2) -> bool:
-    """Whether what this process writes there, by default to standard error, goes to systemd's journal.
-
-    The manager names the stream in ``JOURNAL_STREAM`` (systemd.exec(5)).
-    """
-    status = os.fstat(descriptor)
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
-
-
 def share_one_arena() -> None:
     """Let all threads take memory from one arena (mallopt(3)). Called first, before there are threads.
 

@@ -2,7 +2,7 @@
 import os
 import time
 
-from amphora.system.own_process import own_process, writes_to_journal
+from amphora.system.own_process import own_process
 
 
 def test_files_that_are_opened_are_counted():
@@ -32,16 +32,3 @@ def test_time_that_is_spent_counts():
     assert after.cpu_seconds >= before.cpu_seconds + 0.05
     assert after.started_at < time.time()
     assert after.threads >= 1
-
-
-def test_a_stream_of_the_journal_is_the_one_that_the_manager_names(monkeypatch):
-    ends = os.pipe()
-    try:
-        status = os.fstat(ends[1])
-        assert not writes_to_journal(ends[1])
-        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
-        assert writes_to_journal(ends[1])
-        assert not writes_to_journal(2), "somebody redirected it"
-    finally:
-        for end in ends:
-            os.close(end)
