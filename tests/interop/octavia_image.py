@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from amphora.system.namespaces import call_inside
-from amphora.testing.agent_client import AMPHORA_ID
+from amphora.testing.agent_client import AMPHORA_ID, AgentClient
 from amphora.testing.pki import Pki
 from tests.interop import rig
 from tests.interop.driver import Controller
@@ -103,8 +103,9 @@ class Image:
         self._controller: Controller | None = None
         self._ports: dict[str, str] = {}
         self.pki = Pki(directory)
-        self.pki.server(AMPHORA_ID, file_name="server.pem", key="rsa")
-        self.pki.client("controller")
+        self.pki.server(AMPHORA_ID, MANAGEMENT, file_name="server.pem", key="rsa")
+        context = self.pki.client_context(self.pki.client("controller"))
+        self.client = AgentClient(MANAGEMENT, 9443, context, lambda ask: call_inside(self.controllers, ask))
 
     @contextlib.contextmanager
     def booted(self) -> Iterator[None]:

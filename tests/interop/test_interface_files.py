@@ -23,7 +23,7 @@ print(json.dumps([[each.name, each.if_type, each.mtu, len(each.addresses)] for e
 
 @pytest.mark.parametrize("release", ["newest", "legacy"])
 def test_what_we_store_is_read_by_octavia(release, tmp_path):
-    driver = Pyroute2Network(tmp_path, "", CommandRunner())
+    driver = Pyroute2Network(tmp_path, "", CommandRunner(), plugged=tmp_path / "plugged_interfaces")
     vip = vip_interface("eth1", parse_vip_request("203.0.113.2", VIP | {"mtu": 1400}))
     member = member_interface("eth2", parse_network_request(MEMBER_PORT))
     for config in (vip, member):

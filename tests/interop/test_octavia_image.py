@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.interop import rig
-from tests.interop.balancers import balancer, both, listener, pool
+from tests.interop.balancers import LOAD_BALANCER, balancer, both, listener, pool
 from tests.interop.octavia_image import octavia_image, wait_for_traffic
 
 pytestmark = [
@@ -73,6 +73,16 @@ def test_it_plugs_and_serves(image, visitor):
     assert controller.update(balancer=document(80)) == NOTHING_FAILED
     assert {visitor.get(80).member for _ in range(4)} == {"a", "b"}
     assert visitor.get(80, address=rig.VIP6).status == 200
+
+
+def test_keys_of_tenants_are_kept_on_the_block_device(image):
+    pem = image.pki.server("www.example.com", file_name="tenant.pem", key="rsa").path.read_bytes()
+    path = f"/1.0/loadbalancer/{LOAD_BALANCER}/certificates/{'5' * 40}.pem"
+    assert image.client.call("PUT", path, pem).status == 200
+    stored = f"{CERTIFICATES}/{LOAD_BALANCER}/{'5' * 40}.pem"
+    assert image.run("cat", stored) == pem.decode()
+    assert image.run("findmnt", "-n", "-o", "FSTYPE", "--target", stored).strip() == "ext2"
+    assert image.client.call("DELETE", path).status == 200
 
 
 def test_after_a_reboot_traffic_is_there_before_the_agent(image, visitor, report):
