@@ -102,7 +102,9 @@ class Sysvinit(Init):
     name = "sysvinit"
     tree = "sysvinit"
     # SIGTERM to nspawn then is to init what ctrl-alt-del is.
-    nspawn_options = ("--boot", "--kill-signal=SIGINT")
+    nspawn_options = ("--kill-signal=SIGINT",)
+    # Where a package brings systemd as well, --boot would boot that.
+    program = ("/sbin/init",)
     state_command = ("runlevel",)
     reboot_command = ("reboot",)
 
