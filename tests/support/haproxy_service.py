@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,8 @@ class HaproxyChecks(ServiceFixtures):
         name = bench.started(spec)
         pid = bench.running_pid(name)
         config.write_text(CONFIG.format(socket=bench.file("front"), text="second"))
+        # Once ready it executes itself anew, up to 3.0, and ignores the signal meanwhile.
+        wait_until(lambda: catches(pid, signal.SIGUSR2), "the master process takes the signal")
         bench.manager.reload(name)
         wait_until(lambda: "second" in ask(bench.file("front")), "the new configuration is served")
         assert bench.running_pid(name) == pid
@@ -97,3 +100,10 @@ def ask(path):
         client.connect(str(path))
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return client.makefile().read()
+
+
+def catches(pid, number):
+    """Whether a process has a handler for a signal now (proc_pid_status(5))."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    mask = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
