@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every bind of a real haproxy, looked at, and what haproxy notices of it: next to nothing."""
 
+import contextlib
 import functools
 import os
 import socket
@@ -107,7 +108,7 @@ def test_a_handshake_compares_the_certificate_and_counts_as_no_session(
 def test_only_a_handshake_leaves_a_line_in_the_log(haproxy, free_port, pki, option):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as log:
         log.bind(("127.0.0.1", 0))
-        log.settimeout(5)
+        log.settimeout(1)
         target = f"127.0.0.1:{log.getsockname()[1]}"
         started(
             haproxy,
@@ -116,10 +117,13 @@ def test_only_a_handshake_leaves_a_line_in_the_log(haproxy, free_port, pki, opti
             f"frontend plain\n bind 127.0.0.1:{free_port()}\n http-request return status 200\n"
             f"frontend tls\n bind 127.0.0.1:{free_port()} ssl crt {pki.server('a.example').path}\n",
         )
-        assert seen(look(haproxy)) == [Seen.CONNECTED, Seen.CERTIFICATE]
-        lines = []
+        lines, deadline = [], time.monotonic() + 20
         while not any(b"SSL handshake" in line for line in lines):
-            lines.append(log.recv(4096))
+            assert time.monotonic() < deadline
+            # A handshake that haproxy sees finished before we leave has no line with dontlognull.
+            assert seen(look(haproxy)) == [Seen.CONNECTED, Seen.CERTIFICATE]
+            with contextlib.suppress(TimeoutError):
+                lines.append(log.recv(4096))
         assert not [line for line in lines if b" plain" in line]
 
 
