@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 from pathlib import Path
 
+from amphora.drivers.network.shared_interface_file import own_part
 from tests.faults.matrix import Kind
 from tests.faults.scenario import Scenario
 from tests.support.load_balancers import VIP
@@ -118,6 +119,13 @@ def kinds(driver):
     return tuple(Kind(family, PLUG, what, runs_before=False, runs_after=False) for what in _VERSIONS)
 
 
+def stored_document(path):
+    """Return what is stored of an interface, in this agent's own form."""
+    # One driver writes a comment with it first, the other the form of Octavia's agent with it inside.
+    document = json.loads(path.read_text().partition("\n")[0].removeprefix("# amphora-interface "))
+    return own_part(document) or document
+
+
 class PortScenario(Scenario):
     """The one port of the machine, new to it in each cell."""
 
@@ -166,11 +174,10 @@ class PortScenario(Scenario):
         return self.agent.post(self._versions[marker].path, self._versions[marker].body)
 
     def _stored(self):
-        # One driver writes JSON, the other a comment with the same JSON first.
-        texts = [path.read_text() for path in self.rig.interfaces.glob("eth*")]
-        if len(texts) != 1:
-            return texts or None
-        document = json.loads(texts[0].partition("\n")[0].removeprefix("# amphora-interface "))
+        paths = list(self.rig.interfaces.glob("eth*"))
+        if len(paths) != 1:
+            return [path.read_text() for path in paths] or None
+        document = stored_document(paths[0])
         return document["mtu"], frozenset(document["addresses"])
 
     def _held(self):

@@ -16,7 +16,7 @@ from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.system.processes import read_pid_file
 from tests.faults import keepalived
 from tests.faults.matrix import Kind
-from tests.faults.ports import LINK, MAC, PEER, PLUG, ip
+from tests.faults.ports import LINK, MAC, PEER, PLUG, ip, stored_document
 from tests.faults.scenario import Scenario
 from tests.support.vrrp_pair import configuration
 
@@ -100,7 +100,7 @@ class TopologyScenario(Scenario):
         left += self.rig.disk.glob("topology.json.*")
         is_pair = self._told() == PAIR
         (port,) = self.rig.interfaces.glob("eth*")
-        if bool(json.loads(port.read_text())["floating"]) != is_pair:
+        if bool(stored_document(port)["floating"]) != is_pair:
             left.append(port)
         if self._layout.rendered.exists() != is_pair:
             left.append(self._layout.rendered)
