@@ -96,7 +96,8 @@ WHOLE = (
     _pytest("timing", "-m", "not slow and alone", "tests/functional"),
     _pytest("faults", "-m", "not slow", *_SIDE_BY_SIDE, "tests/faults"),
     _pytest("200 reloads", "-m", "slow", "tests/functional/agent/test_many_reloads.py"),
-    Part("demo", ("./run-demo", "--once")),
+    # What run-demo runs once it has installed the project.
+    Part("demo", ("python", "-m", "demo", "--once")),
 )
 #: Reload under load, failed reload, restore, adoption, VRRP; reading a configuration and its needs.
 _SAMPLED = (
