@@ -30,7 +30,7 @@ from amphora.drivers.process_manager.units import (
     render_unit,
 )
 from amphora.errors import DriverUnavailable, OperationFailed, ServiceError, StorageError
-from amphora.models import ServiceSpec, ServiceState, ServiceStatus
+from amphora.models import Readiness, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files
 from amphora.system.command import SEARCH_PATH, CommandResult, CommandRunner
 from amphora.system.processes import ProcessIdentity, identify
@@ -141,7 +141,7 @@ class SystemdProcessManager(ProcessManager):
                 self._systemctl("stop", name + _SUFFIX, limit=spec.stop_timeout + _MARGIN)
             self._systemctl("start", name + _SUFFIX, limit=2 * spec.start_timeout + _MARGIN)
             # To systemd it was ready, with whatever words; those of one that runs are of its last reload.
-            if not is_running and tells_of_failure(self._bus.unit(name + _SUFFIX).status_text):
+            if not is_running and self._has_failed_although_ready(name, spec):
                 raise ServiceError(f"service {name} has not started")
         except ServiceError as error:
             details = self._explain(name, error)
@@ -306,6 +306,12 @@ class SystemdProcessManager(ProcessManager):
         # The second question makes up for an agent that ended before it could tell systemd.
         if changed or any(self._bus.unit(name + _SUFFIX).needs_reload for name in names):
             self._systemctl("daemon-reload")
+
+    def _has_failed_although_ready(self, name: str, spec: ServiceSpec) -> bool:
+        unit = self._bus.unit(name + _SUFFIX)
+        # It may have ended by now, and its words with it.
+        has_ended = unit.sub_state.startswith("auto-restart") or unit.active_state == "failed"
+        return tells_of_failure(unit.status_text) or (spec.readiness is Readiness.NOTIFY and has_ended)
 
     def _provide_namespace_unit(self) -> None:
         """Let the next boot bring traffic back before the agent. A unit that is there by others stays."""
