@@ -127,7 +127,7 @@ class RunitProcessManager(ProcessManager):
         handle = None if main is None else ProcessHandle.of(main)
         if handle is None:
             raise ServiceError(f"service {name} ended before it could be reloaded")
-        self._passed[name] = self._service(name).output_size()
+        self.begin_output(name)
         with handle:
             handle.send(spec.reload_signal)
 
@@ -149,6 +149,11 @@ class RunitProcessManager(ProcessManager):
         else:
             state = ServiceState.STARTING
         return ServiceStatus(state, last_error=service.last_error())
+
+    def begin_output(self, name: str) -> None:
+        """See the contract."""
+        if self._spec(name) is not None:
+            self._passed[name] = self._service(name).output_size()
 
     def output(self, name: str) -> str:
         """See the contract."""
