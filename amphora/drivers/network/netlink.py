@@ -13,8 +13,8 @@ from amphora.drivers.network.config_files import ConfigFiles
 from amphora.drivers.network.dhcp import DhcpClient
 from amphora.drivers.network.interface_state import InterfaceState
 from amphora.drivers.network.kernel import Kernel, KernelAccess
+from amphora.drivers.network.link_mover import Placement
 from amphora.drivers.network.octavia_interface_file import PLUGGED_INTERFACES, OctaviaInterfaceFiles
-from amphora.drivers.network.placement import Placement
 from amphora.errors import DriverUnavailable
 from amphora.models import Difference, Interface, InterfaceConfig
 from amphora.system import host, namespaces

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from amphora.drivers.process_manager.systemd import UNIT_DIRECTORY, SystemdProcessManager
-from amphora.drivers.process_manager.systemd_bus import SystemdBus
-from amphora.drivers.process_manager.units import render_unit
+from amphora.drivers.process_manager.systemd.bus import SystemdBus
+from amphora.drivers.process_manager.systemd.units import render_unit
 from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import RestartPolicy, ServiceState
 from amphora.system.command import CommandRunner

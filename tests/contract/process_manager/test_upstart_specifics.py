@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from amphora.drivers.process_manager.jobs import HEADER, MANUAL
 from amphora.drivers.process_manager.upstart import UpstartProcessManager
+from amphora.drivers.process_manager.upstart.jobs import HEADER, MANUAL
 from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceState
 from amphora.system.command import CommandRunner

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from amphora.drivers.process_manager.units import render_unit
+from amphora.drivers.process_manager.systemd.units import render_unit
 from amphora.models import ServiceSpec
 from tests.support.nspawn import REPOSITORY, booted_machine
 

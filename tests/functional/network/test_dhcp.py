@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from amphora.drivers.network.dhcp import DhcpClient
-from amphora.drivers.network.dhcp_clients import CLIENTS, Places
-from amphora.drivers.network.dhcp_script import DHCP_SCRIPT
+from amphora.drivers.network.dhcp.clients import CLIENTS, Places
+from amphora.drivers.network.dhcp.script import DHCP_SCRIPT
 from amphora.models import InterfaceConfig
 from amphora.system.command import SEARCH_PATH
 from amphora.system.namespaces import is_inside

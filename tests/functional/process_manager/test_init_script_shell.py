@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amphora.drivers.process_manager.init_scripts import ScriptPaths, render_script
 from amphora.drivers.process_manager.specs import check_spec
+from amphora.drivers.process_manager.sysvinit.scripts import ScriptPaths, render_script
 from amphora.models import Readiness, ServiceSpec
 
 pytestmark = pytest.mark.real_commands

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from amphora.drivers.network.config_files import ConfigFiles
 from amphora.drivers.network.config_format import from_json, to_json
-from amphora.drivers.network.interfaces_file import parse_interfaces, render_interfaces
+from amphora.drivers.network.ifupdown.interfaces_file import parse_interfaces, render_interfaces
 from amphora.drivers.network.shared_interface_file import parse, render
 from amphora.errors import StorageError
 from amphora.models import InterfaceConfig, InterfaceRole, Route, RoutingRule

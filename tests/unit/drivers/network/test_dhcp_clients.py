@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from amphora.drivers.network.dhcp_clients import CLIENTS, Dhclient, Dhcpcd, Places, Udhcpc
-from amphora.drivers.network.dhcp_script import DHCP_SCRIPT
+from amphora.drivers.network.dhcp.clients import CLIENTS, Dhclient, Dhcpcd, Places, Udhcpc
+from amphora.drivers.network.dhcp.script import DHCP_SCRIPT
 from amphora.errors import OperationFailed
 from amphora.models import InterfaceConfig
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.drivers.process_manager.init_scripts import HEADER, ScriptPaths, read_spec, render_script
+from amphora.drivers.process_manager.sysvinit.scripts import HEADER, ScriptPaths, read_spec, render_script
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
 from tests.support.service_specs import GOLDEN, HAPROXY, PLAIN

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.drivers.process_manager.initctl import Initctl, JobStatus, parse_status
+from amphora.drivers.process_manager.upstart.initctl import Initctl, JobStatus, parse_status
 from amphora.errors import CommandTimeout, ServiceError
 from amphora.system.command import CommandResult, CommandRunner
 

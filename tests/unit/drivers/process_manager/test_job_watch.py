@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from amphora.drivers.process_manager.job_watch import ReadinessSocket, WatchedJob
+from amphora.drivers.process_manager.upstart.watched_job import ReadinessSocket, WatchedJob
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
 from amphora.system.processes import ProcessIdentity, identify

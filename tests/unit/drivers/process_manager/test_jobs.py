@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.drivers.process_manager.jobs import HEADER, MANUAL, JobPaths, quote_word, read_spec, render_job
+from amphora.drivers.process_manager.upstart.jobs import (
+    HEADER,
+    MANUAL,
+    JobPaths,
+    quote_word,
+    read_spec,
+    render_job,
+)
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
 from tests.support.service_specs import GOLDEN, HAPROXY, PLAIN

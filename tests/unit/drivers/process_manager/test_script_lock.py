@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from amphora.drivers.process_manager.launcher import StartCancelled
-from amphora.drivers.process_manager.script_lock import held
+from amphora.drivers.process_manager.sysvinit.script_lock import held
 from amphora.errors import ServiceError
 
 

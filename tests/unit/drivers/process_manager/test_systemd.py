@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from amphora.drivers.process_manager.systemd import SystemdProcessManager
-from amphora.drivers.process_manager.systemd_bus import UnitState
-from amphora.drivers.process_manager.units import NAMESPACE_UNIT, render_namespace_unit, render_unit
+from amphora.drivers.process_manager.systemd.bus import UnitState
+from amphora.drivers.process_manager.systemd.units import NAMESPACE_UNIT, render_namespace_unit, render_unit
 from amphora.errors import CommandTimeout, ServiceError
 from amphora.models import ServiceSpec, ServiceState
 from amphora.system.command import CommandResult, CommandRunner

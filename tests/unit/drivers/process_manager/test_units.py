@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.drivers.process_manager.units import HEADER, quote_word, read_spec, render_unit
+from amphora.drivers.process_manager.systemd.units import HEADER, quote_word, read_spec, render_unit
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
 from tests.support.service_specs import GOLDEN, HAPROXY, PLAIN

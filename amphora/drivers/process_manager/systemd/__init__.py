@@ -19,9 +19,9 @@ from amphora.drivers.process_manager.notify_socket import tells_of_failure
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.service_log import OUTPUT_SIZE, last_lines
 from amphora.drivers.process_manager.specs import check_spec, is_service_name
-from amphora.drivers.process_manager.systemd_bus import SystemdBus, UnitState
-from amphora.drivers.process_manager.unit_states import describe_end, service_state
-from amphora.drivers.process_manager.units import (
+from amphora.drivers.process_manager.systemd.bus import SystemdBus, UnitState
+from amphora.drivers.process_manager.systemd.unit_states import describe_end, service_state
+from amphora.drivers.process_manager.systemd.units import (
     HEADER,
     NAMESPACE_HEADER,
     NAMESPACE_UNIT,

@@ -15,12 +15,12 @@ from types import MappingProxyType
 from typing import Self
 
 from amphora.drivers.base import DriverContext
-from amphora.drivers.process_manager.init_script_store import InitScriptStore
 from amphora.drivers.process_manager.managed_service import ManagedService
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.records import current_boot_id
-from amphora.drivers.process_manager.script_lock import held
 from amphora.drivers.process_manager.supervising import SupervisingProcessManager, check_supervision
+from amphora.drivers.process_manager.sysvinit.script_lock import held
+from amphora.drivers.process_manager.sysvinit.script_store import InitScriptStore
 from amphora.errors import DriverUnavailable, OperationFailed, ServiceError
 from amphora.models import ServiceSpec, ServiceState, ServiceStatus
 from amphora.system.command import SEARCH_PATH, CommandRunner

@@ -6,9 +6,9 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from amphora.drivers.process_manager.init_scripts import ScriptPaths, is_ours, read_spec, render_script
 from amphora.drivers.process_manager.records import ServiceRecord, ServiceStore
 from amphora.drivers.process_manager.specs import is_service_name
+from amphora.drivers.process_manager.sysvinit.scripts import ScriptPaths, is_ours, read_spec, render_script
 from amphora.errors import OperationFailed, ServiceError, StorageError
 from amphora.models import ServiceSpec
 from amphora.system import files

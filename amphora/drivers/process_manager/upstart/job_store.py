@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from amphora.drivers.process_manager.jobs import HEADER, MANUAL, JobPaths, read_spec, render_job
 from amphora.drivers.process_manager.specs import is_service_name
+from amphora.drivers.process_manager.upstart.jobs import HEADER, MANUAL, JobPaths, read_spec, render_job
 from amphora.errors import ServiceError, StorageError
 from amphora.models import ServiceSpec
 from amphora.system import files

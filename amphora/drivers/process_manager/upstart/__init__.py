@@ -11,16 +11,16 @@ from typing import Self
 
 from amphora.drivers.base import DriverContext
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.drivers.process_manager.init_log import KERNEL_LOG
-from amphora.drivers.process_manager.initctl import Initctl
-from amphora.drivers.process_manager.job_log import JobLog
-from amphora.drivers.process_manager.job_store import JobStore
-from amphora.drivers.process_manager.job_supervisor import JobSupervisor
-from amphora.drivers.process_manager.job_watch import WatchedJob
 from amphora.drivers.process_manager.launcher import with_output
 from amphora.drivers.process_manager.members import end_members
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.specs import check_spec
+from amphora.drivers.process_manager.upstart.init_log import KERNEL_LOG
+from amphora.drivers.process_manager.upstart.initctl import Initctl
+from amphora.drivers.process_manager.upstart.job_log import JobLog
+from amphora.drivers.process_manager.upstart.job_store import JobStore
+from amphora.drivers.process_manager.upstart.supervisor import JobSupervisor
+from amphora.drivers.process_manager.upstart.watched_job import WatchedJob
 from amphora.errors import DriverUnavailable, OperationFailed, ServiceError
 from amphora.models import Readiness, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system.command import CommandRunner

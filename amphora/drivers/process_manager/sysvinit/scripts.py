@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.drivers.process_manager.init_script_body import BODY, LAUNCHES
 from amphora.drivers.process_manager.members import MARKER
 from amphora.drivers.process_manager.specs import from_document, to_document
+from amphora.drivers.process_manager.sysvinit.script_body import BODY, LAUNCHES
 from amphora.errors import ServiceError
 from amphora.models import ServiceSpec
 from amphora.system.command import SEARCH_PATH, clean_environment

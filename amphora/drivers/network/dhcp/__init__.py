@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from amphora.drivers.network.dhcp_clients import CLIENTS, Client, Command, Places
+from amphora.drivers.network.dhcp.clients import CLIENTS, Client, Command, Places
 from amphora.errors import AmphoraError
 from amphora.models import InterfaceConfig
 from amphora.system.command import SEARCH_PATH, CommandRunner

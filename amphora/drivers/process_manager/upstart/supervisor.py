@@ -12,10 +12,10 @@ import threading
 import time
 from pathlib import Path
 
-from amphora.drivers.process_manager.init_log import describe_end, read_log
-from amphora.drivers.process_manager.initctl import Initctl
-from amphora.drivers.process_manager.job_store import JobStore
-from amphora.drivers.process_manager.job_watch import WatchedJob
+from amphora.drivers.process_manager.upstart.init_log import describe_end, read_log
+from amphora.drivers.process_manager.upstart.initctl import Initctl
+from amphora.drivers.process_manager.upstart.job_store import JobStore
+from amphora.drivers.process_manager.upstart.watched_job import WatchedJob
 from amphora.errors import ServiceError
 from amphora.models import ServiceSpec
 from amphora.system.processes import ProcessIdentity

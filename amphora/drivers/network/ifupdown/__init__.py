@@ -13,6 +13,7 @@ from typing import Self
 
 from amphora.drivers.base import DriverContext
 from amphora.drivers.network.config_files import ConfigFiles
+from amphora.drivers.network.ifupdown.interfaces_file import parse_interfaces, render_interfaces
 from amphora.drivers.network.interface_state import (
     InterfaceState,
     bare_state,
@@ -21,7 +22,6 @@ from amphora.drivers.network.interface_state import (
     read_state,
     wanted_state,
 )
-from amphora.drivers.network.interfaces_file import parse_interfaces, render_interfaces
 from amphora.drivers.network.kernel import Kernel, KernelAccess
 from amphora.drivers.network.netlink import LINK_PATIENCE, NetlinkNetwork, Surroundings
 from amphora.drivers.network.sysctls import set_sysctls

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.drivers.network.dhcp_script import DHCP_SCRIPT, KEEPS_MTU, MARK
+from amphora.drivers.network.dhcp.script import DHCP_SCRIPT, KEEPS_MTU, MARK
 from amphora.errors import OperationFailed
 from amphora.models import InterfaceConfig
 from amphora.system import files

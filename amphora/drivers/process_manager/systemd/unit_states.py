@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import signal
 
-from amphora.drivers.process_manager.systemd_bus import UnitState
+from amphora.drivers.process_manager.systemd.bus import UnitState
 from amphora.models import ServiceState
 
 _CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = 1, 2, 3

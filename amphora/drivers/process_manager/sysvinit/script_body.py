@@ -2,7 +2,7 @@
 """The part of an init script that is the same for all services.
 
 It uses what every Debian machine has (start-stop-daemon(8), flock(1), coreutils, grep, sed), and the
-variables and functions that :mod:`amphora.drivers.process_manager.init_scripts` puts before it.
+variables and functions that :mod:`amphora.drivers.process_manager.sysvinit.scripts` puts before it.
 """
 
 from __future__ import annotations
