@@ -10,7 +10,7 @@ import socket
 import struct
 
 from amphora.errors import OperationFailed
-from amphora.system.netlink import DUMP, REQUEST, attribute, attributes, contents, message
+from amphora.system.netlink import DUMP, REQUEST, attribute, attributes, contents, message, open_socket
 
 #: ``NETLINK_GENERIC``; the socket module has no name for it.
 _PROTOCOL = 16
@@ -32,8 +32,7 @@ def dump(family: str, version: int, command: int) -> list[bytes] | None:
     :raises OperationFailed: the kernel refused, or gave no usable answer within 2 s.
     """
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _PROTOCOL) as link:
-            link.settimeout(_TIMEOUT)
+        with open_socket(_PROTOCOL, _TIMEOUT) as link:
             number = _family_id(link, family)
             if number is None:
                 return None

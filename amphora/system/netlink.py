@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions to kernel subsystems over netlink(7): messages and their attributes."""
+"""Messages of netlink(7) and their attributes, for all that ask the kernel by it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,28 @@ from collections.abc import Iterator
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERROR_CODE = struct.Struct("=i")
-#: What the message of each subsystem that is asked here begins with.
+#: What the messages of nf_tables and of generic netlink families begin with.
 _OWN_HEADER = 4
 
-REQUEST, DUMP = 0x1, 0x300
-_ERROR, _DONE = 2, 3
-#: Two bits of an attribute's type tell how it is coded.
+REQUEST, ACKNOWLEDGE, DUMP = 0x1, 0x4, 0x300
+#: Flag of a dump during which something changed.
+INTERRUPTED = 0x10
+ERROR, DONE = 2, 3
+#: Two bits of an attribute's type give its encoding.
 _TYPE_MASK = 0x3FFF
 
-_BUFFER = 256 * 1024
+#: No answer of the kernel is longer.
+BUFFER = 256 * 1024
+
+
+def open_socket(protocol: int, timeout: float) -> socket.socket:
+    """Return a socket in the network namespace of the calling thread.
+
+    :param timeout: seconds that one send or receive may take.
+    """
+    link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    link.settimeout(timeout)
+    return link
 
 
 def message(kind: int, flags: int, body: bytes) -> bytes:
@@ -67,34 +80,39 @@ def contents(link: socket.socket) -> Iterator[bytes]:
     :raises ValueError: the answer is malformed.
     """
     while True:
-        data = link.recv(_BUFFER)
+        data = link.recv(BUFFER)
         if not data:
             raise ValueError("the answer ends early")
-        for kind, body in _messages(data):
-            if kind == _DONE:
-                return
-            if kind == _ERROR:
-                _raise_if_error(body)
+        for kind, _, body in messages(data):
+            if kind in (DONE, ERROR):
                 return
             yield body[_OWN_HEADER:]
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield type, flags and body of each message of a datagram; ``ERROR`` is then an acknowledgement.
+
+    :raises OSError: the kernel's own error.
+    :raises ValueError: a message is cut off or malformed; those before it have been yielded.
+    """
     at = 0
     while at < len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, at)
+        if len(data) - at < _HEADER.size:
+            raise ValueError("a message is cut off")
+        length, kind, flags, *_ = _HEADER.unpack_from(data, at)
         if not _HEADER.size <= length <= len(data) - at:
             raise ValueError(f"a message has the length {length}")
-        yield kind, data[at + _HEADER.size : at + length]
+        body = data[at + _HEADER.size : at + length]
+        if kind == ERROR:
+            _raise_if_error(body)
+        yield kind, flags, body
         at += _aligned(length)
 
 
 def _raise_if_error(body: bytes) -> None:
-    (code,) = _ERROR_CODE.unpack_from(body)
-    if code == -errno.ENOENT:
-        raise FileNotFoundError
+    code = -_ERROR_CODE.unpack_from(body)[0] if len(body) >= _ERROR_CODE.size else errno.EPROTO
     if code:
-        raise OSError(-code, os.strerror(-code))
+        raise OSError(code, os.strerror(code))
 
 
 def _aligned(length: int) -> int:

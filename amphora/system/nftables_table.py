@@ -6,7 +6,6 @@ The numbers are those of linux/netfilter/nf_tables.h.
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,16 @@ from types import MappingProxyType
 
 from amphora.errors import OperationFailed
 from amphora.system.namespaces import call_inside
-from amphora.system.netlink import DUMP, REQUEST, attribute, attribute_list, attributes, contents, message
+from amphora.system.netlink import (
+    DUMP,
+    REQUEST,
+    attribute,
+    attribute_list,
+    attributes,
+    contents,
+    message,
+    open_socket,
+)
 
 #: ``NETLINK_NETFILTER``; the socket module has no name for it.
 _PROTOCOL = 12
@@ -56,8 +64,7 @@ def table_content(namespace: str, family: str, name: str) -> bytes | None:
 
 
 def _read(family: int, table: bytes) -> bytes | None:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _PROTOCOL) as link:
-        link.settimeout(_TIMEOUT)
+    with open_socket(_PROTOCOL, _TIMEOUT) as link:
         # A table's own name has the number by which other objects name their table.
         found = list(_dump(link, family, _GET_TABLE, table))
         if not found:
@@ -88,7 +95,5 @@ def _ask(link: socket.socket, family: int, kind: int, wanted: bytes) -> list[byt
     link.send(message(_SUBSYSTEM | kind, REQUEST | DUMP, body))
     try:
         return list(contents(link))
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            return []
-        raise
+    except FileNotFoundError:
+        return []

@@ -7,30 +7,26 @@ keeps the name a socket was bound to, and haproxy binds another name first and r
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_HEADER = struct.Struct("=IHHII")
+from amphora.system.netlink import BUFFER, DONE, DUMP, REQUEST, attributes, message, messages, open_socket
+
 _REQUEST = struct.Struct("=BBHIIIII")
 _MESSAGE = struct.Struct("=BBBBIII")
-_ATTRIBUTE = struct.Struct("=HH")
 _FILE = struct.Struct("=II")
 
 # linux/netlink.h, linux/sock_diag.h, linux/unix_diag.h, net/tcp_states.h
 _NETLINK_SOCK_DIAG, _BY_FAMILY = 4, 20
-_ERROR, _DONE = 2, 3
-_FLAGS = 0x1 | 0x300
 _STATE_LISTEN = 1 << 10
 _SHOW = 0x1 | 0x2
 _NAME, _VFS = 0, 1
 #: Bits of a device's minor number as the kernel itself has it (linux/kdev_t.h).
 _MINOR_BITS = 20
-
-_BUFFER = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +51,13 @@ def unix_listeners(timeout: float = 1.0) -> tuple[UnixListener, ...] | None:
     :param timeout: seconds.
     """
     found: list[UnixListener] = []
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _STATE_LISTEN, 0, _SHOW, 0, 0)
     try:
-        with socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG) as channel:
-            channel.settimeout(timeout)
-            request = _REQUEST.pack(socket.AF_UNIX, 0, 0, _STATE_LISTEN, 0, _SHOW, 0, 0)
-            channel.send(_HEADER.pack(_HEADER.size + len(request), _BY_FAMILY, _FLAGS, 1, 0) + request)
+        with open_socket(_NETLINK_SOCK_DIAG, timeout) as channel:
+            channel.send(message(_BY_FAMILY, REQUEST | DUMP, request))
             complete = False
             while not complete:
-                listeners, complete = parse_unix_diag(channel.recv(_BUFFER))
+                listeners, complete = parse_unix_diag(channel.recv(BUFFER))
                 found.extend(listeners)
     except OSError:
         return None
@@ -78,20 +72,12 @@ def parse_unix_diag(data: bytes) -> tuple[tuple[UnixListener, ...], bool]:
     :raises OSError: the kernel reports an error.
     """
     found: list[UnixListener] = []
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size or at + length > len(data):
-            break
-        body = data[at + _HEADER.size : at + length]
-        if kind == _DONE:
-            return tuple(found), True
-        if kind == _ERROR:
-            number = -struct.unpack_from("=i", body)[0] if len(body) >= 4 else 0
-            raise OSError(number, os.strerror(number))
-        if kind == _BY_FAMILY and len(body) >= _MESSAGE.size:
-            found.append(_listener(body))
-        at += (length + 3) & ~3
+    with contextlib.suppress(ValueError):
+        for kind, _, body in messages(data):
+            if kind == DONE:
+                return tuple(found), True
+            if kind == _BY_FAMILY and len(body) >= _MESSAGE.size:
+                found.append(_listener(body))
     return tuple(found), False
 
 
@@ -107,22 +93,15 @@ def inodes_at(path: Path, listeners: tuple[UnixListener, ...]) -> frozenset[int]
 
 def _listener(body: bytes) -> UnixListener:
     inode = _MESSAGE.unpack_from(body)[4]
+    try:
+        held = attributes(body[_MESSAGE.size :])
+    except ValueError:
+        return UnixListener(inode)
     abstract = file = None
-    for kind, value in _attributes(body[_MESSAGE.size :]):
-        if kind == _NAME and value.startswith(b"\0"):
-            abstract = value[1:]
-        elif kind == _VFS and len(value) >= _FILE.size:
-            number, device = _FILE.unpack_from(value)
-            minor = device & ((1 << _MINOR_BITS) - 1)
-            file = (os.makedev(device >> _MINOR_BITS, minor), number)
+    if held.get(_NAME, b"").startswith(b"\0"):
+        abstract = held[_NAME][1:]
+    if len(held.get(_VFS, b"")) >= _FILE.size:
+        number, device = _FILE.unpack_from(held[_VFS])
+        minor = device & ((1 << _MINOR_BITS) - 1)
+        file = (os.makedev(device >> _MINOR_BITS, minor), number)
     return UnixListener(inode, abstract, file)
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size or at + length > len(data):
-            return
-        yield kind, data[at + _ATTRIBUTE.size : at + length]
-        at += (length + 3) & ~3
