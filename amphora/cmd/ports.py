@@ -81,7 +81,7 @@ def make_lvs_masquerade(
 
 def changing_interfaces(conf: cfg.ConfigOpts) -> AbstractContextManager[None]:
     """Keep other processes from changing interfaces within a ``with`` block; it raises Busy."""
-    return files.alone(Path(conf.haproxy_amphora.base_path) / _LOCK_FILE, _PATIENCE)
+    return files.exclusive_lock(Path(conf.haproxy_amphora.base_path) / _LOCK_FILE, _PATIENCE)
 
 
 def topology_file(conf: cfg.ConfigOpts) -> Path:

@@ -15,12 +15,15 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from amphora.errors import Busy, StorageError
 
 _TEMPORARY_PREFIX = ".amphora-tmp-"
+
+#: Seconds between two tries of a lock that another process holds.
+_LOCK_INTERVAL = 0.05
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -228,14 +231,15 @@ def open_fifo(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def alone(path: Path, patience: float) -> Iterator[None]:
-    """Keep other processes that ask for the same from what is done in a ``with`` block (flock(2)).
+def exclusive_lock(path: Path, timeout: float, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Exclude other processes and threads that take the same lock from a ``with`` block (flock(2)).
 
-    It ends with the process, however that ends, and excludes other threads too.
+    It ends with the process, however that ends. The file is made with mode 0600 and stays: in a directory
+    that only root can write, no other user can open it and hold the lock.
 
-    :param path: of a file that is made for that; it stays.
-    :param patience: seconds to wait for another process.
-    :raises Busy: it did not end in time.
+    :param timeout: seconds to wait for another holder.
+    :param on_wait: called before each new try; what it raises ends the wait.
+    :raises Busy: another process held it for longer.
     :raises StorageError: the file cannot be made.
     """
     ensure_directory(path.parent)
@@ -245,22 +249,23 @@ def alone(path: Path, patience: float) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{path} could not be made: {error.strerror}") from error
     try:
-        _lock(descriptor, path, time.monotonic() + patience)
+        deadline = time.monotonic() + timeout
+        while not _flock(descriptor):
+            on_wait()
+            if time.monotonic() >= deadline:
+                raise Busy(f"{path} was held by another process for {timeout:g} s; try again later")
+            time.sleep(_LOCK_INTERVAL)
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path, deadline: float) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise Busy(f"another process has held {path} for too long; try again later") from None
-            time.sleep(0.05)
-        else:
-            return
+def _flock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sweep_temporaries(directory: Path) -> list[str]:

@@ -7,20 +7,22 @@ An empty name always means the agent's own namespace.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
 from amphora.errors import OperationFailed
+from amphora.system import files
 from amphora.system.command import CommandRunner
 from amphora.system.processes import parent_of
 
 NAMESPACE_DIRECTORY = Path("/run/netns")
+#: Held while one is made. Not a directory of others: those can be opened, and locked, by any user.
+LOCK = Path("/run/amphora-netns.lock")
+_LOCK_TIMEOUT = 20.0
 
 #: A listener may bind an address that this amphora does not hold yet: in an active-standby pair the
 #: VIP arrives with the role, and a VIP port may be plugged after the upload.
@@ -48,12 +50,13 @@ def ensure(name: str, sysctls: Mapping[str, str], runner: CommandRunner) -> None
     """Make the namespace if it is missing, set its loopback up and the given sysctls. Safe to repeat.
 
     :param sysctls: path below ``/proc/sys`` to value, such as ``net/ipv4/ip_nonlocal_bind``: ``1``.
+    :raises Busy: another process has been making one for too long.
     :raises OperationFailed: it could not be made or set.
     """
     if not name:
         return
-    with _alone():
-        # While another one makes it, its file is there before the namespace is.
+    with files.exclusive_lock(LOCK, _LOCK_TIMEOUT):
+        # While another process makes it, its file is there before the namespace is.
         if not exists(name):
             _run(runner, ("ip", "netns", "add", name))
     _run(runner, ("ip", "-n", name, "link", "set", "lo", "up"))
@@ -85,17 +88,6 @@ def call_inside(name: str, function: Callable[[], _T]) -> _T:
     if failure:
         raise failure[0]
     return outcome[0]
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    # Not NAMESPACE_DIRECTORY itself: ip-netns(8) locks that one.
-    descriptor = os.open(NAMESPACE_DIRECTORY.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def enter(name: str) -> None:

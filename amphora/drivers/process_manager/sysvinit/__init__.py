@@ -8,21 +8,22 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
 from amphora.drivers.base import DriverContext
+from amphora.drivers.process_manager.launcher import StartCancelled
 from amphora.drivers.process_manager.managed_service import ManagedService
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.records import current_boot_id
 from amphora.drivers.process_manager.supervising import SupervisingProcessManager, check_supervision
-from amphora.drivers.process_manager.sysvinit.script_lock import held
 from amphora.drivers.process_manager.sysvinit.script_store import InitScriptStore
-from amphora.errors import DriverUnavailable, OperationFailed, ServiceError
+from amphora.errors import Busy, DriverUnavailable, OperationFailed, ServiceError, StorageError
 from amphora.models import ServiceSpec, ServiceState, ServiceStatus
+from amphora.system import files
 from amphora.system.command import SEARCH_PATH, CommandRunner
 
 LOG = logging.getLogger(__name__)
@@ -130,8 +131,8 @@ class SysvinitProcessManager(SupervisingProcessManager):
         self, service: ManagedService, is_cancelled: Callable[[], bool]
     ) -> contextlib.AbstractContextManager[None]:
         spec = service.record.spec
-        patience = spec.start_timeout + spec.stop_timeout
-        return held(self._scripts.paths(service.name).lock, patience, is_cancelled)
+        timeout = spec.start_timeout + spec.stop_timeout
+        return script_lock(self._scripts.paths(service.name).lock, timeout, is_cancelled)
 
     def _notice(self, service: ManagedService) -> None:
         """Make the main process that the script has started behind the agent's back the known one."""
@@ -189,6 +190,27 @@ class SysvinitProcessManager(SupervisingProcessManager):
             raise DriverUnavailable(error.details) from error
         if "--notify-await" not in options:
             raise DriverUnavailable("start-stop-daemon is older than 1.19.3 and knows no --notify-await")
+
+
+@contextlib.contextmanager
+def script_lock(path: Path, timeout: float, is_cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Hold the lock that the agent and the init script of a service share.
+
+    :param is_cancelled: asked repeatedly while another process holds it.
+    :raises StartCancelled: it was cancelled.
+    :raises ServiceError: the other process held it for too long, or the file cannot be made.
+    """
+
+    def stop_if_cancelled() -> None:
+        if is_cancelled():
+            raise StartCancelled(f"waiting for {path} was cancelled")
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.exclusive_lock(path, timeout, stop_if_cancelled))
+        except (Busy, StorageError) as error:
+            raise ServiceError(error.details) from error
+        yield
 
 
 def _is_fifo(path: Path) -> bool:

@@ -9,9 +9,9 @@ from amphora.system import files
 
 def test_one_at_a_time(memory_dir):
     path = memory_dir / "below" / "lock"
-    with files.alone(path, 1.0), pytest.raises(Busy), files.alone(path, 0.0):
+    with files.exclusive_lock(path, 1.0), pytest.raises(Busy), files.exclusive_lock(path, 0.0):
         pass
-    with files.alone(path, 0.0):
+    with files.exclusive_lock(path, 0.0):
         assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -19,10 +19,10 @@ def test_whoever_waits_comes_next(memory_dir):
     path, inside, order = memory_dir / "lock", threading.Event(), []
 
     def second():
-        with files.alone(path, 30.0):
+        with files.exclusive_lock(path, 30.0):
             order.append("second")
 
-    with files.alone(path, 1.0):
+    with files.exclusive_lock(path, 1.0):
         thread = threading.Thread(target=second)
         thread.start()
         inside.wait(0.1)
@@ -33,5 +33,5 @@ def test_whoever_waits_comes_next(memory_dir):
 
 def test_a_lock_that_cannot_be_made(memory_dir):
     (memory_dir / "lock").mkdir()
-    with pytest.raises(StorageError), files.alone(memory_dir / "lock", 0.0):
+    with pytest.raises(StorageError), files.exclusive_lock(memory_dir / "lock", 0.0):
         pass
