@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
+
+IPAddress = IPv4Address | IPv6Address
+IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
 
 
 class Readiness(Enum):
@@ -117,7 +121,7 @@ class Route:
     :ivar onlink: treat the gateway as reachable although no prefix covers it.
     """
 
-    destination: IPv4Network | IPv6Network
+    destination: IPNetwork
     gateway: str | None = None
     table: int = 254
     preferred_source: str | None = None
@@ -128,7 +132,7 @@ class Route:
 class RoutingRule:
     """Packets from ``source`` are looked up in ``table``."""
 
-    source: IPv4Network | IPv6Network
+    source: IPNetwork
     table: int
     priority: int = 100
 
@@ -157,13 +161,13 @@ class InterfaceConfig:
     name: str
     mac_address: str
     role: InterfaceRole = InterfaceRole.MEMBER
-    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
-    floating: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    addresses: tuple[IPInterface, ...] = ()
+    floating: tuple[IPInterface, ...] = ()
     automatic: bool = False
     mtu: int | None = None
     routes: tuple[Route, ...] = ()
     rules: tuple[RoutingRule, ...] = ()
-    shared_addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    shared_addresses: tuple[IPInterface, ...] = ()
     shared_routes: tuple[Route, ...] = ()
 
 
@@ -177,7 +181,7 @@ class Interface:
     name: str
     mac_address: str
     up: bool
-    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    addresses: tuple[IPInterface, ...] = ()
 
 
 class Done(Enum):

@@ -19,10 +19,11 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from amphora.haproxy.addresses import Endpoint, EndpointKind, IPAddress, unmapped
+from amphora.haproxy.addresses import Endpoint, EndpointKind, unmapped
 from amphora.haproxy.binds import Bind
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.findings import Finding, Severity
+from amphora.models import IPAddress
 from amphora.system import namespaces, sockets
 from amphora.system.processes import identify
 from amphora.system.sockets import ListeningSocket, Transport

@@ -20,11 +20,12 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
 
-from amphora.haproxy.addresses import Endpoint, EndpointKind, IPAddress, unmapped
+from amphora.haproxy.addresses import Endpoint, EndpointKind, unmapped
 from amphora.haproxy.binds import Bind
 from amphora.haproxy.configuration import Configuration
 from amphora.haproxy.reach_report import BindReach, ReachReport, Seen
 from amphora.haproxy.stored_certificates import CertificateIndex, StoredCertificates
+from amphora.models import IPAddress
 from amphora.system import namespaces, sockets, unix_sockets
 from amphora.system.addresses import addresses_in
 from amphora.system.quiet_connect import quiet_connect

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import ip_interface
 
 from amphora.keepalived.blocks import Block, read_blocks
+from amphora.models import IPInterface
 
 _ADDRESS_LISTS = ("virtual_ipaddress", "virtual_ipaddress_excluded")
 _DEFAULT_PRIORITY = 100
@@ -26,7 +27,7 @@ class VirtualAddress:
     """
 
     interface: str
-    address: IPv4Interface | IPv6Interface
+    address: IPInterface
 
 
 @dataclass(frozen=True, slots=True)

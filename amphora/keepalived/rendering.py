@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-from amphora.models import Role
+from amphora.models import IPAddress, IPInterface, Role
 
 #: Name of our one VRRP instance.
 INSTANCE_NAME = "amphora"
@@ -24,7 +23,7 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_.:-]{1,15}")
 #: Longest password that VRRPv2 carries (RFC 2338, section 5.3.6).
 _PASSWORD_LENGTH = 8
 
-_VirtualAddresses = Sequence[IPv4Interface | IPv6Interface]
+_VirtualAddresses = Sequence[IPInterface]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +40,10 @@ class PairMember:
     """
 
     interface: str
-    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    addresses: tuple[IPInterface, ...]
     role: Role
     secret: str
-    gateways: tuple[IPv4Address | IPv6Address, ...] = ()
+    gateways: tuple[IPAddress, ...] = ()
     advert_interval: float = 1.0
 
     def __repr__(self) -> str:
@@ -67,7 +66,7 @@ def render(member: PairMember) -> bytes:
     return ("\n".join(_lines(member)) + "\n").encode()
 
 
-def virtual_router_id(address: IPv4Address | IPv6Address) -> int:
+def virtual_router_id(address: IPAddress) -> int:
     """Return the same number from 1 to 255 on both nodes.
 
     It is the last byte of the address, so that pairs in one network of 254 hosts never share one.

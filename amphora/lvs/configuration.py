@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from amphora.keepalived.blocks import Block, read_blocks
-from amphora.lvs.services import Endpoint, IPAddress, VirtualService
+from amphora.lvs.services import Endpoint, VirtualService
+from amphora.models import IPAddress
 
 #: Statements that stand in for the comments while the file is cut into blocks.
 _DESCRIBES, _SWITCHES_OFF = "@describes", "@switches-off"

@@ -10,10 +10,11 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import ip_interface
 from typing import TypeVar
 
 from amphora.errors import OperationFailed
+from amphora.models import IPInterface
 from amphora.system.namespaces import call_inside
 from amphora.system.netlink import (
     ACKNOWLEDGE,
@@ -39,7 +40,7 @@ _NEW_ADDRESS, _DELETE_ADDRESS, _GET_ADDRESS = 20, 21, 22
 _ADDRESS, _LOCAL = 1, 2
 _TENTATIVE = 0x40
 
-_Found = tuple[int, IPv4Interface | IPv6Interface, bool]
+_Found = tuple[int, IPInterface, bool]
 
 _DUMP_ATTEMPTS = 3
 #: What the kernel says of an address or interface that has gone meanwhile.
@@ -58,7 +59,7 @@ class HeldAddress:
 
     interface: str
     index: int
-    address: IPv4Interface | IPv6Interface
+    address: IPInterface
     tentative: bool = False
 
 

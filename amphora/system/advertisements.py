@@ -12,6 +12,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 from amphora.errors import OperationFailed
+from amphora.models import IPAddress
 from amphora.system.namespaces import call_inside
 
 _ETHERTYPE_IPV4 = 0x0800
@@ -27,9 +28,7 @@ _TARGET_LINK_LAYER_ADDRESS = 2
 _HOP_LIMIT = 255
 
 
-def advertise(
-    address: IPv4Address | IPv6Address, interface: str, mac_address: str, namespace: str = ""
-) -> None:
+def advertise(address: IPAddress, interface: str, mac_address: str, namespace: str = "") -> None:
     """Tell all neighbours on an interface's link that an address is reached at its MAC address.
 
     Sends one frame; safe to repeat. The interface must be up and, for IPv6, hold the address.

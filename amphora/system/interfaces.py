@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any, TypeVar
 
 from amphora.errors import OperationFailed
-from amphora.models import Interface
+from amphora.models import Interface, IPInterface
 from amphora.system.namespaces import call_inside
 
 _IFF_UP = 0x1
@@ -103,7 +103,7 @@ def _entries(head: Any) -> Iterator[Any]:
 
 def _collect(entries: Iterator[Any]) -> list[Interface]:
     links: dict[str, tuple[str, bool]] = {}
-    addresses: dict[str, list[IPv4Interface | IPv6Interface]] = {}
+    addresses: dict[str, list[IPInterface]] = {}
     for entry in entries:
         # The C library gives an IPv4 address's label for the name: "eth1:0" is on eth1.
         name = entry.name.decode("utf-8", "replace").partition(":")[0]
@@ -125,7 +125,7 @@ def _mac_address(address: int) -> str:
     return hardware[:length].hex(":") if length == _MAC_LENGTH and any(hardware[:length]) else ""
 
 
-def _ip_interface(family: int, address: int, netmask: int | None) -> IPv4Interface | IPv6Interface:
+def _ip_interface(family: int, address: int, netmask: int | None) -> IPInterface:
     raw, mask = _raw_address(family, address), _raw_address(family, netmask) if netmask else b""
     prefix = int.from_bytes(mask, "big").bit_count() if mask else len(raw) * 8
     if family == socket.AF_INET:

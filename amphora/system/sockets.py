@@ -13,6 +13,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+from amphora.models import IPAddress
 from amphora.system.processes import PROC, process_ids
 
 _FIELDS = 10
@@ -43,7 +44,7 @@ class ListeningSocket:
     :ivar uid: of the user who made it.
     """
 
-    address: IPv4Address | IPv6Address
+    address: IPAddress
     port: int
     inode: int
     uid: int
@@ -178,7 +179,7 @@ def _listening_socket(fields: list[str]) -> ListeningSocket:
     return ListeningSocket(_address(address), int(port, 16), int(fields[_INODE]), int(fields[_UID]))
 
 
-def _address(text: str) -> IPv4Address | IPv6Address:
+def _address(text: str) -> IPAddress:
     # Words of 32 bits, each printed as the machine's own byte order has it.
     raw = b"".join(struct.pack("=I", int(text[at : at + 8], 16)) for at in range(0, len(text), 8))
     if len(text) == _IPV4_HEX_LENGTH:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 
 from amphora.core.changes.locks import INTERFACES, KEEPALIVED
 from amphora.core.drift.inspection import ABSENT
@@ -14,11 +13,9 @@ from amphora.core.keepalived.vrrp import Vrrp
 from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.drivers.network.base import NetworkDriver
 from amphora.keepalived.configuration import VirtualAddress, parse
-from amphora.models import Difference, DriftArea, DriftReason, InterfaceRole, Role, ServiceState
+from amphora.models import Difference, DriftArea, DriftReason, InterfaceRole, IPAddress, Role, ServiceState
 from amphora.system import files
 from amphora.system.addresses import HeldAddress, addresses_in, remove_addresses
-
-_Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class VipInspector:
         return files.read_if_present(self._holders.layout.proven) != self._holders.vrrp.configuration()
 
 
-def _misplaced(vip: _Address, interface: str, held: Iterable[HeldAddress]) -> Iterator[Difference]:
+def _misplaced(vip: IPAddress, interface: str, held: Iterable[HeldAddress]) -> Iterator[Difference]:
     names = _holders_of(vip, held)
     if not names:
         yield Difference(DriftArea.VIP, str(vip), DriftReason.VIP_MISSING, f"on {interface}", ABSENT)
@@ -127,5 +124,5 @@ def _misplaced(vip: _Address, interface: str, held: Iterable[HeldAddress]) -> It
         )
 
 
-def _holders_of(vip: _Address, held: Iterable[HeldAddress]) -> list[str]:
+def _holders_of(vip: IPAddress, held: Iterable[HeldAddress]) -> list[str]:
     return [each.interface for each in held if each.address.ip == vip]

@@ -27,11 +27,10 @@ from amphora.errors import (
     InstanceWasGone,
     InvalidConfiguration,
 )
-from amphora.haproxy.addresses import IPAddress
 from amphora.haproxy.configuration import parse
 from amphora.haproxy.peers import peer_name
 from amphora.haproxy.proof import Evidence
-from amphora.models import Done, Outcome, ServiceState, ServiceStatus
+from amphora.models import Done, IPAddress, Outcome, ServiceState, ServiceStatus
 from amphora.system import files, processes
 
 LOG = logging.getLogger(__name__)

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Set
 
 from amphora.core.keepalived.topology import Topology
 from amphora.core.keepalived.vrrp import Vrrp
-from amphora.core.network.plug_requests import IPAddress
 from amphora.errors import InvalidInput, OperationFailed, VrrpActionFailed
 from amphora.keepalived.rendering import PairMember, render
-from amphora.models import Role
+from amphora.models import IPAddress, Role
 from amphora.system import namespaces
 from amphora.system.addresses import HeldAddress, addresses_in
 

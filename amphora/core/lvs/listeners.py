@@ -26,8 +26,8 @@ from amphora.core.lvs.engine import LvsEngine
 from amphora.core.lvs.layout import LvsDirectory, LvsLayout
 from amphora.errors import AmphoraError, LvsActionFailed, LvsListenerNotFound, NotFound
 from amphora.lvs.configuration import parse
-from amphora.lvs.services import IPAddress, VirtualService
-from amphora.models import Done, Outcome, ServiceState
+from amphora.lvs.services import VirtualService
+from amphora.models import Done, IPAddress, Outcome, ServiceState
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)

@@ -6,10 +6,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 
-from amphora.core.network.plug_requests import HostRoute, IPAddress, IPInterface, NetworkRequest, VipRequest
-from amphora.models import InterfaceConfig, InterfaceRole, Route, RoutingRule
+from amphora.core.network.plug_requests import HostRoute, NetworkRequest, VipRequest
+from amphora.models import (
+    InterfaceConfig,
+    InterfaceRole,
+    IPAddress,
+    IPInterface,
+    IPNetwork,
+    Route,
+    RoutingRule,
+)
 
 MAIN_TABLE = 254
 
@@ -157,7 +165,7 @@ def _unordered(config: InterfaceConfig) -> tuple[object, ...]:
     return (plain, *(frozenset(each) for each in lists))
 
 
-def _subnet_of(vip: IPInterface, config: InterfaceConfig) -> IPv4Network | IPv6Network:
+def _subnet_of(vip: IPInterface, config: InterfaceConfig) -> IPNetwork:
     if vip.network.prefixlen < vip.max_prefixlen:
         return vip.network
     linked = [route.destination for route in config.routes if route.gateway is None]
@@ -231,7 +239,7 @@ def _host_route(route: HostRoute, table: int) -> Route:
 
 def _first_of_each(routes: Iterable[Route]) -> tuple[Route, ...]:
     # The kernel takes one route to a destination in a table: two subnets may each bring a default one.
-    chosen: dict[tuple[IPv4Network | IPv6Network, int], Route] = {}
+    chosen: dict[tuple[IPNetwork, int], Route] = {}
     for route in routes:
         chosen.setdefault((route.destination, route.table), route)
     return tuple(chosen.values())

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from amphora.core.network.rule_requests import AllowRule, IPNetwork, RuleProtocol
+from amphora.core.network.rule_requests import AllowRule, RuleProtocol
+from amphora.models import IPNetwork
 
 FAMILY = "inet"
 TABLE = "amphora_table"

@@ -24,7 +24,7 @@ from amphora.core.network.interface_plan import (
     without_member_network,
 )
 from amphora.core.network.plug_change import PlugChange, settle_plugs
-from amphora.core.network.plug_requests import IPAddress, IPInterface, NetworkRequest, VipRequest
+from amphora.core.network.plug_requests import NetworkRequest, VipRequest
 from amphora.drivers.network.base import NetworkDriver
 from amphora.errors import (
     AmphoraError,
@@ -34,7 +34,7 @@ from amphora.errors import (
     OperationFailed,
     PlugFailed,
 )
-from amphora.models import Interface, InterfaceConfig, InterfaceRole
+from amphora.models import Interface, InterfaceConfig, InterfaceRole, IPAddress, IPInterface
 
 LOG = logging.getLogger(__name__)
 

@@ -7,12 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
     ip_address,
     ip_interface,
     ip_network,
@@ -27,10 +21,7 @@ from amphora.errors import (
     InvalidSubnet,
     InvalidVip,
 )
-
-IPAddress = IPv4Address | IPv6Address
-IPInterface = IPv4Interface | IPv6Interface
-IPNetwork = IPv4Network | IPv6Network
+from amphora.models import IPAddress, IPInterface, IPNetwork
 
 _MAC_ADDRESS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _MULTICAST_BIT = 1

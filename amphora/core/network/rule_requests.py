@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from amphora.errors import InvalidInput, RulesFailed
-
-IPNetwork = IPv4Network | IPv6Network
+from amphora.models import IPNetwork
 
 _KEYS = {"protocol", "cidr", "port"}
 _PORTS = range(1, 65536)

@@ -15,14 +15,13 @@ from amphora.drivers.network.kernel import (
     SCOPE_LINK,
     SCOPE_UNIVERSE,
     Address,
-    IPInterface,
     Kernel,
     Link,
     LinkRoute,
     Rule,
 )
 from amphora.errors import OperationFailed
-from amphora.models import InterfaceConfig, Route
+from amphora.models import InterfaceConfig, IPInterface, Route
 
 #: Who keepalived says it is when it adds an address (IFA_PROTO, from Linux 5.18).
 _PROTOCOL_KEEPALIVED = 18

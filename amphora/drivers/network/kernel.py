@@ -14,11 +14,12 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
 from amphora.errors import OperationFailed
+from amphora.models import IPInterface, IPNetwork
 from amphora.system import namespaces
 
 IFF_UP = 0x1
@@ -41,9 +42,6 @@ _NLM_F_DUMP_INTR = 0x10
 _READ_TRIES = 50
 
 _T = TypeVar("_T")
-
-IPInterface = IPv4Interface | IPv6Interface
-IPNetwork = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)

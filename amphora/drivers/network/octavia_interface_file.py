@@ -10,12 +10,6 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
     ip_address,
     ip_interface,
     ip_network,
@@ -25,7 +19,15 @@ from typing import Any
 
 from amphora.drivers.network.shared_interface_file import own_part
 from amphora.errors import StorageError
-from amphora.models import InterfaceConfig, InterfaceRole, Route, RoutingRule
+from amphora.models import (
+    InterfaceConfig,
+    InterfaceRole,
+    IPAddress,
+    IPInterface,
+    IPNetwork,
+    Route,
+    RoutingRule,
+)
 from amphora.system import files
 from amphora.system.interfaces import interfaces
 
@@ -37,9 +39,6 @@ PLUGGED_INTERFACES = Path("/var/lib/octavia/plugged_interfaces")
 _SUFFIX = ".json"
 _ROLES = {"vip": InterfaceRole.VIP, "backend": InterfaceRole.MEMBER}
 _MAIN_TABLE = 254
-
-_IPInterface = IPv4Interface | IPv6Interface
-_IPNetwork = IPv4Network | IPv6Network
 
 
 class OctaviaInterfaceFiles:
@@ -169,11 +168,11 @@ def _interface(name: str, mac_address: str, document: Mapping[str, Any]) -> Inte
     )
 
 
-def _address(document: Mapping[str, Any]) -> _IPInterface:
+def _address(document: Mapping[str, Any]) -> IPInterface:
     return ip_interface((_ip(document["address"]), int(document["prefixlen"])))
 
 
-def _routes(documents: Iterable[Mapping[str, Any]], covered: set[_IPNetwork]) -> tuple[Route, ...]:
+def _routes(documents: Iterable[Mapping[str, Any]], covered: set[IPNetwork]) -> tuple[Route, ...]:
     routes = [_route(each) for each in documents]
     # The kernel brings the way into a subnet together with an address in it.
     plain = {Route(network) for network in covered}
@@ -195,7 +194,7 @@ def _table(document: Mapping[str, Any]) -> int:
     return int(document.get("table") or _MAIN_TABLE)
 
 
-def _ip(value: object) -> IPv4Address | IPv6Address:
+def _ip(value: object) -> IPAddress:
     return ip_address(_text(value))
 
 

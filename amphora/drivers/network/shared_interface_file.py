@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any
 
 from amphora.drivers.network.config_format import from_document, from_json, to_document
 from amphora.errors import StorageError
-from amphora.models import InterfaceConfig, InterfaceRole, Route
+from amphora.models import InterfaceConfig, InterfaceRole, IPInterface, Route
 
 _OWN = "amphora-agent"
 _SCRIPT = "/usr/local/bin/lvs-masquerade.sh"
@@ -71,7 +70,7 @@ def _addresses(config: InterfaceConfig) -> Iterator[dict[str, Any]]:
         yield _address(address) | {"octavia_owned": False}
 
 
-def _address(address: IPv4Interface | IPv6Interface) -> dict[str, Any]:
+def _address(address: IPInterface) -> dict[str, Any]:
     return {"address": str(address.ip), "prefixlen": address.network.prefixlen}
 
 
