@@ -15,6 +15,7 @@ from pathlib import Path
 from amphora.drivers.process_manager.members import MARKER
 from amphora.drivers.process_manager.notify_socket import NotifySocket
 from amphora.drivers.process_manager.process_handle import ProcessHandle
+from amphora.drivers.process_manager.service_errors import with_output
 from amphora.drivers.process_manager.service_log import ServiceLog
 from amphora.errors import ServiceError
 from amphora.models import Readiness, ServiceSpec
@@ -182,8 +183,3 @@ class Launch:
 def notify_path(directory: Path, name: str) -> Path:
     """Return where a service being started reports to; short, whatever its name."""
     return directory / f"n-{sha256(name.encode()).hexdigest()[:12]}"
-
-
-def with_output(sentence: str, output: str) -> str:
-    """Return a sentence followed by what a process printed, if it printed anything."""
-    return f"{sentence}: {output}" if output else sentence

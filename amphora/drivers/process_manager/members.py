@@ -56,10 +56,10 @@ def session_leader(members: list[ProcessIdentity]) -> ProcessIdentity | None:
     return None
 
 
-def end_members(mark: str, main: ProcessIdentity | None, patience: float) -> list[ProcessIdentity]:
+def end_members(mark: str, main: ProcessIdentity | None, timeout: float) -> list[ProcessIdentity]:
     """End all processes of a service and return those that survived.
 
-    The main process gets SIGTERM and ``patience`` seconds, so that it can end its children itself
+    The main process gets SIGTERM and ``timeout`` seconds, so that it can end its children itself
     and in order; what is left then gets SIGKILL. Safe to repeat.
     """
     known = find_members(mark, main)
@@ -67,8 +67,8 @@ def end_members(mark: str, main: ProcessIdentity | None, patience: float) -> lis
     if handle is None:
         return _kill_all(mark, main, known)
     with handle:
-        if patience > 0 and handle.send(signal.SIGTERM):
-            handle.wait(patience)
+        if timeout > 0 and handle.send(signal.SIGTERM):
+            handle.wait(timeout)
         survivors = _kill_all(mark, main, known)
         handle.reap()
     return survivors

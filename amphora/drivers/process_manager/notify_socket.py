@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from amphora.errors import ServiceError
 
 _MESSAGE_LIMIT = 4096
+_CREDENTIALS = struct.Struct("3i")
 _FAILURE = re.compile(r"\bfail", re.IGNORECASE)
 
 
@@ -62,35 +64,38 @@ def parse_notification(message: bytes) -> Notification:
 
 
 class NotifySocket:
-    """A datagram socket a service being started reports to.
+    """A datagram socket that services report to.
 
     It has a path rather than an abstract name, as those differ between network namespaces.
     """
 
-    def __init__(self, bound: socket.socket) -> None:
-        self._socket = bound
+    def __init__(self, path: Path) -> None:
+        """Listen at a path; a socket left there is replaced.
+
+        :raises ServiceError: the path is too long or cannot be made.
+        """
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            path.unlink(missing_ok=True)
+            # With each message comes the sender's id (unix(7)), so that a late report of a process that has
+            # ended is not taken for its successor's.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            self._socket.setblocking(False)
+            self._socket.bind(os.fspath(path))
+        except OSError as error:
+            self._socket.close()
+            raise ServiceError(f"notify socket {path} cannot be made: {error}") from error
 
     @classmethod
     @contextlib.contextmanager
     def bound_to(cls, path: Path) -> Iterator[NotifySocket]:
-        """Listen at a path while the context lasts; a socket left there is replaced.
-
-        Afterwards the path is gone, so that a service that goes on reporting fails at once rather
-        than blocking when nobody empties the queue.
+        """Listen at a path while the context lasts.
 
         :raises ServiceError: the path is too long or cannot be made.
         """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-            path.unlink(missing_ok=True)
-            try:
-                listener.bind(os.fspath(path))
-            except OSError as error:
-                raise ServiceError(f"notify socket {path} cannot be made: {error}") from error
-            try:
-                listener.setblocking(False)
-                yield cls(listener)
-            finally:
-                path.unlink(missing_ok=True)
+        with contextlib.closing(cls(path)) as listener:
+            yield listener
 
     def fileno(self) -> int:
         """Return the descriptor; it is readable when a message is waiting."""
@@ -98,7 +103,33 @@ class NotifySocket:
 
     def receive(self) -> Notification:
         """Return the next message, or one that says nothing if none is waiting."""
+        return (self._next() or (0, Notification()))[1]
+
+    def ready_senders(self) -> set[int]:
+        """Return the ids of all processes that have reported to be ready since the last call."""
+        senders = set()
+        while (report := self._next()) is not None:
+            if report[1].has_started:
+                senders.add(report[0])
+        return senders
+
+    def close(self) -> None:
+        """Stop listening and remove the path.
+
+        A service that goes on reporting then fails at once rather than blocking on a full queue.
+        """
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        self._socket.close()
+
+    def _next(self) -> tuple[int, Notification] | None:
+        """Return the next message and its sender's process id, or None if none is waiting."""
         try:
-            return parse_notification(self._socket.recv(_MESSAGE_LIMIT))
+            message, control, _, _ = self._socket.recvmsg(
+                _MESSAGE_LIMIT, socket.CMSG_SPACE(_CREDENTIALS.size)
+            )
         except BlockingIOError:
-            return Notification()
+            return None
+        # No other control messages are asked for; without one the kernel lacked memory for it.
+        sender = _CREDENTIALS.unpack(control[0][2])[0] if control else 0
+        return sender, parse_notification(message)

@@ -82,7 +82,7 @@ class ProcessHandle:
             return "is still running"
         if result.si_code == os.CLD_EXITED:
             return f"ended with exit status {result.si_status}"
-        return f"was killed by {_signal_name(result.si_status)}"
+        return f"was killed by {signal_name(result.si_status)}"
 
     def close(self) -> None:
         """Let go of the process; safe to repeat."""
@@ -91,7 +91,8 @@ class ProcessHandle:
             self._descriptor = -1
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return ``SIGTERM`` for 15, ``signal 99`` for a number without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:

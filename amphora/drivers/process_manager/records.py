@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amphora.drivers.process_manager.service_errors import as_service_error
 from amphora.drivers.process_manager.specs import from_document, to_document
-from amphora.errors import ServiceError, StorageError
+from amphora.errors import ServiceError
 from amphora.models import ServiceSpec
 from amphora.system import files
 from amphora.system.processes import PROC, ProcessIdentity
@@ -88,31 +89,27 @@ class RecordStore(ServiceStore):
         self._directory = directory
         self._boot_id = boot_id
 
+    @as_service_error()
     def sweep(self) -> None:
         """See the base class."""
-        try:
-            files.sweep_temporaries(self._directory)
-        except StorageError as error:
-            raise ServiceError(error.details) from error
+        files.sweep_temporaries(self._directory)
 
+    @as_service_error()
     def names(self) -> list[str]:
         """See the base class."""
-        try:
-            found = files.file_names(self._directory)
-        except StorageError as error:
-            raise ServiceError(error.details) from error
+        found = files.file_names(self._directory)
         return [name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)]
 
+    @as_service_error()
     def load(self, name: str) -> ServiceRecord | None:
         """See the base class."""
+        data = files.read_if_present(self._path(name))
         try:
-            data = files.read_if_present(self._path(name))
             return None if data is None else self._decode(json.loads(data))
-        except StorageError as error:
-            raise ServiceError(error.details) from error
         except (ValueError, KeyError, TypeError) as error:
             raise ServiceError(f"the state of service {name} in {self._path(name)} is damaged") from error
 
+    @as_service_error()
     def save(self, record: ServiceRecord) -> None:
         """See the base class."""
         document = {
@@ -121,18 +118,13 @@ class RecordStore(ServiceStore):
             "boot_id": self._boot_id,
             "process": None if record.process is None else [record.process.pid, record.process.start_ticks],
         }
-        try:
-            files.ensure_directory(self._directory, 0o700)
-            files.write_atomically(self._path(record.spec.name), json.dumps(document, indent=1).encode())
-        except StorageError as error:
-            raise ServiceError(error.details) from error
+        files.ensure_directory(self._directory, 0o700)
+        files.write_atomically(self._path(record.spec.name), json.dumps(document, indent=1).encode())
 
+    @as_service_error()
     def delete(self, name: str) -> None:
         """See the base class."""
-        try:
-            files.remove(self._path(name))
-        except StorageError as error:
-            raise ServiceError(error.details) from error
+        files.remove(self._path(name))
 
     def _decode(self, document: dict[str, Any]) -> ServiceRecord:
         process = document["process"]
@@ -150,3 +142,15 @@ class RecordStore(ServiceStore):
 def current_boot_id() -> str:
     """Return what tells this boot of the machine from all others (random(4))."""
     return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+@as_service_error()
+def noted_process(path: Path, boot_id: str) -> ProcessIdentity | None:
+    """Return the main process that a script has noted in this boot: its id, start time and boot.
+
+    :raises ServiceError: the file is there but cannot be read.
+    """
+    words = (files.read_if_present(path) or b"").decode("ascii", "replace").split()
+    if len(words) < 3 or words[2] != boot_id or not all(word.isdecimal() for word in words[:2]):
+        return None
+    return ProcessIdentity(int(words[0]), int(words[1]))

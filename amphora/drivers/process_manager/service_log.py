@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a service prints, kept in a file of bounded size.
+"""The output of a service, kept in a file of bounded size.
 
 A file and not a pipe: the service outlives the agent, and a pipe without a reader would end it.
 """
@@ -10,28 +10,71 @@ import contextlib
 import os
 from pathlib import Path
 
-from amphora.errors import ServiceError, StorageError
+from amphora.drivers.process_manager.service_errors import as_service_error
+from amphora.errors import ServiceError
 from amphora.system import files
 
 #: Bytes after which a log is shortened, and bytes of the end that are kept then.
 SIZE_LIMIT = 1024 * 1024
 KEPT_SIZE = 64 * 1024
 
-#: Bytes that are told of what a service has printed since it was started or reloaded.
+#: Bytes returned of the output since a start or reload.
 OUTPUT_SIZE = 64 * 1024
 
 _TAIL_SIZE = 4096
 _TAIL_LINES = 20
 
 
-class ServiceLog:
-    """The output of one service, appended by its processes themselves."""
+class OutputFile:
+    """The output of one service in a file that another program writes and bounds."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._run_began_at = 0
         self._marked_at: int | None = None
 
+    def mark(self) -> None:
+        """Remember the present end of the output."""
+        try:
+            self._marked_at = self._path.stat().st_size
+        except OSError:
+            self._marked_at = 0
+
+    def since_mark(self) -> str:
+        """Return the output since the mark, over all runs; empty if there is none, or no mark."""
+        return "" if self._marked_at is None else self._output_since(self._marked_at)
+
+    def tail(self) -> str:
+        """Return the last lines since the mark, a few kilobytes at most; empty if there are none."""
+        return last_lines(self.since_mark())
+
+    @as_service_error()
+    def remove(self) -> None:
+        """Remove the file; safe to repeat.
+
+        :raises ServiceError: it is still there.
+        """
+        files.remove(self._path)
+
+    def _output_since(self, began_at: int) -> str:
+        try:
+            with self._path.open("rb") as stream:
+                size = stream.seek(0, os.SEEK_END)
+                # Smaller than it was: emptied or rotated meanwhile.
+                began = began_at if began_at <= size else 0
+                stream.seek(max(began, size - OUTPUT_SIZE))
+                return stream.read(OUTPUT_SIZE).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+
+class ServiceLog(OutputFile):
+    """The output of one service, appended by its processes themselves and bounded here."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._run_began_at = 0
+
+    @as_service_error()
     def open_for_run(self) -> int:
         """Return a descriptor for the output of a new run, which the caller closes.
 
@@ -48,22 +91,12 @@ class ServiceLog:
                 files.write_atomically(self._path, data)
             self._run_began_at = len(data)
             return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except StorageError as error:
-            raise ServiceError(error.details) from error
         except OSError as error:
             raise ServiceError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def tail(self) -> str:
         """Return the last lines of the current run, a few kilobytes at most; empty if there are none."""
-        return last_lines(output_since(self._path, self._run_began_at))
-
-    def mark(self) -> None:
-        """Remember how far the log has come."""
-        self._marked_at = size_of(self._path)
-
-    def since_mark(self) -> str:
-        """Return the output since the mark, over all runs; empty if there is none, or no mark."""
-        return "" if self._marked_at is None else output_since(self._path, self._marked_at)
+        return last_lines(self._output_since(self._run_began_at))
 
     def bound(self) -> None:
         """Empty a log that has grown too long while the service runs.
@@ -73,37 +106,6 @@ class ServiceLog:
         with contextlib.suppress(OSError):
             if self._path.stat().st_size > SIZE_LIMIT:
                 os.truncate(self._path, 0)
-
-    def remove(self) -> None:
-        """Remove the file; safe to repeat.
-
-        :raises ServiceError: it is still there.
-        """
-        try:
-            files.remove(self._path)
-        except StorageError as error:
-            raise ServiceError(error.details) from error
-
-
-def size_of(path: Path) -> int:
-    """Return the size of a log; one that is not there has none."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def output_since(path: Path, began_at: int) -> str:
-    """Return the end of a log from an offset on, :data:`OUTPUT_SIZE` at most; empty if there is nothing."""
-    try:
-        with path.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            # Smaller than it was: emptied or rotated meanwhile.
-            began = began_at if began_at <= size else 0
-            stream.seek(max(began, size - OUTPUT_SIZE))
-            return stream.read(OUTPUT_SIZE).decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
 
 
 def last_lines(text: str) -> str:

@@ -15,15 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.drivers.process_manager.launcher import Launch, StartCancelled, notify_path, with_output
+from amphora.drivers.process_manager.launcher import Launch, StartCancelled, notify_path
 from amphora.drivers.process_manager.managed_service import ManagedService
 from amphora.drivers.process_manager.members import end_members, find_members, session_leader
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.records import ServiceRecord, ServiceStore
+from amphora.drivers.process_manager.service_errors import require_none_left, run_check, with_output
 from amphora.drivers.process_manager.service_log import ServiceLog
 from amphora.drivers.process_manager.specs import check_spec, is_service_name
 from amphora.drivers.process_manager.watcher import Watcher
-from amphora.errors import DriverUnavailable, OperationFailed, ServiceError
+from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import ServiceSpec, ServiceState, ServiceStatus
 from amphora.system.command import CommandRunner
 
@@ -109,7 +110,7 @@ class SupervisingProcessManager(ProcessManager):
                 self._run(service, service.cancelled.is_set)
             except ServiceError as error:
                 service.last_error = error.details
-                self._end(service, patience=0)
+                self._end(service, timeout=0)
                 raise
 
     def stop(self, name: str) -> None:
@@ -132,7 +133,7 @@ class SupervisingProcessManager(ProcessManager):
             if service.status().state is not ServiceState.RUNNING:
                 raise ServiceError(f"service {name} does not run, so it cannot be reloaded")
             spec = service.record.spec
-            self._check(spec, spec.start_timeout)
+            run_check(spec, self._runner)
             process = service.record.process
             handle = None if process is None else ProcessHandle.of(process)
             if handle is None:
@@ -192,8 +193,8 @@ class SupervisingProcessManager(ProcessManager):
         deadline = time.monotonic() + spec.start_timeout
         service.is_starting = True
         try:
-            self._check(spec, spec.start_timeout)
-            self._end_processes(service, patience=0)
+            run_check(spec, self._runner)
+            self._end_processes(service, timeout=0)
             # Written before the process is born: one without a record is then known to be wanted.
             self._save(service, replace(service.record, wanted=True, process=None))
             launch = Launch(
@@ -212,37 +213,22 @@ class SupervisingProcessManager(ProcessManager):
         service.note_ready()
         self._watcher.watch(spec.name, handle)
 
-    def _check(self, spec: ServiceSpec, limit: float) -> None:
-        if not spec.check_argv:
-            return
-        try:
-            result = self._runner.run(
-                spec.check_argv, timeout=limit, namespace=spec.namespace, environment=spec.environment
-            )
-        except OperationFailed as error:
-            raise ServiceError(error.details) from error
-        if not result.succeeded:
-            refusal = f"the check of service {spec.name} failed with status {result.status}"
-            raise ServiceError(with_output(refusal, result.output.strip()))
-
-    def _end(self, service: ManagedService, patience: float) -> None:
+    def _end(self, service: ManagedService, timeout: float) -> None:
         """End all processes and count the service as stopped."""
         self._watcher.forget(service.name)
         # Written first: if the agent dies in between, the next one ends what is left.
         if service.record.wanted:
             self._save(service, replace(service.record, wanted=False))
-        self._end_processes(service, patience)
+        self._end_processes(service, timeout)
         if service.record.process is not None:
             self._save(service, replace(service.record, process=None))
         if service.record.spec.pid_file is not None:
             with contextlib.suppress(OSError):
                 service.record.spec.pid_file.unlink()
 
-    def _end_processes(self, service: ManagedService, patience: float) -> None:
-        survivors = end_members(self._mark(service.name), service.record.process, patience)
-        if survivors:
-            ids = ", ".join(str(survivor.pid) for survivor in survivors)
-            raise ServiceError(f"processes of service {service.name} survived SIGKILL: {ids}")
+    def _end_processes(self, service: ManagedService, timeout: float) -> None:
+        survivors = end_members(self._mark(service.name), service.record.process, timeout)
+        require_none_left(service.name, survivors)
 
     # Crashes and the agent's own restart.
 
@@ -285,7 +271,7 @@ class SupervisingProcessManager(ProcessManager):
             service.note_crash()
             service.last_error = with_output(f"process {pid} {outcome}", service.log.tail())
             LOG.warning("Service %s: %s", service.name, service.last_error)
-            self._end_processes(service, patience=0)
+            self._end_processes(service, timeout=0)
             if not service.record.spec.restart.on_crash:
                 return
         self._restart(service)
@@ -313,7 +299,7 @@ class SupervisingProcessManager(ProcessManager):
         service.note_crash()
         LOG.warning("Service %s could not be started again: %s", service.name, error.details)
         try:
-            self._end_processes(service, patience=0)
+            self._end_processes(service, timeout=0)
         except ServiceError as survivors:
             LOG.error("%s", survivors.details)
 

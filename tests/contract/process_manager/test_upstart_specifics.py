@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from amphora.drivers.process_manager.upstart import UpstartProcessManager
-from amphora.drivers.process_manager.upstart.jobs import HEADER, MANUAL
+from amphora.drivers.process_manager.upstart.jobs import JOB, MANUAL
 from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceState
 from amphora.system.command import CommandRunner
@@ -285,7 +285,7 @@ def test_job_that_upstart_does_not_take_is_not_installed(bench, machine, short_d
 def test_damaged_job_does_not_keep_others_from_being_taken_up(bench, machine):
     name = bench.started(bench.notifying())
     former = bench.running_pid(name)
-    machine.job("damaged", HEADER, "# Spec: {")
+    machine.job("damaged", JOB.header, "# Spec: {")
     bench.manager.close()
     manager = upstart_driver(machine, bench.directory / "state")
     with pytest.raises(ServiceError, match="job damaged"):

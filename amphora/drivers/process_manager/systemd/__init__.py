@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -17,19 +16,19 @@ from amphora.drivers.base import DriverContext
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.drivers.process_manager.notify_socket import tells_of_failure
 from amphora.drivers.process_manager.process_handle import ProcessHandle
+from amphora.drivers.process_manager.service_errors import as_service_error, run_check
 from amphora.drivers.process_manager.service_log import OUTPUT_SIZE, last_lines
-from amphora.drivers.process_manager.specs import check_spec, is_service_name
-from amphora.drivers.process_manager.systemd.bus import SystemdBus, UnitState
-from amphora.drivers.process_manager.systemd.unit_states import describe_end, service_state
+from amphora.drivers.process_manager.spec_files import SpecFiles
+from amphora.drivers.process_manager.specs import check_spec
+from amphora.drivers.process_manager.systemd.bus import SystemdBus, UnitState, describe_end, service_state
 from amphora.drivers.process_manager.systemd.units import (
-    HEADER,
     NAMESPACE_HEADER,
     NAMESPACE_UNIT,
-    read_spec,
+    UNIT,
     render_namespace_unit,
     render_unit,
 )
-from amphora.errors import DriverUnavailable, OperationFailed, ServiceError, StorageError
+from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import Readiness, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files
 from amphora.system.command import SEARCH_PATH, CommandResult, CommandRunner
@@ -71,7 +70,7 @@ class SystemdProcessManager(ProcessManager):
         namespace: str = "",
     ) -> None:
         self._runner = runner
-        self._directory = unit_directory
+        self._units = SpecFiles(unit_directory, _SUFFIX, UNIT)
         self._bus = bus or SystemdBus()
         self._booted = booted
         self._namespace = namespace
@@ -99,34 +98,31 @@ class SystemdProcessManager(ProcessManager):
     def install(self, spec: ServiceSpec) -> None:
         """See the contract."""
         check_spec(spec)
-        path = self._path(spec.name)
         unit = render_unit(spec, self._bus.release()).encode()
-        former = self._read(path)
-        if former is not None and not former.startswith(HEADER.encode()):
-            raise ServiceError(f"{path} exists and was not written by amphora-agent")
+        former = self._units.read_own(spec.name)
         if former == unit:
-            self._reload_if_stale(spec.name)
+            self._reload_if_stale([spec.name])
             return
-        self._write(path, unit)
+        self._units.write(spec.name, unit)
         try:
             self._systemctl("daemon-reload")
         except ServiceError:
-            self._put_back(path, former)
+            self._units.write(spec.name, former)
             raise
 
     def remove(self, name: str) -> None:
         """See the contract."""
-        if self._spec(name) is None:
+        if self._units.spec(name) is None:
             return
         self.stop(name)
-        self._put_back(self._path(name), None)
+        self._units.write(name, None)
         self._start_errors.pop(name, None)
         self._acted_at.pop(name, None)
         self._systemctl("daemon-reload")
 
     def start(self, name: str) -> None:
         """See the contract."""
-        spec = self._required(name)
+        spec = self._units.required(name)
         state = self._bus.unit(name + _SUFFIX)
         is_running = service_state(state) is ServiceState.RUNNING
         if state.is_enabled and is_running:
@@ -134,7 +130,7 @@ class SystemdProcessManager(ProcessManager):
         self._acted_at[name] = time.time()
         try:
             # Beforehand although the unit has it too, because only so its output reaches the caller.
-            self._check(spec)
+            run_check(spec, self._runner)
             self._systemctl("enable", name + _SUFFIX)
             if state.sub_state.startswith("auto-restart"):
                 # A start would wait with it for the restart that is due.
@@ -152,7 +148,7 @@ class SystemdProcessManager(ProcessManager):
 
     def stop(self, name: str) -> None:
         """See the contract."""
-        spec = self._spec(name)
+        spec = self._units.spec(name)
         if spec is None:
             return
         self._end(name, spec)
@@ -167,12 +163,12 @@ class SystemdProcessManager(ProcessManager):
         The signal is sent from here and not by ``systemctl reload``, which would run the check a
         second time; it remains for the operator and does the same.
         """
-        spec = self._required(name)
+        spec = self._units.required(name)
         state = self._bus.unit(name + _SUFFIX)
         process = _main_process(state)
         if process is None or service_state(state) is not ServiceState.RUNNING:
             raise ServiceError(f"service {name} does not run, so it cannot be reloaded")
-        self._check(spec)
+        run_check(spec, self._runner)
         handle = ProcessHandle.of(process)
         if handle is None:
             raise ServiceError(f"service {name} ended before it could be reloaded")
@@ -182,21 +178,18 @@ class SystemdProcessManager(ProcessManager):
 
     def status(self, name: str) -> ServiceStatus:
         """See the contract."""
-        if self._spec(name) is None:
+        if self._units.spec(name) is None:
             return ServiceStatus(ServiceState.ABSENT)
         unit = self._bus.unit(name + _SUFFIX)
         process = _main_process(unit)
-        started_at: datetime | None = None if process is None else process.started_at()
-        return ServiceStatus(
-            state=service_state(unit),
-            pid=None if process is None else process.pid,
-            started_at=started_at,
-            last_error=describe_end(unit) or self._start_errors.get(name, ""),
-        )
+        error = describe_end(unit) or self._start_errors.get(name, "")
+        if process is None:
+            return ServiceStatus(service_state(unit), last_error=error)
+        return ServiceStatus(service_state(unit), process.pid, process.started_at(), error)
 
     def begin_output(self, name: str) -> None:
         """See the contract."""
-        if self._spec(name) is not None:
+        if self._units.spec(name) is not None:
             self._acted_at[name] = time.time()
 
     def output(self, name: str) -> str:
@@ -206,15 +199,15 @@ class SystemdProcessManager(ProcessManager):
             return ""
         with contextlib.suppress(ServiceError):
             # What was just printed may still be on its way.
-            self._run(("journalctl", "--sync"), limit=_MARGIN)
+            self._run("journalctl", "--sync")
         return self._journal(f"--since=@{acted_at:.6f}", f"_SYSTEMD_UNIT={name}{_SUFFIX}")
 
     def supervise(self) -> None:
         """See the contract. systemd supervises; only what it was kept from starting is started."""
         if self._namespace:
             self._provide_namespace_unit()
-        names = self._names()
-        self._render_again(names)
+        names = self._units.names()
+        self._renew_units(names)
         for name in names:
             state = self._bus.unit(name + _SUFFIX)
             if not state.is_enabled:
@@ -239,19 +232,6 @@ class SystemdProcessManager(ProcessManager):
         if self._bus.unit(unit).active_state == "failed":
             self._systemctl("reset-failed", unit)
 
-    def _check(self, spec: ServiceSpec) -> None:
-        if not spec.check_argv:
-            return
-        result = self._run(
-            spec.check_argv,
-            limit=spec.start_timeout,
-            namespace=spec.namespace,
-            environment=dict(spec.environment),
-        )
-        if not result.succeeded:
-            refusal = f"the check of service {spec.name} failed with status {result.status}"
-            raise ServiceError(f"{refusal}: {result.output.strip()}".rstrip(": "))
-
     def _explain(self, name: str, error: ServiceError) -> str:
         """Return why a start failed: what systemd says and what the service printed."""
         state = self._bus.unit(name + _SUFFIX)
@@ -262,50 +242,41 @@ class SystemdProcessManager(ProcessManager):
 
     def _journal(self, *which: str) -> str:
         """Return the end of what matches in the journal; empty when it cannot be read."""
-        argv = ("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={_JOURNAL_LINES}", *which)
+        options = ("--quiet", "--no-pager", "--output=cat", f"--lines={_JOURNAL_LINES}")
         try:
-            result = self._run(argv, limit=_MARGIN)
+            result = self._run("journalctl", *options, *which)
         except ServiceError:
             return ""
         return result.output.strip()[-OUTPUT_SIZE:] if result.succeeded else ""
 
     def _systemctl(self, *words: str, limit: float = _MARGIN) -> None:
-        argv = ("systemctl", "--quiet", "--no-ask-password", *words)
-        result = self._run(argv, limit=limit)
+        result = self._run("systemctl", "--quiet", "--no-ask-password", *words, limit=limit)
         if not result.succeeded:
             raise ServiceError(f"systemctl {' '.join(words)} failed: {result.output.strip()}")
 
-    def _run(
-        self,
-        argv: tuple[str, ...],
-        *,
-        limit: float,
-        namespace: str = "",
-        environment: dict[str, str] | None = None,
-    ) -> CommandResult:
-        try:
-            return self._runner.run(argv, timeout=limit, namespace=namespace, environment=environment)
-        except OperationFailed as error:
-            raise ServiceError(error.details) from error
+    @as_service_error()
+    def _run(self, *argv: str, limit: float = _MARGIN) -> CommandResult:
+        return self._runner.run(argv, timeout=limit)
 
-    def _reload_if_stale(self, name: str) -> None:
+    def _reload_if_stale(self, names: Sequence[str]) -> None:
         """Make up for an agent that ended between writing a unit and telling systemd."""
-        if self._bus.unit(name + _SUFFIX).needs_reload:
+        if any(self._bus.unit(name + _SUFFIX).needs_reload for name in names):
             self._systemctl("daemon-reload")
 
-    def _render_again(self, names: Sequence[str]) -> None:
-        """Write units anew that another release of the agent wrote otherwise. What runs is not touched."""
+    def _renew_units(self, names: Sequence[str]) -> None:
+        """Rewrite units of another release of the agent. Running services are not touched."""
         release = self._bus.release()
         changed = False
         for name in names:
-            path, unit = self._path(name), render_unit(self._required(name), release).encode()
-            if self._read(path) != unit:
-                LOG.info("Service %s: its unit is written again in the form of this release", name)
-                self._write(path, unit)
+            unit = render_unit(self._units.required(name), release).encode()
+            if self._units.read(name) != unit:
+                LOG.info("Service %s: rewriting its unit in the form of this release", name)
+                self._units.write(name, unit)
                 changed = True
-        # The second question makes up for an agent that ended before it could tell systemd.
-        if changed or any(self._bus.unit(name + _SUFFIX).needs_reload for name in names):
+        if changed:
             self._systemctl("daemon-reload")
+        else:
+            self._reload_if_stale(names)
 
     def _has_failed_although_ready(self, name: str, spec: ServiceSpec) -> bool:
         unit = self._bus.unit(name + _SUFFIX)
@@ -315,13 +286,14 @@ class SystemdProcessManager(ProcessManager):
 
     def _provide_namespace_unit(self) -> None:
         """Let the next boot bring traffic back before the agent. A unit that is there by others stays."""
-        path = self._directory / NAMESPACE_UNIT
+        path = self._units.directory / NAMESPACE_UNIT
         unit = render_namespace_unit(self._NAMESPACE_COMMAND).encode()
-        former = self._read(path)
-        if former == unit or self._is_foreign(former):
-            return
-        LOG.info("%s is written: it brings interfaces back at boot", path)
-        self._write(path, unit)
+        with as_service_error():
+            former = files.read_if_present(path)
+            if former == unit or self._is_foreign(former):
+                return
+            LOG.info("Writing %s, which restores interfaces at boot", path)
+            files.write_atomically(path, unit, 0o644)
         self._systemctl("daemon-reload")
         self._systemctl("enable", NAMESPACE_UNIT)
         # All of it is done already; a load balancer that pulls it in must not wait for it.
@@ -331,50 +303,7 @@ class SystemdProcessManager(ProcessManager):
         if unit is not None:
             return not unit.startswith(NAMESPACE_HEADER.encode())
         # Octavia's own is in another directory.
-        return self._run(("systemctl", "cat", NAMESPACE_UNIT), limit=_MARGIN).succeeded
-
-    def _names(self) -> list[str]:
-        try:
-            found = files.file_names(self._directory)
-        except StorageError as error:
-            raise ServiceError(error.details) from error
-        names = [name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)]
-        return [name for name in names if self._spec(name) is not None]
-
-    def _required(self, name: str) -> ServiceSpec:
-        spec = self._spec(name)
-        if spec is None:
-            raise ServiceError(f"service {name} is not installed")
-        return spec
-
-    def _spec(self, name: str) -> ServiceSpec | None:
-        """Return the spec of a unit of ours, or None if there is no such unit."""
-        unit = self._read(self._path(name)) if is_service_name(name) else None
-        return None if unit is None else read_spec(unit.decode("utf-8", "replace"))
-
-    def _read(self, path: Path) -> bytes | None:
-        try:
-            return files.read_if_present(path)
-        except StorageError as error:
-            raise ServiceError(error.details) from error
-
-    def _write(self, path: Path, unit: bytes) -> None:
-        try:
-            files.write_atomically(path, unit, 0o644)
-        except StorageError as error:
-            raise ServiceError(error.details) from error
-
-    def _put_back(self, path: Path, former: bytes | None) -> None:
-        try:
-            if former is None:
-                files.remove(path)
-            else:
-                files.write_atomically(path, former, 0o644)
-        except StorageError as error:
-            raise ServiceError(error.details) from error
-
-    def _path(self, name: str) -> Path:
-        return self._directory / f"{name}{_SUFFIX}"
+        return self._run("systemctl", "cat", NAMESPACE_UNIT).succeeded
 
 
 def _main_process(unit: UnitState) -> ProcessIdentity | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask systemd for the state of units over D-Bus, without a fork (org.freedesktop.systemd1(5))."""
+"""States of systemd units over D-Bus (org.freedesktop.systemd1(5)), and their meaning. Nothing here forks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from jeepney.auth import AuthenticationError
 from jeepney.io.blocking import DBusConnection, open_dbus_connection
 from jeepney.wrappers import DBusErrorResponse, unwrap_msg
 
+from amphora.drivers.process_manager.process_handle import signal_name
 from amphora.errors import ServiceError
+from amphora.models import ServiceState
 
 #: Where dbus(1) puts the system bus.
 SYSTEM_BUS = Path("/run/dbus/system_bus_socket")
@@ -24,6 +26,8 @@ _DESTINATION = "org.freedesktop.systemd1"
 _MANAGER = DBusAddress("/org/freedesktop/systemd1", _DESTINATION, "org.freedesktop.systemd1.Manager")
 _UNIT = "org.freedesktop.systemd1.Unit"
 _SERVICE = "org.freedesktop.systemd1.Service"
+
+_CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,29 @@ class UnitState:
     exit_status: int
     status_text: str
     invocation: str
+
+
+def service_state(unit: UnitState) -> ServiceState:
+    """Return the state of a service whose unit file is there."""
+    if unit.active_state in ("active", "reloading", "refreshing"):
+        return ServiceState.RUNNING
+    if unit.active_state == "deactivating" and unit.main_pid > 0:
+        return ServiceState.RUNNING
+    if unit.active_state == "activating" or (unit.active_state == "deactivating" and unit.is_enabled):
+        # Between a crash and the restart systemd says "activating", sub-state "auto-restart".
+        return ServiceState.STARTING
+    return ServiceState.FAILED if unit.is_enabled else ServiceState.STOPPED
+
+
+def describe_end(unit: UnitState) -> str:
+    """Return how the service last ended if that was not as asked, or an empty string."""
+    if unit.result == "success":
+        return ""
+    if unit.exit_code == _CLD_EXITED:
+        return f"it ended with exit status {unit.exit_status} (systemd: {unit.result})"
+    if unit.exit_code in (_CLD_KILLED, _CLD_DUMPED):
+        return f"it was killed by {signal_name(unit.exit_status)} (systemd: {unit.result})"
+    return f"systemd: {unit.result}"
 
 
 class SystemdBus:

@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render a service as a systemd unit file, and read it back (systemd.service(5), systemd.syntax(7))."""
+"""Render a service as a systemd unit file (systemd.service(5), systemd.syntax(7))."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
 
-from amphora.drivers.process_manager.specs import from_document, to_document
-from amphora.errors import ServiceError
+from amphora.drivers.process_manager.spec_files import MARK, SpecFormat
 from amphora.models import Readiness, ServiceSpec
 from amphora.system.command import clean_environment
 
-#: First line of every unit written here; a unit without it belongs to somebody else.
-HEADER = "# Written by amphora-agent, which overwrites changes."
-
-# systemd passes over sections and keys that begin with X-, so a unit can carry its own spec.
-_SPEC_SECTION = "[X-AmphoraAgent]"
-_SPEC_KEY = "Spec="
+# systemd ignores sections that begin with X-, so a unit can carry its own spec.
+UNIT = SpecFormat("unit", header=MARK, prefix="[X-AmphoraAgent]\nSpec=")
 
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_./,@+:=-]+")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "%": "%%"}
@@ -32,7 +26,7 @@ NAMESPACE_UNIT = "amphora-netns.service"
 _RELEASE_WITH_BACKOFF = 254
 
 
-# Other than HEADER: this unit is no service of a spec.
+# Other than MARK: this unit carries no spec.
 NAMESPACE_HEADER = (
     "# Written by amphora-agent where no other unit makes the namespace; changes are overwritten."
 )
@@ -72,7 +66,7 @@ def render_unit(spec: ServiceSpec, release: int) -> str:
     :param release: of the systemd that is to read it: it gets no setting that it does not know.
     """
     sections = (
-        HEADER,
+        MARK,
         "[Unit]",
         f"Description={_line(spec.description)}",
         *_dependencies(spec),
@@ -85,25 +79,10 @@ def render_unit(spec: ServiceSpec, release: int) -> str:
         "[Install]",
         "WantedBy=multi-user.target",
         "",
-        _SPEC_SECTION,
-        _SPEC_KEY + json.dumps(to_document(spec), sort_keys=True),
+        UNIT.line(spec),
         "",
     )
     return "\n".join(sections)
-
-
-def read_spec(unit: str) -> ServiceSpec | None:
-    """Return the spec of a unit that :func:`render_unit` wrote, or None if somebody else wrote it.
-
-    :raises ServiceError: it is ours but damaged.
-    """
-    if not unit.startswith(HEADER):
-        return None
-    _, _, tail = unit.partition(f"\n{_SPEC_SECTION}\n{_SPEC_KEY}")
-    try:
-        return from_document(json.loads(tail))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ServiceError("a unit of amphora-agent is damaged: its spec cannot be read") from error
 
 
 def quote_word(word: str) -> str:

@@ -112,9 +112,9 @@ class SysvinitProcessManager(SupervisingProcessManager):
             if not self._adopt(service):
                 super()._run(service, is_cancelled)
 
-    def _end(self, service: ManagedService, patience: float) -> None:
+    def _end(self, service: ManagedService, timeout: float) -> None:
         self._notice(service)
-        super()._end(service, patience)
+        super()._end(service, timeout)
 
     def _after_exit(self, service: ManagedService, pid: int, outcome: str) -> None:
         """Take the end of a process for a crash, unless the script is just restarting the service."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render a service as an init script of sysvinit, and read it back.
+"""Render a service as an init script of sysvinit.
 
 The form is that of the Linux Standard Base (chapter 22, "System Initialization"): a comment header for
 the tool that orders scripts, insserv(8), and exit statuses by verb. The shell is any POSIX one.
@@ -7,7 +7,6 @@ the tool that orders scripts, insserv(8), and exit statuses by verb. The shell i
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Iterator
@@ -15,21 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.drivers.process_manager.members import MARKER
-from amphora.drivers.process_manager.specs import from_document, to_document
+from amphora.drivers.process_manager.spec_files import MARK, SpecFormat
 from amphora.drivers.process_manager.sysvinit.script_body import BODY, LAUNCHES
-from amphora.errors import ServiceError
 from amphora.models import ServiceSpec
 from amphora.system.command import SEARCH_PATH, clean_environment
 
-#: First lines of every script written here; a script without them belongs to somebody else.
-HEADER = "#!/bin/sh\n# Written by amphora-agent, which overwrites changes.\n"
+SCRIPT = SpecFormat("init script", header=f"#!/bin/sh\n{MARK}\n", prefix="# Spec: ")
 
 #: What makes the network namespaces, where a script of the machine does.
 NAMESPACE_FACILITY = "amphora-netns"
 #: What takes up the services that the machine has started: the agent's own script.
 AGENT_FACILITY = "amphora-agent"
-
-_SPEC_LINE = "# Spec: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +61,10 @@ def render_script(spec: ServiceSpec, paths: ScriptPaths) -> str:
         "",
         *_check(spec),
         BODY.replace("@LAUNCH@\n", LAUNCHES[spec.readiness]),
-        _SPEC_LINE + json.dumps(to_document(spec), sort_keys=True),
+        SCRIPT.line(spec),
         "",
     )
-    return HEADER + "\n".join(lines)
-
-
-def read_spec(script: str) -> ServiceSpec | None:
-    """Return the spec of a script that :func:`render_script` wrote, or None if somebody else wrote it.
-
-    :raises ServiceError: it is ours but damaged.
-    """
-    if not script.startswith(HEADER):
-        return None
-    # The last one: a word of the command could look like it, but stands before.
-    _, _, tail = script.rpartition(f"\n{_SPEC_LINE}")
-    try:
-        return from_document(json.loads(tail))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ServiceError("an init script of amphora-agent is damaged: its spec cannot be read") from error
+    return SCRIPT.header + "\n".join(lines)
 
 
 def _lsb_header(spec: ServiceSpec) -> Iterator[str]:
@@ -155,8 +135,3 @@ def _words(argv: tuple[str, ...]) -> str:
 def _seconds(seconds: float) -> int:
     # timeout(1) takes zero for "no limit".
     return max(1, math.ceil(seconds))
-
-
-def is_ours(script: bytes) -> bool:
-    """Whether a script was written here."""
-    return script.startswith(HEADER.encode())

@@ -11,17 +11,17 @@ from typing import Self
 
 from amphora.drivers.base import DriverContext
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.drivers.process_manager.launcher import with_output
 from amphora.drivers.process_manager.members import end_members
 from amphora.drivers.process_manager.process_handle import ProcessHandle
+from amphora.drivers.process_manager.service_errors import require_none_left, run_check, with_output
+from amphora.drivers.process_manager.service_log import OutputFile
 from amphora.drivers.process_manager.specs import check_spec
 from amphora.drivers.process_manager.upstart.init_log import KERNEL_LOG
 from amphora.drivers.process_manager.upstart.initctl import Initctl
-from amphora.drivers.process_manager.upstart.job_log import JobLog
 from amphora.drivers.process_manager.upstart.job_store import JobStore
 from amphora.drivers.process_manager.upstart.supervisor import JobSupervisor
 from amphora.drivers.process_manager.upstart.watched_job import WatchedJob
-from amphora.errors import DriverUnavailable, OperationFailed, ServiceError
+from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import Readiness, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system.command import CommandRunner
 from amphora.system.processes import ProcessIdentity, identify
@@ -72,7 +72,7 @@ class UpstartProcessManager(ProcessManager):
         self._initctl = Initctl(runner, initctl)
         self._store = JobStore(job_directory, state_directory)
         self._supervisor = JobSupervisor(self._store, self._initctl, kernel_log, stable_after)
-        self._logs: dict[str, JobLog] = {}
+        self._logs: dict[str, OutputFile] = {}
 
     @classmethod
     def create(cls, context: DriverContext) -> Self:
@@ -94,7 +94,7 @@ class UpstartProcessManager(ProcessManager):
     def install(self, spec: ServiceSpec) -> None:
         """See the contract."""
         check_spec(spec)
-        former = self._store.job(spec.name)
+        former = self._store.read(spec.name)
         if self._store.install(spec):
             self._make_known(spec.name, former)
         self._supervisor.add(spec)
@@ -111,7 +111,7 @@ class UpstartProcessManager(ProcessManager):
 
     def start(self, name: str) -> None:
         """See the contract."""
-        spec = self._required(name)
+        spec = self._store.required(name)
         if self.status(name).state is ServiceState.RUNNING and self._store.is_wanted(name):
             return
         self._supervisor.start()
@@ -143,7 +143,7 @@ class UpstartProcessManager(ProcessManager):
         The signal is sent from here and not by ``initctl reload``, which cannot say whether it reached
         anybody; it remains for the operator and does the same.
         """
-        spec = self._required(name)
+        spec = self._store.required(name)
         process = self._store.recorded(name)
         if process is None or self.status(name).state is not ServiceState.RUNNING:
             raise ServiceError(f"service {name} does not run, so it cannot be reloaded")
@@ -151,7 +151,7 @@ class UpstartProcessManager(ProcessManager):
         handle = ProcessHandle.of(process)
         if handle is None:
             raise ServiceError(f"service {name} ended before it could be reloaded")
-        self._log(name).begin()
+        self._log(name).mark()
         with handle:
             handle.send(spec.reload_signal)
 
@@ -180,12 +180,12 @@ class UpstartProcessManager(ProcessManager):
     def begin_output(self, name: str) -> None:
         """See the contract."""
         if self._store.spec(name) is not None:
-            self._log(name).begin()
+            self._log(name).mark()
 
     def output(self, name: str) -> str:
         """See the contract."""
         log = self._logs.get(name)
-        return "" if log is None else log.output()
+        return "" if log is None else log.since_mark()
 
     def supervise(self) -> None:
         """See the contract. Upstart supervises; files are brought up to date, what it gave up is started."""
@@ -209,7 +209,7 @@ class UpstartProcessManager(ProcessManager):
 
     def _take_up(self, name: str) -> bool:
         """Watch a job; return whether its file had to be written anew."""
-        spec = self._required(name)
+        spec = self._store.required(name)
         # Written by another version of the agent it may lack what this one relies on.
         is_changed = self._store.install(spec)
         self._supervisor.add(spec)
@@ -251,7 +251,7 @@ class UpstartProcessManager(ProcessManager):
         while job.is_retried and time.monotonic() < deadline:
             time.sleep(_LOOK_INTERVAL)
         log = self._log(spec.name)
-        log.begin()
+        log.mark()
         self._store.set_wanted(spec.name, True)
         try:
             started = self._initctl.start(spec.name, max(0.0, deadline - time.monotonic()))
@@ -264,7 +264,7 @@ class UpstartProcessManager(ProcessManager):
         job.note_running(self._store.recorded(spec.name))
 
     def _await_ready(
-        self, spec: ServiceSpec, job: WatchedJob, pid: int | None, deadline: float, log: JobLog
+        self, spec: ServiceSpec, job: WatchedJob, pid: int | None, deadline: float, log: OutputFile
     ) -> None:
         first = None if pid is None else identify(pid)
         settled_at = min(time.monotonic() + _SETTLING_TIME, deadline)
@@ -292,40 +292,18 @@ class UpstartProcessManager(ProcessManager):
     def _check(self, spec: ServiceSpec) -> None:
         if spec.namespace and not Path("/run/netns", spec.namespace).exists():
             raise ServiceError(f"network namespace {spec.namespace} of service {spec.name} does not exist")
-        if not spec.check_argv:
-            return
-        try:
-            result = self._runner.run(
-                spec.check_argv,
-                timeout=spec.start_timeout,
-                namespace=spec.namespace,
-                environment=spec.environment,
-            )
-        except OperationFailed as error:
-            raise ServiceError(error.details) from error
-        if not result.succeeded:
-            refusal = f"the check of service {spec.name} failed with status {result.status}"
-            raise ServiceError(with_output(refusal, result.output.strip()))
+        run_check(spec, self._runner)
 
     def _end(self, spec: ServiceSpec) -> None:
         """Stop a job for good, and end what it cannot reach."""
         self._store.set_wanted(spec.name, False)
         process = self._store.recorded(spec.name)
         self._initctl.stop(spec.name, spec.stop_timeout)
-        survivors = end_members(self._store.paths(spec.name).mark, process, patience=0)
-        if survivors:
-            ids = ", ".join(str(survivor.pid) for survivor in survivors)
-            raise ServiceError(f"processes of service {spec.name} survived SIGKILL: {ids}")
+        require_none_left(spec.name, end_members(self._store.paths(spec.name).mark, process, timeout=0))
         self._store.forget_process(spec.name)
         if spec.pid_file is not None:
             with contextlib.suppress(OSError):
                 spec.pid_file.unlink()
 
-    def _log(self, name: str) -> JobLog:
-        return self._logs.setdefault(name, JobLog(self._log_directory / f"{name}.log"))
-
-    def _required(self, name: str) -> ServiceSpec:
-        spec = self._store.spec(name)
-        if spec is None:
-            raise ServiceError(f"service {name} is not installed")
-        return spec
+    def _log(self, name: str) -> OutputFile:
+        return self._logs.setdefault(name, OutputFile(self._log_directory / f"{name}.log"))

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.errors import OperationFailed, ServiceError
+from amphora.drivers.process_manager.service_errors import as_service_error
+from amphora.errors import ServiceError
 from amphora.system.command import CommandResult, CommandRunner
 
 #: Seconds that a command may take which waits for no job.
@@ -115,8 +116,6 @@ class Initctl:
         if not result.succeeded:
             raise ServiceError(f"initctl reload-configuration failed: {result.output.strip()}")
 
+    @as_service_error()
     def _run(self, *words: str, limit: float = _MARGIN) -> CommandResult:
-        try:
-            return self._runner.run((str(self._command), *words), timeout=limit)
-        except OperationFailed as error:
-            raise ServiceError(error.details) from error
+        return self._runner.run((str(self._command), *words), timeout=limit)

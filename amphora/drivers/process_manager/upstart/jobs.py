@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render a service as an upstart job file, and read it back (init(5)).
+"""Render a service as an upstart job file (init(5)).
 
 Words of commands stand in script blocks only: there the shell alone interprets them, while upstart's own
 quoting, which holds elsewhere in the file, cannot express a newline.
@@ -7,7 +7,6 @@ quoting, which holds elsewhere in the file, cannot express a newline.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -16,18 +15,15 @@ from pathlib import Path
 
 from amphora.drivers.process_manager.launcher import notify_path
 from amphora.drivers.process_manager.members import MARKER
-from amphora.drivers.process_manager.specs import from_document, to_document
-from amphora.errors import ServiceError
+from amphora.drivers.process_manager.spec_files import MARK, SpecFormat
 from amphora.models import Readiness, ServiceSpec
 from amphora.system.command import clean_environment, in_namespace
 
-#: First line of every file written here; a job without it belongs to somebody else.
-HEADER = "# Written by amphora-agent, which overwrites changes."
+JOB = SpecFormat("job", header=MARK, prefix="# Spec: ")
 
 #: The whole of an override file that keeps a stopped service from starting.
-MANUAL = f"{HEADER}\nmanual\n"
+MANUAL = f"{MARK}\nmanual\n"
 
-_SPEC_PREFIX = "# Spec: "
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./,@+:=-]*")
 # The shell's own IFS and the variables of the scripts here are none of these.
 _PLAIN_NAME = re.compile(r"(?!IFS\b)[A-Z_][A-Z0-9_]*")
@@ -78,8 +74,8 @@ def render_job(spec: ServiceSpec, paths: JobPaths) -> str:
     """Return the job file of a checked spec; equal arguments give equal text."""
     return "\n".join(
         (
-            HEADER,
-            _SPEC_PREFIX + json.dumps(to_document(spec), sort_keys=True),
+            MARK,
+            JOB.line(spec),
             f"description {_description(spec.description)}",
             "start on runlevel [2345]",
             "stop on runlevel [!2345]",
@@ -93,22 +89,6 @@ def render_job(spec: ServiceSpec, paths: JobPaths) -> str:
             "",
         )
     )
-
-
-def read_spec(job: str) -> ServiceSpec | None:
-    """Return the spec of a job that :func:`render_job` wrote, or None if somebody else wrote it.
-
-    :raises ServiceError: it is ours but damaged.
-    """
-    if not job.startswith(HEADER):
-        return None
-    line = job.partition("\n")[2].partition("\n")[0]
-    try:
-        if not line.startswith(_SPEC_PREFIX):
-            raise ValueError("no spec")
-        return from_document(json.loads(line.removeprefix(_SPEC_PREFIX)))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ServiceError("a job of amphora-agent is damaged: its spec cannot be read") from error
 
 
 def quote_word(word: str) -> str:

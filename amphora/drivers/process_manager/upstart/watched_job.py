@@ -3,70 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-import struct
 import time
 from pathlib import Path
 
 from amphora.drivers.process_manager.managed_service import restart_delay
-from amphora.drivers.process_manager.notify_socket import parse_notification
+from amphora.drivers.process_manager.notify_socket import NotifySocket
 from amphora.drivers.process_manager.process_handle import ProcessHandle
-from amphora.errors import ServiceError
 from amphora.models import Readiness, ServiceSpec
 from amphora.system.processes import ProcessIdentity
-
-_MESSAGE_LIMIT = 4096
-_CREDENTIALS = struct.Struct("3i")
-
-
-class ReadinessSocket:
-    """Where a service reports for as long as the agent runs, as upstart may start it again at any time.
-
-    It takes the sender's id from the kernel (SO_PASSCRED, unix(7)), so that a late report of a process
-    that has ended is not taken for its successor's.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Listen at a path; a socket left there is replaced.
-
-        :raises ServiceError: the path is too long or cannot be made.
-        """
-        self._path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            path.unlink(missing_ok=True)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            self._socket.setblocking(False)
-            self._socket.bind(os.fspath(path))
-        except OSError as error:
-            self._socket.close()
-            raise ServiceError(f"notify socket {path} cannot be made: {error}") from error
-
-    def fileno(self) -> int:
-        """Return the descriptor; it is readable when a message is waiting."""
-        return self._socket.fileno()
-
-    def ready_senders(self) -> set[int]:
-        """Return the ids of all processes that have said that they are ready since the last time."""
-        senders: set[int] = set()
-        while True:
-            try:
-                message, control, _, _ = self._socket.recvmsg(
-                    _MESSAGE_LIMIT, socket.CMSG_SPACE(_CREDENTIALS.size)
-                )
-            except BlockingIOError:
-                return senders
-            for level, kind, data in control:
-                is_sender = (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS)
-                if is_sender and parse_notification(message).has_started:
-                    senders.add(_CREDENTIALS.unpack(data)[0])
-
-    def close(self) -> None:
-        """Stop listening and take the path away, so that a report fails rather than blocks."""
-        self._path.unlink(missing_ok=True)
-        self._socket.close()
 
 
 class WatchedJob:
@@ -100,14 +44,14 @@ class WatchedJob:
         self._crashes = 0
         self._stable_after = stable_after
         self._notify_path = notify_path
-        self.socket: ReadinessSocket | None = None
+        self.socket: NotifySocket | None = None
         self.take_spec(spec)
 
     def take_spec(self, spec: ServiceSpec) -> None:
         """Follow a changed spec."""
         self.spec = spec
         if spec.readiness is Readiness.NOTIFY and self.socket is None:
-            self.socket = ReadinessSocket(self._notify_path)
+            self.socket = NotifySocket(self._notify_path)
 
     def see(self, process: ProcessIdentity | None) -> None:
         """Watch another main process from now on."""
@@ -155,8 +99,7 @@ class WatchedJob:
         """Let go of everything; the service goes on."""
         self.drop_handle()
         if self.socket is not None:
-            with contextlib.suppress(OSError):
-                self.socket.close()
+            self.socket.close()
 
     def _delay(self) -> float:
         return restart_delay(self.spec.restart, self._crashes)

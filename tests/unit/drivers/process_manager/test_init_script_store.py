@@ -170,7 +170,7 @@ def test_failing_update_is_an_error(store, runner):
 
 def test_update_that_makes_no_links_is_an_error(store, runner):
     runner.link = lambda *_: None
-    with pytest.raises(ServiceError, match="passes over this name"):
+    with pytest.raises(ServiceError, match="ignores this name"):
         store.save(ServiceRecord(SPEC, wanted=True))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.drivers.process_manager.sysvinit.scripts import HEADER, ScriptPaths, read_spec, render_script
+from amphora.drivers.process_manager.sysvinit.scripts import SCRIPT, ScriptPaths, render_script
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
 from tests.support.service_specs import GOLDEN, HAPROXY, PLAIN
@@ -59,17 +59,17 @@ def test_renders_as_the_golden_file_says(spec):
 
 @SPECS
 def test_script_gives_its_spec_back(spec):
-    assert read_spec(rendered(spec)) == spec
+    assert SCRIPT.read(rendered(spec)) == spec
 
 
 def test_script_of_somebody_else_has_no_spec():
-    assert read_spec("#!/bin/sh\n### BEGIN INIT INFO\n") is None
+    assert SCRIPT.read("#!/bin/sh\n### BEGIN INIT INFO\n") is None
 
 
 @pytest.mark.parametrize("tail", ["", "\n# Spec: {", "\n# Spec: {}\n"])
 def test_damaged_script_is_reported(tail):
     with pytest.raises(ServiceError, match="damaged"):
-        read_spec(HEADER + tail)
+        SCRIPT.read(SCRIPT.header + tail)
 
 
 def lsb_header(script):
@@ -105,7 +105,7 @@ variables = st.dictionaries(st.from_regex(r"[A-Z]+", fullmatch=True), words)
 def test_every_value_stays_within_its_quotes(description, argv, environment):
     spec = replace(PLAIN, description=description, argv=("/bin/x", *argv), environment=environment)
     script = rendered(spec)
-    assert read_spec(script) == spec
+    assert SCRIPT.read(script) == spec
     assert lsb_header(script).keys() == lsb_header(rendered(PLAIN)).keys()
     read = shlex.split(script.partition("\nexport PATH=")[2].partition("\nsay() {")[0], comments=True)
     service = read.index("run_service()")

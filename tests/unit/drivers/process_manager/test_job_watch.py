@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from amphora.drivers.process_manager.upstart.watched_job import ReadinessSocket, WatchedJob
+from amphora.drivers.process_manager.notify_socket import NotifySocket
+from amphora.drivers.process_manager.upstart.watched_job import WatchedJob
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
 from amphora.system.processes import ProcessIdentity, identify
@@ -22,7 +23,7 @@ def send(path, *messages):
 
 def test_says_who_is_ready(short_dir):
     path = short_dir / "n"
-    listener = ReadinessSocket(path)
+    listener = NotifySocket(path)
     send(path, b"STATUS=loading", b"RELOADING=1")
     assert listener.ready_senders() == set()
     send(path, b"STATUS=serving\nREADY=1")
@@ -35,7 +36,7 @@ def test_says_who_is_ready(short_dir):
 def test_replaces_what_a_dead_agent_left(short_dir):
     path = short_dir / "n"
     path.touch()
-    listener = ReadinessSocket(path)
+    listener = NotifySocket(path)
     send(path, b"READY=1")
     assert listener.ready_senders()
     listener.close()
@@ -43,7 +44,7 @@ def test_replaces_what_a_dead_agent_left(short_dir):
 
 def test_path_that_is_too_long_is_reported(short_dir):
     with pytest.raises(ServiceError, match="cannot be made"):
-        ReadinessSocket(short_dir / ("x" * 108))
+        NotifySocket(short_dir / ("x" * 108))
 
 
 SPEC = ServiceSpec("web", "A service", ("/bin/web",), restart=RestartPolicy(delay=1.0, max_delay=5.0))

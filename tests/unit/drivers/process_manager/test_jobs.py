@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.drivers.process_manager.upstart.jobs import (
-    HEADER,
+    JOB,
     MANUAL,
     JobPaths,
     quote_word,
-    read_spec,
     render_job,
 )
 from amphora.errors import ServiceError
@@ -50,17 +49,17 @@ def test_renders_as_the_golden_file_says(spec):
 
 @pytest.mark.parametrize("spec", [PLAIN, HAPROXY, AWKWARD], ids=lambda spec: spec.name)
 def test_job_gives_its_spec_back(spec):
-    assert read_spec(rendered(spec)) == spec
+    assert JOB.read(rendered(spec)) == spec
 
 
 def test_job_of_somebody_else_has_no_spec():
-    assert read_spec("exec /bin/true\n") is None
+    assert JOB.read("exec /bin/true\n") is None
 
 
 @pytest.mark.parametrize("tail", ["", "\n# Spec: {", "\n# Spec: {}\n", "\nexec /bin/true\n"])
 def test_damaged_job_is_reported(tail):
     with pytest.raises(ServiceError, match="damaged"):
-        read_spec(HEADER + tail)
+        JOB.read(JOB.header + tail)
 
 
 def test_means_what_it_should():
@@ -103,7 +102,7 @@ def test_quoted_words_are_read_back(argv):
 def test_no_value_escapes_from_its_line(description, name, argv, environment):
     spec = replace(PLAIN, description=description, argv=("/bin/x", *argv), environment=environment)
     text = rendered(spec)
-    assert read_spec(text) == spec
+    assert JOB.read(text) == spec
     job = parse_job("plain", text)
     usual = parse_job("plain", rendered(PLAIN))
     assert job.processes["post-stop"] == usual.processes["post-stop"]

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from amphora.drivers.process_manager.systemd.bus import UnitState, escape_label
-from amphora.drivers.process_manager.systemd.unit_states import describe_end, service_state
+from amphora.drivers.process_manager.systemd.bus import UnitState, describe_end, escape_label, service_state
 from amphora.models import ServiceState
 
 UNIT = UnitState("active", "running", True, False, "success", 42, 0, 0, "", "")

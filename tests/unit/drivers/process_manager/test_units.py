@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.drivers.process_manager.systemd.units import HEADER, quote_word, read_spec, render_unit
+from amphora.drivers.process_manager.systemd.units import UNIT, quote_word, render_unit
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
 from tests.support.service_specs import GOLDEN, HAPROXY, PLAIN
@@ -70,17 +70,17 @@ def test_growing_delay_is_one_that_systemd_accepts(delay, longest):
 
 @SPECS
 def test_unit_gives_its_spec_back(spec):
-    assert read_spec(render_unit(spec, 252)) == spec
+    assert UNIT.read(render_unit(spec, 252)) == spec
 
 
 def test_unit_of_somebody_else_has_no_spec():
-    assert read_spec("[Service]\nExecStart=/bin/true\n") is None
+    assert UNIT.read("[Service]\nExecStart=/bin/true\n") is None
 
 
 @pytest.mark.parametrize("tail", ["", "\n[X-AmphoraAgent]\nSpec={", "\n[X-AmphoraAgent]\nSpec={}\n"])
 def test_damaged_unit_is_reported(tail):
     with pytest.raises(ServiceError, match="damaged"):
-        read_spec(HEADER + tail)
+        UNIT.read(UNIT.header + tail)
 
 
 TOKEN = re.compile(
@@ -130,7 +130,7 @@ def test_no_value_escapes_from_its_line(description, name, argv, environment):
     keys = [line.partition("=")[0] for line in lines]
     assert [key for key in keys if key != "Environment"] == [key for key in usual if key != "Environment"]
     assert not any(line.endswith("\\") for line in lines)
-    assert read_spec("\n".join(lines)) == spec
+    assert UNIT.read("\n".join(lines)) == spec
 
 
 def test_commands_are_not_subject_to_variables():
