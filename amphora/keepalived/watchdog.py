@@ -12,9 +12,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import select
 import threading
-import time
+from collections.abc import Collection
 from pathlib import Path
 
 from amphora.errors import AmphoraError
@@ -24,6 +23,7 @@ from amphora.keepalived.processes import KeepalivedProcesses
 from amphora.keepalived.state import VrrpStates
 from amphora.system import files, namespaces
 from amphora.system.addresses import HeldAddress, addresses_in, remove_addresses
+from amphora.system.poll_thread import PollThread
 from amphora.system.processes import ProcessIdentity
 
 LOG = logging.getLogger(__name__)
@@ -52,15 +52,13 @@ class Watchdog:
         self._guarded: tuple[KeepalivedConfiguration, ...] = ()
         # Held while addresses are removed, so that nobody acts on them half-way.
         self._removal = threading.Lock()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._fifo = -1
         self._rest = b""
         self._watched: ProcessIdentity | None = None
         self._descriptor = -1
         self._due = False
         self._complaint = ""
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name="vrrp-watchdog", daemon=True)
+        self._thread = PollThread("vrrp-watchdog", self._step)
 
     def start(self) -> None:
         """Begin to follow keepalived, one that runs already included. Safe to repeat.
@@ -79,16 +77,11 @@ class Watchdog:
 
     def close(self) -> None:
         """End the thread; keepalived goes on and its words wait in the fifo. Safe to repeat."""
-        if self._wake < 0:
-            return
-        self._closing = True
-        os.eventfd_write(self._wake, 1)
-        if self._thread.ident is not None:
-            self._thread.join()
-        for descriptor in (self._fifo, self._descriptor, self._wake):
+        self._thread.close()
+        for descriptor in (self._fifo, self._descriptor):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._fifo = self._descriptor = self._wake = -1
+        self._fifo = self._descriptor = -1
 
     def guard(self, *configurations: KeepalivedConfiguration) -> None:
         """Say whose virtual addresses are orphans without a keepalived; none ends the guard.
@@ -116,42 +109,30 @@ class Watchdog:
                 LOG.warning("keepalived has died; took away %s", ", ".join(map(_text, doomed)))
             return doomed
 
-    def _run(self) -> None:
-        while not self._closing:
-            try:
-                self._step()
-            except Exception:
-                # Without this thread a later death would go unnoticed.
-                LOG.exception("the VRRP watchdog met an unexpected error")
-                self._due = True
-                time.sleep(_RETRY_INTERVAL)
+    def _step(self, ready: Collection[int]) -> tuple[list[int], float | None]:
+        try:
+            return self._follow(ready)
+        except Exception:
+            # A death that went unnoticed meanwhile is cleaned up after at the next step.
+            self._due = True
+            raise
 
-    def _step(self) -> None:
-        ready = self._wait()
+    def _follow(self, ready: Collection[int]) -> tuple[list[int], float | None]:
         if self._descriptor in ready:
             self._release()
             self._due = True
         elif self._fifo in ready:
-            # Whoever has spoken may be gone again before we could take hold of it.
+            # The sender may be gone again before it could be watched.
             self._due = True
         if self._due:
             self._clean_up()
         self._read()
         self._take_up()
         self._states.save()
-
-    def _wait(self) -> set[int]:
-        poller = select.poll()
-        for descriptor in (self._wake, self._fifo, self._descriptor):
-            if descriptor >= 0:
-                poller.register(descriptor, select.POLLIN)
-        seconds = _RETRY_INTERVAL if self._due else _SEARCH_INTERVAL
-        # One that another agent has started tells us nothing.
-        is_told = self._watched is not None and self._processes.foreign() is None
-        ready = {found for found, _ in poller.poll(None if is_told else seconds * 1000)}
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
-        return ready
+        # A keepalived that another agent has started reports nothing here.
+        reports = self._watched is not None and self._processes.foreign() is None
+        seconds = None if reports else _RETRY_INTERVAL if self._due else _SEARCH_INTERVAL
+        return [found for found in (self._fifo, self._descriptor) if found >= 0], seconds
 
     def _clean_up(self) -> None:
         if self._processes.vrrp() is not None:

@@ -3,16 +3,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from amphora.drivers.process_manager.process_handle import ProcessHandle
-
-LOG = logging.getLogger(__name__)
+from amphora.system.poll_thread import PollThread
 
 
 class Watcher:
@@ -31,69 +26,44 @@ class Watcher:
         self._tick = tick
         self._lock = threading.Lock()
         self._watched: dict[str, ProcessHandle] = {}
-        # Closed by the thread only: a descriptor closed while it polls could come to mean another file.
-        self._discarded: list[ProcessHandle] = []
-        self._closing = False
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._thread = threading.Thread(target=self._run, name="process-watcher", daemon=True)
+        self._thread = PollThread("process-watcher", self._step)
 
     def start(self) -> None:
-        """Begin to watch, what was given before included. Called once."""
+        """Begin to watch, processes given before included."""
         self._thread.start()
 
     def close(self) -> None:
         """End the thread and close all handles; the processes go on. Safe to repeat."""
-        if self._wake < 0:
-            return
-        self._closing = True
-        os.eventfd_write(self._wake, 1)
-        if self._thread.ident is not None:
-            self._thread.join()
-        for handle in (*self._discarded, *self._watched.values()):
+        self._thread.close()
+        for handle in self._watched.values():
             handle.close()
-        os.close(self._wake)
-        self._wake = -1
 
     def watch(self, name: str, handle: ProcessHandle) -> None:
         """Watch a process, instead of the one watched under this name so far."""
         with self._lock:
             self._discard(name)
             self._watched[name] = handle
-        os.eventfd_write(self._wake, 1)
+        self._thread.wake()
 
     def forget(self, name: str) -> None:
-        """Watch nothing under this name any more; safe to repeat."""
+        """Stop watching the process of this name; safe to repeat."""
         with self._lock:
             self._discard(name)
-        os.eventfd_write(self._wake, 1)
 
     def _discard(self, name: str) -> None:
         handle = self._watched.pop(name, None)
         if handle is not None:
-            self._discarded.append(handle)
+            self._thread.close_later(handle)
 
-    def _run(self) -> None:
-        while not self._closing:
-            with self._lock:
-                discarded, self._discarded = self._discarded, []
-                watched = {handle.fileno(): (name, handle) for name, handle in self._watched.items()}
-            for handle in discarded:
-                handle.close()
-            ready = self._poll(watched)
-            for descriptor in ready:
-                self._ended(*watched[descriptor])
-            if not ready:
-                self._guarded(self._on_tick)
-
-    def _poll(self, descriptors: dict[int, tuple[str, ProcessHandle]]) -> list[int]:
-        poller = select.poll()
-        poller.register(self._wake, select.POLLIN)
-        for descriptor in descriptors:
-            poller.register(descriptor, select.POLLIN)
-        ready = [descriptor for descriptor, _ in poller.poll(self._tick * 1000)]
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
-        return [descriptor for descriptor in ready if descriptor != self._wake]
+    def _step(self, ready: Collection[int]) -> tuple[list[int], float]:
+        with self._lock:
+            ended = [each for each in self._watched.items() if each[1].fileno() in ready]
+        for name, handle in ended:
+            self._ended(name, handle)
+        if not ready:
+            self._on_tick()
+        with self._lock:
+            return [handle.fileno() for handle in self._watched.values()], self._tick
 
     def _ended(self, name: str, handle: ProcessHandle) -> None:
         outcome = handle.reap()
@@ -101,11 +71,4 @@ class Watcher:
             if self._watched.get(name) is not handle:
                 return
             self._discard(name)
-        self._guarded(lambda: self._on_exit(name, handle.pid, outcome))
-
-    def _guarded(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception:
-            # All services would go unsupervised if this thread ended.
-            LOG.exception("Supervision met an unexpected error")
+        self._on_exit(name, handle.pid, outcome)

@@ -125,7 +125,7 @@ class UpstartProcessManager(ProcessManager):
             raise
         finally:
             job.is_starting = False
-            self._supervisor.look_soon()
+            self._supervisor.wake()
 
     def stop(self, name: str) -> None:
         """See the contract."""
@@ -257,7 +257,7 @@ class UpstartProcessManager(ProcessManager):
             started = self._initctl.start(spec.name, max(0.0, deadline - time.monotonic()))
         except ServiceError as error:
             raise ServiceError(with_output(error.details, log.tail())) from error
-        self._supervisor.look_soon()
+        self._supervisor.wake()
         # In another state the process named is not the main one, which has ended already.
         pid = started.pid if started.state == "running" else None
         self._await_ready(spec, job, pid, deadline, log)

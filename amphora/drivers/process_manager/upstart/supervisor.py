@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import select
 import signal
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from amphora.drivers.process_manager.upstart.init_log import describe_end, read_log
@@ -18,6 +17,7 @@ from amphora.drivers.process_manager.upstart.job_store import JobStore
 from amphora.drivers.process_manager.upstart.watched_job import WatchedJob
 from amphora.errors import ServiceError
 from amphora.models import ServiceSpec
+from amphora.system.poll_thread import PollThread
 from amphora.system.processes import ProcessIdentity
 
 LOG = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ _IDLE_INTERVAL = 60.0
 #: Seconds for upstart to say how a process ended.
 _END_TIMEOUT = 1.0
 
-#: Seconds to leave a job alone that upstart is at work on.
-_PATIENCE = 0.5
+#: Seconds to leave a job alone while upstart works on it.
+_SETTLING_TIME = 0.5
 
 
 class JobSupervisor:
@@ -46,37 +46,27 @@ class JobSupervisor:
         self._stable_after = stable_after
         self._lock = threading.Lock()
         self._jobs: dict[str, WatchedJob] = {}
-        self._discarded: list[WatchedJob] = []
         self._retries: set[threading.Thread] = set()
         self._closing = False
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._thread = threading.Thread(target=self._run, name="job-supervisor", daemon=True)
+        self._thread = PollThread("job-supervisor", self._step)
 
     @property
     def is_running(self) -> bool:
-        """Whether ends are taken note of."""
-        return self._thread.is_alive()
+        """Whether ends of processes are noticed."""
+        return self._thread.is_running
 
     def start(self) -> None:
-        """Begin to watch, what was added before included; safe to repeat."""
-        with self._lock:
-            if self._thread.ident is None and not self._closing:
-                self._thread.start()
+        """Begin to watch, jobs added before included; safe to repeat."""
+        self._thread.start()
 
     def close(self) -> None:
         """End the thread and let go of all jobs; they go on. Safe to repeat."""
-        if self._wake < 0:
-            return
         self._closing = True
-        self.look_soon()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.close()
         for thread in list(self._retries):
             thread.join(timeout=_END_TIMEOUT)
-        for job in (*self._discarded, *self._jobs.values()):
+        for job in self._jobs.values():
             job.close()
-        os.close(self._wake)
-        self._wake = -1
 
     def add(self, spec: ServiceSpec) -> WatchedJob:
         """Watch a job, or follow its changed spec; return what is known of it.
@@ -93,9 +83,9 @@ class JobSupervisor:
             job = WatchedJob(spec, self._store.paths(spec.name).notify, self._stable_after)
             job.see(self._store.recorded(spec.name))
             job.ready_process = job.process
-            job.put_off(_PATIENCE)
+            job.put_off(_SETTLING_TIME)
             self._jobs[spec.name] = job
-        self.look_soon()
+        self.wake()
         return job
 
     def get(self, name: str) -> WatchedJob | None:
@@ -108,12 +98,11 @@ class JobSupervisor:
         with self._lock:
             job = self._jobs.pop(name, None)
             if job is not None:
-                self._discarded.append(job)
-        self.look_soon()
+                self._thread.close_later(job)
 
-    def look_soon(self) -> None:
-        """Make the thread look at all jobs now."""
-        os.eventfd_write(self._wake, 1)
+    def wake(self) -> None:
+        """Have all jobs checked now."""
+        self._thread.wake()
 
     def how_it_ended(self, name: str, pid: int | None) -> str:
         """Return how a main process, or the last one, ended; empty when upstart does not tell in a second."""
@@ -124,41 +113,25 @@ class JobSupervisor:
                 return how
             time.sleep(_BUSY_INTERVAL)
 
-    def _run(self) -> None:
-        while not self._closing:
-            with self._lock:
-                discarded, self._discarded = self._discarded, []
-                jobs = list(self._jobs.values())
-            # Closed by this thread only: a descriptor closed while it polls could come to mean another file.
-            for job in discarded:
-                job.close()
-            is_busy = False
-            for job in jobs:
-                is_busy |= self._guarded_look(job)
-            self._wait(jobs, _BUSY_INTERVAL if is_busy else _IDLE_INTERVAL)
+    def _step(self, _ready: Collection[int]) -> tuple[list[int], float]:
+        with self._lock:
+            jobs = list(self._jobs.values())
+        busy = [self._guarded_update(job) for job in jobs]
+        # The descriptor of a process that has ended stays readable: it would wake the thread at once.
+        sources = [(job.socket, job.handle if job.ended_at is None else None) for job in jobs]
+        descriptors = [source.fileno() for pair in sources for source in pair if source is not None]
+        return descriptors, _BUSY_INTERVAL if any(busy) else _IDLE_INTERVAL
 
-    def _wait(self, jobs: list[WatchedJob], seconds: float) -> None:
-        poller = select.poll()
-        poller.register(self._wake, select.POLLIN)
-        for job in jobs:
-            # The descriptor of a process that has ended stays readable: it would wake the thread at once.
-            for source in (job.socket, job.handle if job.ended_at is None else None):
-                if source is not None:
-                    poller.register(source.fileno(), select.POLLIN)
-        poller.poll(seconds * 1000)
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
-
-    def _guarded_look(self, job: WatchedJob) -> bool:
+    def _guarded_update(self, job: WatchedJob) -> bool:
         try:
-            return self._look(job)
+            return self._update(job)
         except Exception:
-            # All services would go unsupervised if this thread ended.
-            LOG.exception("Supervision of service %s met an unexpected error", job.spec.name)
+            # The other jobs must not go unsupervised.
+            LOG.exception("Service %s: supervision met an unexpected error", job.spec.name)
             return True
 
-    def _look(self, job: WatchedJob) -> bool:
-        """Take note of what has changed; return whether to look again soon."""
+    def _update(self, job: WatchedJob) -> bool:
+        """Note what has changed; return whether to check again soon."""
         recorded = self._store.recorded(job.spec.name)
         if recorded != job.process:
             if job.process is not None and not job.end_noted:
@@ -230,13 +203,13 @@ class JobSupervisor:
             if status is None:
                 raise ServiceError(f"upstart does not know the job {name}")
             if not status.is_at_rest:
-                job.put_off(_PATIENCE)
+                job.put_off(_SETTLING_TIME)
                 return
             if self._closing or job.is_starting or not self._store.is_wanted(name):
                 return
             LOG.warning("Service %s should run and upstart has given it up: starting it", name)
             self._initctl.start(name, job.spec.start_timeout)
-            job.put_off(_PATIENCE)
+            job.put_off(_SETTLING_TIME)
         except ServiceError as error:
             job.note_end(error.details)
             LOG.warning("Service %s could not be started again: %s", name, error.details)
