@@ -25,7 +25,7 @@ from amphora.system.netlink import (
     REQUEST,
     attribute,
     attributes,
-    contents,
+    bodies,
     message,
     messages,
     open_socket,
@@ -131,7 +131,7 @@ def _parse_address(body: bytes) -> _Found | None:
 
 
 def _held(timeout: float) -> Iterator[HeldAddress]:
-    for index, address, tentative in _dump(timeout):
+    for index, address, tentative in address_dump(timeout):
         try:
             name = socket.if_indextoname(index)
         except OSError:
@@ -139,7 +139,11 @@ def _held(timeout: float) -> Iterator[HeldAddress]:
         yield HeldAddress(name, index, address, tentative)
 
 
-def _dump(timeout: float) -> list[_Found]:
+def address_dump(timeout: float) -> list[_Found]:
+    """Return interface number, address and whether it is tentative, for each address of this namespace.
+
+    :raises OSError: the kernel did not answer.
+    """
     deadline = time.monotonic() + timeout
     found: list[_Found] = []
     for _ in range(_DUMP_ATTEMPTS):
@@ -188,7 +192,7 @@ def _remove(held: HeldAddress, timeout: float) -> None:
     with open_socket(socket.NETLINK_ROUTE, timeout) as channel:
         channel.send(message(_DELETE_ADDRESS, REQUEST | ACKNOWLEDGE, body))
         # Returns at the acknowledgement.
-        list(contents(channel))
+        list(bodies(channel))
 
 
 def _guarded(call: Callable[[], _T]) -> _T:

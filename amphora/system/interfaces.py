@@ -1,55 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Network interfaces and their addresses as the kernel has them (getifaddrs(3), rtnetlink(7)).
-
-Reading them costs neither a process nor a library beyond the C library's own.
-"""
+"""Network interfaces and their addresses as the kernel has them (rtnetlink(7)). Nothing here forks."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from amphora.errors import OperationFailed
 from amphora.models import Interface, IPInterface
+from amphora.system.addresses import address_dump
 from amphora.system.namespaces import call_inside
+from amphora.system.netlink import DUMP, REQUEST, attributes, bodies, message, open_socket
 
+_LINK_MESSAGE = struct.Struct("=BxHiII")
+_GET_LINK = 18
+_HARDWARE_ADDRESS, _NAME = 1, 3
 _IFF_UP = 0x1
 _RTMGRP_LINK = 0x1
 _MAC_LENGTH = 6
+#: Seconds that the kernel may take for one answer.
+_TIMEOUT = 1.0
 
 _T = TypeVar("_T")
-
-
-class _IfAddrs(ctypes.Structure):
-    """``struct ifaddrs``."""
-
-
-_IfAddrs._fields_ = [
-    ("next", ctypes.POINTER(_IfAddrs)),
-    ("name", ctypes.c_char_p),
-    ("flags", ctypes.c_uint),
-    ("address", ctypes.c_void_p),
-    ("netmask", ctypes.c_void_p),
-    ("destination", ctypes.c_void_p),
-    ("data", ctypes.c_void_p),
-]
 
 
 def interfaces(namespace: str = "") -> list[Interface]:
     """Return the interfaces of a network namespace, loopback included, in the kernel's order.
 
-    Never forks. Empty where the namespace does not exist (yet) or the kernel tells nothing.
+    Never forks. Empty where the namespace does not exist (yet) or the kernel gives no answer.
     """
     try:
         return call_inside(namespace, _interfaces_here)
-    except OperationFailed:
+    except (OperationFailed, OSError, ValueError, KeyError, struct.error):
         return []
 
 
@@ -59,12 +45,9 @@ def wait_for_link_event(question: Callable[[], _T | None], timeout: float) -> _T
     :param timeout: seconds until None is returned, if it was never answered.
     """
     deadline = time.monotonic() + timeout
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-    ) as events:
-        # Subscribed before the first look, so that nothing comes unseen between the two.
+    with open_socket(socket.NETLINK_ROUTE, timeout=0) as events:
+        # Subscribed before the question is asked, so that no change in between is missed.
         events.bind((0, _RTMGRP_LINK))
-        events.setblocking(False)
         while (answer := question()) is None:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([events], [], [], left)[0]:
@@ -77,63 +60,27 @@ def _drain(events: socket.socket) -> None:
     while True:
         try:
             events.recv(65536)
-        except BlockingIOError:
-            return
         except OSError:
-            # ENOBUFS: events were lost, which is one more reason to look.
+            # EAGAIN: all were read. ENOBUFS: events were lost, which is one more reason to ask again.
             return
 
 
 def _interfaces_here() -> list[Interface]:
-    libc = ctypes.CDLL(None, use_errno=True)
-    head = ctypes.POINTER(_IfAddrs)()
-    if libc.getifaddrs(ctypes.byref(head)) != 0:
-        raise OperationFailed(f"interfaces cannot be read: {os.strerror(ctypes.get_errno())}")
-    try:
-        return _collect(_entries(head))
-    finally:
-        libc.freeifaddrs(head)
+    addresses: dict[int, list[IPInterface]] = {}
+    links = list(_links())
+    for index, address, _ in address_dump(_TIMEOUT):
+        addresses.setdefault(index, []).append(address)
+    return [Interface(name, mac, up, tuple(addresses.get(index, ()))) for index, name, mac, up in links]
 
 
-def _entries(head: Any) -> Iterator[Any]:
-    while head:
-        yield head.contents
-        head = head.contents.next
-
-
-def _collect(entries: Iterator[Any]) -> list[Interface]:
-    links: dict[str, tuple[str, bool]] = {}
-    addresses: dict[str, list[IPInterface]] = {}
-    for entry in entries:
-        # The C library gives an IPv4 address's label for the name: "eth1:0" is on eth1.
-        name = entry.name.decode("utf-8", "replace").partition(":")[0]
-        family = _family(entry.address)
-        if family == socket.AF_PACKET:
-            links[name] = (_mac_address(entry.address), bool(entry.flags & _IFF_UP))
-        elif family in (socket.AF_INET, socket.AF_INET6):
-            addresses.setdefault(name, []).append(_ip_interface(family, entry.address, entry.netmask))
-    return [Interface(name, mac, up, tuple(addresses.get(name, ()))) for name, (mac, up) in links.items()]
-
-
-def _family(address: int | None) -> int:
-    return struct.unpack("=H", ctypes.string_at(address, 2))[0] if address else 0
-
-
-def _mac_address(address: int) -> str:
-    # struct sockaddr_ll: family, protocol, interface index, hardware type, packet type, length, address
-    _, length, hardware = struct.unpack("=10sxB8s", ctypes.string_at(address, 20))
-    return hardware[:length].hex(":") if length == _MAC_LENGTH and any(hardware[:length]) else ""
-
-
-def _ip_interface(family: int, address: int, netmask: int | None) -> IPInterface:
-    raw, mask = _raw_address(family, address), _raw_address(family, netmask) if netmask else b""
-    prefix = int.from_bytes(mask, "big").bit_count() if mask else len(raw) * 8
-    if family == socket.AF_INET:
-        return IPv4Interface((IPv4Address(raw), prefix))
-    return IPv6Interface((IPv6Address(raw), prefix))
-
-
-def _raw_address(family: int, address: int) -> bytes:
-    if family == socket.AF_INET:
-        return ctypes.string_at(address + 4, 4)
-    return ctypes.string_at(address + 8, 16)
+def _links() -> Iterator[tuple[int, str, str, bool]]:
+    """Yield number, name, MAC address and whether it is up of each link."""
+    with open_socket(socket.NETLINK_ROUTE, _TIMEOUT) as link:
+        link.send(message(_GET_LINK, REQUEST | DUMP, _LINK_MESSAGE.pack(socket.AF_UNSPEC, 0, 0, 0, 0)))
+        for body in bodies(link):
+            _, _, index, flags, _ = _LINK_MESSAGE.unpack_from(body)
+            held = attributes(body[_LINK_MESSAGE.size :])
+            hardware = held.get(_HARDWARE_ADDRESS, b"")
+            is_mac = len(hardware) == _MAC_LENGTH and any(hardware)
+            name = held[_NAME].rstrip(b"\0").decode("utf-8", "replace")
+            yield index, name, hardware.hex(":") if is_mac else "", bool(flags & _IFF_UP)

@@ -74,7 +74,15 @@ def attribute_list(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def contents(link: socket.socket) -> Iterator[bytes]:
-    """Yield the attributes of every message that answers a request, to the end of a dump.
+    """Yield the attributes of every message that answers a request to nf_tables or generic netlink.
+
+    :raises OSError, ValueError: see :func:`bodies`.
+    """
+    return (body[_OWN_HEADER:] for body in bodies(link))
+
+
+def bodies(link: socket.socket) -> Iterator[bytes]:
+    """Yield the body of every message that answers a request, to the end of a dump.
 
     :raises OSError: the kernel's own error.
     :raises ValueError: the answer is malformed.
@@ -86,7 +94,7 @@ def contents(link: socket.socket) -> Iterator[bytes]:
         for kind, _, body in messages(data):
             if kind in (DONE, ERROR):
                 return
-            yield body[_OWN_HEADER:]
+            yield body
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
