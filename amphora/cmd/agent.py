@@ -23,8 +23,8 @@ from amphora.cmd.composition import Composition, OwnFiles, compose
 from amphora.cmd.driver_loading import print_drivers
 from amphora.cmd.ports import make_operations
 from amphora.conf import load as configuration
-from amphora.core.own_files.agent_certificate import AgentCertificate
-from amphora.core.own_files.agent_configuration import AgentConfiguration
+from amphora.core.agent_files.agent_certificate import AgentCertificate
+from amphora.core.agent_files.agent_configuration import AgentConfiguration
 from amphora.errors import AmphoraError, ConfigurationError, StartupError
 from amphora.server.agent_server import AgentServer
 from amphora.server.settings import ServerSettings

@@ -23,6 +23,8 @@ from amphora.cmd.ports import (
     make_plug,
     topology_file,
 )
+from amphora.core.agent_files.agent_certificate import AgentCertificate
+from amphora.core.agent_files.agent_configuration import AgentConfiguration
 from amphora.core.changes.answered import Answered
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
@@ -49,12 +51,10 @@ from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
 from amphora.core.node import Node
 from amphora.core.objects import ServedObjects
-from amphora.core.own_files.agent_certificate import AgentCertificate
-from amphora.core.own_files.agent_configuration import AgentConfiguration
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
-from amphora.haproxy.capacity import MIB
 from amphora.haproxy.overlay import OverlaySettings
+from amphora.haproxy.preflight.capacity import MIB
 from amphora.haproxy.program import HaproxyProgram
 from amphora.health.heartbeat import Heartbeat
 from amphora.keepalived.program import KeepalivedProgram

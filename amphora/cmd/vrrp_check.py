@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amphora.errors import ControlSocketError
-from amphora.haproxy.control_socket import ask
+from amphora.haproxy.control.control_socket import ask
 
 _TIMEOUT = 5.0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from amphora.core.agent_files.agent_certificate import AgentCertificate
+from amphora.core.agent_files.agent_configuration import AgentConfiguration
 from amphora.core.changes.answered import Answered
 from amphora.core.changes.operations import Operations
 from amphora.core.drift.drift import Drift
@@ -20,8 +22,6 @@ from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
 from amphora.core.node import Node
 from amphora.core.objects import ServedObjects
-from amphora.core.own_files.agent_certificate import AgentCertificate
-from amphora.core.own_files.agent_configuration import AgentConfiguration
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.haproxy.capabilities import Capabilities
-from amphora.haproxy.configuration import Configuration
-from amphora.haproxy.lines import quote
-from amphora.haproxy.placement import global_values
+from amphora.haproxy.reading.configuration import Configuration
+from amphora.haproxy.reading.lines import quote
+from amphora.haproxy.reading.section_lines import global_values
 
 #: Keyword of what ends old workers after a number of reloads, failed ones included, and the largest one.
 RELOAD_LIMIT, ANY_NUMBER = "mworker-max-reloads", 2**31 - 1

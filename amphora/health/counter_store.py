@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from amphora.errors import StorageError
-from amphora.health.ledger import Entry
+from amphora.health.counter_deltas import Entry
 from amphora.health.readings import Counters
 from amphora.system import files
 

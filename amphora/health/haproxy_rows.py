@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from amphora.haproxy.stats import RowKind, StatRow
+from amphora.haproxy.control.stats import RowKind, StatRow
 from amphora.health.readings import Counters, ListenerReading, PoolReading
 
 #: Part of the names that controllers give to the endpoint behind a metrics listener; it is no listener.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.errors import ControlSocketError
-from amphora.haproxy.worker_link import WorkerAnswer, WorkerLink
+from amphora.haproxy.control.worker_link import WorkerAnswer, WorkerLink
 from amphora.health import haproxy_rows
 from amphora.health.readings import ProcessReading, SourceReading
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from amphora.errors import AmphoraError, StorageError
 from amphora.health.controllers import Controllers
+from amphora.health.counter_deltas import Ledger
 from amphora.health.counter_store import CounterStore
-from amphora.health.ledger import Ledger
 from amphora.health.message import LARGEST_DATAGRAM, Report, encode_within, make_report
 from amphora.health.notices import Notices
 from amphora.health.readings import ListenerSource, SourceReading

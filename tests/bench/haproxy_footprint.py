@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports what the installed haproxy takes, as ``amphora/haproxy/footprint.py`` has it for each version.
+"""Reports what the installed haproxy takes, as ``amphora/haproxy/preflight/footprint.py`` has it.
 
 Run it by ``python -m tests.bench.haproxy_footprint [haproxy]``, with no other haproxy about. Memory is the
 proportional set size of an idle worker; each figure is the difference between a configuration with many of a

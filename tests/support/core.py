@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amphora.cmd.drift import DriftSources, make_drift
+from amphora.core.agent_files.agent_certificate import AgentCertificate
+from amphora.core.agent_files.agent_configuration import AgentConfiguration
 from amphora.core.changes.answered import Answered
 from amphora.core.changes.expected import ANYTHING
 from amphora.core.changes.journal import Journal
@@ -27,8 +29,6 @@ from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
 from amphora.core.node import Node
 from amphora.core.objects import ServedObjects
-from amphora.core.own_files.agent_certificate import AgentCertificate
-from amphora.core.own_files.agent_configuration import AgentConfiguration
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
@@ -37,7 +37,7 @@ from amphora.errors import ConfigurationError, InvalidConfiguration, InvalidInpu
 from amphora.haproxy.capabilities import read_capabilities
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram
-from amphora.haproxy.proof import Evidence
+from amphora.haproxy.proof.prove import Evidence
 from amphora.models import Done, Outcome, Role
 from amphora.system import files
 from amphora.system.command import CommandRunner

@@ -19,10 +19,10 @@ from amphora.core.haproxy.instances import Instances
 from amphora.core.haproxy.layout import InstanceLayout
 from amphora.core.haproxy.served_files import ServedFile, referenced_files, served_files
 from amphora.errors import ControlSocketError, InvalidConfiguration, OperationFailed
-from amphora.haproxy.addresses import EndpointKind
-from amphora.haproxy.binds import Bind
-from amphora.haproxy.configuration import Configuration, parse
-from amphora.haproxy.stats import StatsSocket
+from amphora.haproxy.control.stats import StatsSocket
+from amphora.haproxy.reading.addresses import EndpointKind
+from amphora.haproxy.reading.binds import Bind
+from amphora.haproxy.reading.configuration import Configuration, parse
 from amphora.models import Difference, DriftArea, DriftReason, ServiceState
 from amphora.system import files, namespaces, processes
 from amphora.system.addresses import addresses_in

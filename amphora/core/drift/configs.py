@@ -13,8 +13,8 @@ from amphora.core.drift.ledger import Ledger
 from amphora.core.haproxy.instances import Instances
 from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.errors import ControlSocketError, InvalidConfiguration
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.stats import StatsSocket, open_frontends
+from amphora.haproxy.control.stats import StatsSocket, open_frontends
+from amphora.haproxy.reading.configuration import parse
 from amphora.models import Difference, DriftArea, DriftReason, ServiceState
 from amphora.system import files, processes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ServiceError
-from amphora.haproxy.words import ALERT, complaints
+from amphora.haproxy.log_lines import ALERT, complaints
 
 #: Ends without a word are somebody's kill, and the manager starts the same configuration again.
 _FORGIVEN = 1

@@ -16,16 +16,16 @@ from amphora.core.haproxy.running_instance import RunningInstance, local_peer
 from amphora.core.haproxy.worker_group import WorkerGroup
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import OperationFailed
-from amphora.haproxy.configuration import Configuration, parse
-from amphora.haproxy.footprint import FOOTPRINTS
+from amphora.haproxy.control.workers import workers_of
 from amphora.haproxy.overlay import RELOAD_LIMIT, OverlaySettings, render_overlay
-from amphora.haproxy.placement import global_values
-from amphora.haproxy.preflight import DEFAULT_RESERVE, Finding, gather_facts, preflight, refusing_start
+from amphora.haproxy.preflight.checks import DEFAULT_RESERVE, Finding, gather_facts, preflight, refusing_start
+from amphora.haproxy.preflight.footprint import FOOTPRINTS
 from amphora.haproxy.program import HaproxyProgram
-from amphora.haproxy.proof import Evidence, Generation
-from amphora.haproxy.reach import reach_seconds
-from amphora.haproxy.unsuitable_lines import without_run_mode
-from amphora.haproxy.workers import workers_of
+from amphora.haproxy.proof.probe_binds import reach_seconds
+from amphora.haproxy.proof.prove import Evidence, Generation
+from amphora.haproxy.reading.configuration import Configuration, parse
+from amphora.haproxy.reading.section_lines import global_values
+from amphora.haproxy.reading.unsuitable_lines import without_run_mode
 from amphora.models import Readiness, RestartPolicy, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files, namespaces, processes
 from amphora.system.command import CommandRunner

@@ -13,9 +13,9 @@ from amphora.core.haproxy.instance_checks import refuse_start
 from amphora.core.haproxy.layout import InstanceLayout
 from amphora.core.haproxy.running_instance import local_peer
 from amphora.errors import InstanceNotFound, InvalidConfiguration, OperationFailed
-from amphora.haproxy.configuration import Configuration
-from amphora.haproxy.findings import Finding
-from amphora.haproxy.proof import Evidence, Generation
+from amphora.haproxy.preflight.findings import Finding
+from amphora.haproxy.proof.prove import Evidence, Generation
+from amphora.haproxy.reading.configuration import Configuration
 from amphora.models import ServiceState
 from amphora.system import files
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from amphora.core.haproxy.layout import InstanceLayout
 from amphora.errors import CommandTimeout, InvalidConfiguration, OperationFailed
-from amphora.haproxy.findings import Finding, Severity, refusing_upload
+from amphora.haproxy.preflight.findings import Finding, Severity, refusing_upload
 from amphora.haproxy.program import HaproxyProgram
 
 _CHECK_TIMEOUT = 30.0

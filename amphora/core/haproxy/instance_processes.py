@@ -17,10 +17,10 @@ from pathlib import Path
 from amphora.core.haproxy.instance_status import leaves_a_trace
 from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.errors import AmphoraError, InstanceNotFound
-from amphora.haproxy.configuration import parse
+from amphora.haproxy.control.workers import workers_of
 from amphora.haproxy.overlay import ANY_NUMBER, RELOAD_LIMIT
-from amphora.haproxy.placement import global_values
-from amphora.haproxy.workers import workers_of
+from amphora.haproxy.reading.configuration import parse
+from amphora.haproxy.reading.section_lines import global_values
 from amphora.models import ServiceState, ServiceStatus
 from amphora.system import files, processes
 from amphora.system.processes import ProcessIdentity

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from amphora.core.haproxy.engine import HaproxyEngine
 from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.errors import AmphoraError, InstanceNotFound, InvalidConfiguration
-from amphora.haproxy.configuration import Configuration, parse, protocol
-from amphora.haproxy.health import PoolHealth, pool_health, pool_health_when_stopped
-from amphora.haproxy.stats import StatRow, StatsSocket, open_frontends
+from amphora.haproxy.control.pool_health import PoolHealth, pool_health, pool_health_when_stopped
+from amphora.haproxy.control.stats import StatRow, StatsSocket, open_frontends
+from amphora.haproxy.reading.configuration import Configuration, parse, protocol
 from amphora.models import InstanceState, Protocol, ServiceState
 from amphora.system import files
 

@@ -27,9 +27,10 @@ from amphora.errors import (
     InstanceWasGone,
     InvalidConfiguration,
 )
-from amphora.haproxy.configuration import parse
 from amphora.haproxy.peers import peer_name
-from amphora.haproxy.proof import Evidence
+from amphora.haproxy.proof.prove import Evidence
+from amphora.haproxy.reading.addresses import IPAddress
+from amphora.haproxy.reading.configuration import parse
 from amphora.models import Done, IPAddress, Outcome, ServiceState, ServiceStatus
 from amphora.system import files, processes
 

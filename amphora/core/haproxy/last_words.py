@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ProofFailed, ServiceError
-from amphora.haproxy.words import complaints
+from amphora.haproxy.log_lines import complaints
 from amphora.models import ServiceState
 
 

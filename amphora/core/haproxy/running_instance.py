@@ -13,12 +13,20 @@ from amphora.core.haproxy.last_words import last_words
 from amphora.core.haproxy.layout import InstanceLayout
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ControlSocketError
-from amphora.haproxy.configuration import Configuration
-from amphora.haproxy.master import Master, MasterSocket, SocketlessMaster
-from amphora.haproxy.old_workers import end_surplus
-from amphora.haproxy.proof import Evidence, Generation, Reach, prove_reload, prove_start, refusal, snapshot
-from amphora.haproxy.reach import reach
-from amphora.haproxy.stats import StatsSocket
+from amphora.haproxy.control.master import Master, MasterSocket, SocketlessMaster
+from amphora.haproxy.control.old_workers import end_surplus
+from amphora.haproxy.control.stats import StatsSocket
+from amphora.haproxy.proof.probe_binds import reach
+from amphora.haproxy.proof.prove import (
+    Evidence,
+    Generation,
+    Reach,
+    prove_reload,
+    prove_start,
+    refusal,
+    snapshot,
+)
+from amphora.haproxy.reading.configuration import Configuration
 from amphora.system import files, processes
 
 LOG = logging.getLogger(__name__)

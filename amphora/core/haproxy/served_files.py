@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from amphora.core.pem import names_of
-from amphora.haproxy.binds import Bind
-from amphora.haproxy.contents import read_content
-from amphora.haproxy.file_checks import parse_list
+from amphora.haproxy.preflight.file_checks import parse_list
+from amphora.haproxy.reading.binds import Bind
+from amphora.haproxy.reading.contents import read_content
 from amphora.system import files
 
 _CERTIFICATE, _KEY = b"-----BEGIN CERTIFICATE-----", b"PRIVATE KEY-----"

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from amphora.errors import InvalidConfiguration
-from amphora.haproxy.unsuitable_lines import group_named_in, without_group
+from amphora.haproxy.reading.unsuitable_lines import group_named_in, without_group
 from amphora.system import files, host
 
 LOG = logging.getLogger(__name__)

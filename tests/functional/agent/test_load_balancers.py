@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from amphora.haproxy.control_socket import ask
+from amphora.haproxy.control.control_socket import ask
 from amphora.testing.agent import free_port
 from amphora.testing.member import Member
 from tests.support.load_balancers import (

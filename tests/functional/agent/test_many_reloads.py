@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from amphora.haproxy.stats import StatsSocket
+from amphora.haproxy.control.stats import StatsSocket
 from amphora.testing.agent import free_port
 from tests.support.listeners import configuration, hidden_frontend, listener_id
 from tests.support.traffic import Load, request_once

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.master import MasterSocket
+from amphora.haproxy.control.master import MasterSocket
+from amphora.haproxy.control.stats import StatsSocket
 from amphora.haproxy.overlay import OverlaySettings, render_overlay
 from amphora.haproxy.program import HaproxyProgram
-from amphora.haproxy.stats import StatsSocket
-from amphora.haproxy.unsuitable_lines import without_run_mode
+from amphora.haproxy.reading.configuration import parse
+from amphora.haproxy.reading.unsuitable_lines import without_run_mode
 from amphora.system.command import CommandRunner, clean_environment, in_namespace
 
 COMMAND = Path("/usr/sbin/haproxy")

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from amphora.haproxy.bind_checks import bind_findings
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.proof import prove_reload, prove_start, snapshot
+from amphora.haproxy.preflight.bind_checks import bind_findings
+from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.reading.configuration import parse
 
 
 def started(haproxy, text):

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from amphora.haproxy.capacity import MIB, needed_memory, read_capacity
-from amphora.haproxy.footprint import FOOTPRINTS
-from amphora.haproxy.preflight import capacity_findings, gather_facts
-from amphora.haproxy.proof import prove_reload, prove_start, snapshot
+from amphora.haproxy.preflight.capacity import MIB, needed_memory, read_capacity
+from amphora.haproxy.preflight.checks import capacity_findings, gather_facts
+from amphora.haproxy.preflight.footprint import FOOTPRINTS
+from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 from amphora.system.limits import descriptor_limit
 from amphora.system.memory import process_memory
 from amphora.testing.pki import Pki

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from amphora.errors import CommandTimeout, InvalidConfiguration
-from amphora.haproxy.file_checks import file_findings
-from amphora.haproxy.proof import prove_start
+from amphora.haproxy.preflight.file_checks import file_findings
+from amphora.haproxy.proof.prove import prove_start
 from amphora.testing.pki import Pki, encrypted_key_pem
 
 HEAD = "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError
-from amphora.haproxy.old_workers import end_surplus
-from amphora.haproxy.proof import prove_reload, prove_start, snapshot
+from amphora.haproxy.control.old_workers import end_surplus
+from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 
 HEAD = "defaults\n timeout connect 1s\n timeout client 60s\n timeout server 60s\n"
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from amphora.haproxy.proof import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 
 GLOBALS = {
     "none": "",

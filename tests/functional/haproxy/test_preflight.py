@@ -4,8 +4,8 @@
 import socket
 import time
 
-from amphora.haproxy.preflight import gather_facts, preflight, refusing_start, refusing_upload
-from amphora.haproxy.proof import prove_start
+from amphora.haproxy.preflight.checks import gather_facts, preflight, refusing_start, refusing_upload
+from amphora.haproxy.proof.prove import prove_start
 from amphora.testing.pki import Pki
 
 

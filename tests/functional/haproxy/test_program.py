@@ -9,7 +9,7 @@ import pytest
 
 from amphora.errors import InvalidConfiguration, OperationFailed
 from amphora.haproxy.program import HaproxyProgram
-from amphora.haproxy.proof import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 from amphora.system.command import CommandRunner
 from tests.functional.haproxy.conftest import COMMAND
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from amphora.errors import InvalidConfiguration
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.lines import split_words
+from amphora.haproxy.reading.configuration import parse
+from amphora.haproxy.reading.lines import split_words
 from amphora.system.sockets import Transport, listening_sockets
 from amphora.testing.pki import Pki
 

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError, ProofFailed
-from amphora.haproxy.master import SocketlessMaster
-from amphora.haproxy.proof import prove_reload, prove_start, snapshot
+from amphora.haproxy.control.master import SocketlessMaster
+from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError, ProofFailed, ReloadRefused
-from amphora.haproxy.proof import prove_reload, prove_start, snapshot
-from amphora.haproxy.words import complaints
+from amphora.haproxy.log_lines import complaints
+from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 from amphora.system.processes import children_of, identify
 
 

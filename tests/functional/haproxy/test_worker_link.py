@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from amphora.haproxy.proof import prove_start
-from amphora.haproxy.worker_link import WorkerLink
+from amphora.haproxy.control.worker_link import WorkerLink
+from amphora.haproxy.proof.prove import prove_start
 
 
 @pytest.fixture

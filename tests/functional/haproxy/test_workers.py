@@ -10,8 +10,8 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError, InvalidConfiguration, ReloadRefused
-from amphora.haproxy.proof import prove_reload, prove_start, snapshot
-from amphora.haproxy.workers import workers_of
+from amphora.haproxy.control.workers import workers_of
+from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 
 CONFIGURATION = """\
 defaults

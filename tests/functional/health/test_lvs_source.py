@@ -9,7 +9,7 @@ import pytest
 
 from amphora.core.lvs.layout import LvsDirectory
 from amphora.errors import OperationFailed
-from amphora.health.ledger import Ledger
+from amphora.health.counter_deltas import Ledger
 from amphora.health.lvs_source import KernelReading, LvsSource
 from amphora.health.readings import Counters, PoolReading
 from amphora.lvs.ipvs_counters import IpvsCounters

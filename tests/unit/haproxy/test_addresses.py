@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.haproxy.addresses import Endpoint, EndpointKind, parse_addresses
+from amphora.haproxy.reading.addresses import Endpoint, EndpointKind, parse_addresses
 from amphora.models import IPAddress
 
 TCP, UDP = EndpointKind.TCP, EndpointKind.UDP

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from amphora.haproxy.bind_checks import bind_findings
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.findings import Finding, Severity
+from amphora.haproxy.preflight.bind_checks import bind_findings
+from amphora.haproxy.preflight.findings import Finding, Severity
+from amphora.haproxy.reading.configuration import parse
 from amphora.system.sockets import process_name
 
 OURS = (os.getpid(),)

@@ -2,7 +2,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.haproxy.binds import FileBases, parse_bind
+from amphora.haproxy.reading.binds import FileBases, parse_bind
 
 
 def bind(parameters, certificates="", authorities=""):

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.haproxy.capabilities import capabilities_of
-from amphora.haproxy.capacity import MIB, Capacity, needed_memory, read_capacity
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.footprint import FOOTPRINTS
+from amphora.haproxy.preflight.capacity import MIB, Capacity, needed_memory, read_capacity
+from amphora.haproxy.preflight.footprint import FOOTPRINTS
+from amphora.haproxy.reading.configuration import parse
 
 
 def capacity(text):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.haproxy.certificates import (
+from amphora.haproxy.reading.certificates import (
     LoadingRules,
     authorities_problem,
     certificate_files,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.errors import InvalidConfiguration
-from amphora.haproxy.addresses import EndpointKind
-from amphora.haproxy.configuration import Configuration, parse, protocol
+from amphora.haproxy.reading.addresses import EndpointKind
+from amphora.haproxy.reading.configuration import Configuration, parse, protocol
 from amphora.models import Protocol
 
 LISTENER_1, LISTENER_2 = "11000000-0000-4000-8000-000000000001", "11000000-0000-4000-8000-000000000002"

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError
-from amphora.haproxy.control_socket import ask
+from amphora.haproxy.control.control_socket import ask
 
 
 def test_the_whole_answer_is_returned(scripted_socket):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.file_checks import ListEntry, file_findings, parse_list
-from amphora.haproxy.findings import Severity
+from amphora.haproxy.preflight.file_checks import ListEntry, file_findings, parse_list
+from amphora.haproxy.preflight.findings import Severity
+from amphora.haproxy.reading.configuration import parse
 from amphora.testing.pki import Pki
 
 NOW = datetime.now(UTC)

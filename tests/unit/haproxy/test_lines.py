@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.errors import InvalidConfiguration
-from amphora.haproxy.lines import decode, quote, read_lines, split_words
+from amphora.haproxy.reading.lines import decode, quote, read_lines, split_words
 
 LINE_TEXT = st.text(st.characters(blacklist_characters="\n\0", blacklist_categories=("Cs",)))
 ODD_LINE_TEXT = st.text(st.sampled_from(list("ab \t\\\"'#$x41{}\r,é")))

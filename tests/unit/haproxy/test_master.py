@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.errors import ControlSocketError
-from amphora.haproxy.master import MasterProcesses, MasterSocket, Process, Verdict, parse_processes
+from amphora.haproxy.control.master import MasterProcesses, MasterSocket, Process, Verdict, parse_processes
 
 HAPROXY_2_6 = """\
 #<PID>          <type>          <reloads>       <uptime>        <version>      \n\

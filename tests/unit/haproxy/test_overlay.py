@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.haproxy.capabilities import capabilities_of
-from amphora.haproxy.configuration import Configuration, parse
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.overlay import render_overlay as rendered
+from amphora.haproxy.reading.configuration import Configuration, parse
 
 SOCKET = Path("/var/lib/octavia/1b/agent.sock")
 SETTINGS = OverlaySettings(SOCKET, "/run/rsyslog/octavia/log", user="nobody", group="nogroup")

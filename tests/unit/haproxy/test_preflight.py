@@ -3,10 +3,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from amphora.haproxy.capacity import MIB, needed_memory, read_capacity
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.findings import Finding, Severity, refusing_start, refusing_upload
-from amphora.haproxy.preflight import Facts, capacity_findings, gather_facts, preflight
+from amphora.haproxy.preflight.capacity import MIB, needed_memory, read_capacity
+from amphora.haproxy.preflight.checks import Facts, capacity_findings, gather_facts, preflight
+from amphora.haproxy.preflight.findings import Finding, Severity, refusing_start, refusing_upload
+from amphora.haproxy.reading.configuration import parse
 from amphora.system.memory import MemoryHeadroom
 
 PLENTY = MemoryHeadroom(1 << 40, "the machine")

@@ -2,11 +2,11 @@
 import pytest
 
 from amphora.errors import ProofFailed, ReloadRefused
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.master import MasterSocket
-from amphora.haproxy.proof import Generation, prove_reload, prove_start, snapshot
-from amphora.haproxy.reach_report import BindReach, ReachReport, Seen
-from amphora.haproxy.stats import StatsSocket
+from amphora.haproxy.control.master import MasterSocket
+from amphora.haproxy.control.stats import StatsSocket
+from amphora.haproxy.proof.probe_report import BindReach, ReachReport, Seen
+from amphora.haproxy.proof.prove import Generation, prove_reload, prove_start, snapshot
+from amphora.haproxy.reading.configuration import parse
 
 CONFIGURATION = parse(b"frontend f\n bind :1\nfrontend off\n disabled\n")
 BEFORE = Generation(10, 2, frozenset({10, 11}))

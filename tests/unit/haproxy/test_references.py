@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.haproxy.lines import read_lines
-from amphora.haproxy.references import FileKind, referenced_files
+from amphora.haproxy.reading.lines import read_lines
+from amphora.haproxy.reading.references import FileKind, referenced_files
 
 
 def references(text):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.haproxy.servers import Server, ServerDefaults, parse_server, parse_template
+from amphora.haproxy.reading.servers import Server, ServerDefaults, parse_server, parse_template
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.errors import ControlSocketError
-from amphora.haproxy.stats import RowKind, StatsSocket, parse_statistics
+from amphora.haproxy.control.stats import RowKind, StatsSocket, parse_statistics
 
 STATISTICS = """\
 # pxname,svname,scur,bin,status,type,check_desc,

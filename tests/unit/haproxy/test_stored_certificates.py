@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from amphora.haproxy.certificates import fingerprint, leaf
-from amphora.haproxy.configuration import parse
-from amphora.haproxy.stored_certificates import CertificateIndex
+from amphora.haproxy.reading.certificates import fingerprint, leaf
+from amphora.haproxy.reading.configuration import parse
+from amphora.haproxy.reading.stored_certificates import CertificateIndex
 from amphora.testing.pki import Pki
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.errors import InvalidConfiguration
-from amphora.haproxy.unsuitable_lines import group_named_in, without_group, without_run_mode
+from amphora.haproxy.reading.unsuitable_lines import group_named_in, without_group, without_run_mode
 
 BODY = b"""\
 global

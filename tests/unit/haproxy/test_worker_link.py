@@ -5,7 +5,7 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError
-from amphora.haproxy.worker_link import WorkerLink
+from amphora.haproxy.control.worker_link import WorkerLink
 from tests.support.heartbeats import Worker, frontend
 
 

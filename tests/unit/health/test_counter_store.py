@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.errors import StorageError
+from amphora.health.counter_deltas import Entry
 from amphora.health.counter_store import CounterStore, decode, encode
-from amphora.health.ledger import Entry
 from amphora.health.readings import Counters
 
 counters = st.builds(Counters, *[st.integers(0, 2**70)] * 4)

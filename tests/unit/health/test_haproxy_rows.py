@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from amphora.haproxy.stats import parse_statistics
+from amphora.haproxy.control.stats import parse_statistics
 from amphora.health import haproxy_rows
 from amphora.health.readings import Counters, ListenerReading, PoolReading
 from tests.support.heartbeats import HEADER, backend, frontend

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amphora.core.haproxy.served_files import ServedFile, referenced_files, served_files
-from amphora.haproxy.configuration import parse
+from amphora.haproxy.reading.configuration import parse
 from amphora.testing.pki import Pki
 
 

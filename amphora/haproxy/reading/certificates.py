@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificate files as haproxy reads them: the first key, the first certificate, then its chain.
+
+Nothing of a key is ever put into a message. What the parser here does not know, haproxy's may: only what
+is surely wrong is called so.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+
+from amphora.haproxy.reading.contents import read_content
+
+_BLOCK = re.compile(
+    rb"-----BEGIN (?P<label>[A-Z0-9 ]+)-----[ \t]*\r?\n.*?-----END (?P=label)-----", re.DOTALL
+)
+_CERTIFICATE_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
+_LIST_LABEL = b"X509 CRL"
+_ENCRYPTED = (b"ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED")
+#: Endings of files in a directory that haproxy reads beside another one only.
+_EXTRA_ENDINGS = (".issuer", ".ocsp", ".sctl", ".key")
+BUNDLE_ENDINGS = (".rsa", ".ecdsa", ".dsa")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingRules:
+    """What haproxy looks for beside a certificate file (``ssl-load-extra-files``).
+
+    :ivar key: a file with the key.
+    :ivar bundle: files of the same name for several kinds of keys, where there is none of that name.
+    :ivar cut_ending: the key's file has ``.key`` for the ending rather than after it.
+    """
+
+    key: bool = True
+    bundle: bool = True
+    cut_ending: bool = False
+
+
+def loading_rules(values: dict[str, tuple[str, ...]]) -> LoadingRules:
+    """Return the rules that the ``global`` sections set (:func:`section_lines.global_values`)."""
+    kinds = values.get("ssl-load-extra-files", ("all",))
+    everything = "all" in kinds
+    return LoadingRules(
+        everything or "key" in kinds, everything or "bundle" in kinds, "ssl-load-extra-del-ext" in values
+    )
+
+
+def certificate_files(path: Path, rules: LoadingRules) -> tuple[Path, ...]:
+    """Return the files that haproxy loads for one ``crt``: itself, a directory's, or a bundle's.
+
+    Empty when there is none. The first is the default of its bind line.
+
+    :raises OSError: they cannot be looked up.
+    """
+    if path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir() if entry.is_file())
+        return tuple(path / name for name in names if name[0] != "." and not name.endswith(_EXTRA_ENDINGS))
+    if path.exists() or not rules.bundle:
+        return (path,) if path.exists() else ()
+    bundle = (path.with_name(path.name + ending) for ending in BUNDLE_ENDINGS)
+    return tuple(file for file in bundle if file.exists())
+
+
+def pair_problem(data: bytes, path: Path, rules: LoadingRules) -> str | None:
+    """Return why haproxy could not serve with a certificate file, or None when nothing is surely wrong.
+
+    :param data: the file's content.
+    :param path: where it is, as the key may be in a file beside it.
+    """
+    blocks = _blocks(data)
+    first = next((block for label, block in blocks if label in _CERTIFICATE_LABELS), None)
+    if first is None:
+        return "it holds no certificate"
+    if problem := certificate_problem(first):
+        return problem
+    key = _first_key(blocks)
+    if key is not None and _is_encrypted(key):
+        encrypted, key = True, None
+    else:
+        encrypted = False
+    if key is None and rules.key:
+        key = _key_beside(path, rules)
+    if key is None:
+        return (
+            "its private key is encrypted" if encrypted else "it holds no private key, nor is one beside it"
+        )
+    return _match_problem(first, key)
+
+
+def certificate_problem(block: bytes) -> str | None:
+    """Return why a certificate cannot be read, or None; two readers must agree that it cannot."""
+    try:
+        x509.load_pem_x509_certificate(block)
+    except ValueError:
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_verify_locations(cadata=block.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):
+            return "its certificate cannot be read"
+    return None
+
+
+def authorities_problem(data: bytes) -> str | None:
+    """Return why a file names no authorities and revokes nothing, or None."""
+    labels = [label for label, _ in _blocks(data)]
+    if not any(label in (*_CERTIFICATE_LABELS, _LIST_LABEL) for label in labels):
+        return "it holds neither a certificate nor a revocation list"
+    return None
+
+
+def leaf(data: bytes) -> x509.Certificate | None:
+    """Return the certificate that is served from a file, or None where it cannot be read."""
+    first = next((block for label, block in _blocks(data) if label in _CERTIFICATE_LABELS), None)
+    try:
+        return None if first is None else x509.load_pem_x509_certificate(first)
+    except ValueError:
+        return None
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of a certificate, as lower-case hexadecimal digits."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def validity_problem(certificate: x509.Certificate, now: datetime) -> str | None:
+    """Return why clients would not take a certificate at a time (with a time zone), or None."""
+    begins, ends = _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
+    if now > ends:
+        return f"its certificate has expired on {ends:%Y-%m-%d %H:%M} UTC"
+    if now < begins:
+        return f"its certificate is not valid before {begins:%Y-%m-%d %H:%M} UTC"
+    return None
+
+
+def _utc(certificate: x509.Certificate, name: str) -> datetime:
+    # Releases before 42 have only the form without a time zone, which newer ones warn of.
+    aware: datetime | None = getattr(certificate, f"{name}_utc", None)
+    naive: datetime = aware or getattr(certificate, name)
+    return naive.replace(tzinfo=UTC)
+
+
+def _blocks(data: bytes) -> list[tuple[bytes, bytes]]:
+    return [(match["label"], match[0] + b"\n") for match in _BLOCK.finditer(data)]
+
+
+def _first_key(blocks: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    return next((block for label, block in blocks if label.endswith(b"PRIVATE KEY")), None)
+
+
+def _is_encrypted(key: bytes) -> bool:
+    return any(mark in key for mark in _ENCRYPTED)
+
+
+def _key_beside(path: Path, rules: LoadingRules) -> bytes | None:
+    cut = rules.cut_ending and path.suffix == ".crt"
+    beside = path.with_suffix(".key") if cut else path.with_name(path.name + ".key")
+    try:
+        key = _first_key(_blocks(read_content(beside) or b""))
+    except OSError:
+        return None
+    return None if key is None or _is_encrypted(key) else key
+
+
+def _match_problem(certificate: bytes, key: bytes) -> str | None:
+    try:
+        public = serialization.load_pem_private_key(key, None).public_key()
+        wanted = x509.load_pem_x509_certificate(certificate).public_key()
+        form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        same = public.public_bytes(*form) == wanted.public_bytes(*form)
+    except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm):
+        return None
+    return None if same else "its certificate and private key do not belong together"

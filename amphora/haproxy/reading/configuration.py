@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent needs to know of a haproxy configuration.
+
+The reader is tolerant: whether a configuration is valid is for haproxy to say
+(:meth:`amphora.haproxy.program.HaproxyProgram.check`). What only haproxy can tell, such as the value
+of an environment variable or the outcome of an ``.if``, is marked and never guessed.
+
+Two comments, each on a line of its own, give pools and members other ids than their names::
+
+    # amphora pool BACKEND UUID
+    # amphora member BACKEND/SERVER UUID
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from uuid import UUID
+
+from amphora.haproxy.reading.addresses import Endpoint, parse_addresses, unresolvable
+from amphora.haproxy.reading.binds import Bind, FileBases, parse_bind
+from amphora.haproxy.reading.lines import Line, decode, read_lines
+from amphora.haproxy.reading.sections import Backend, Frontend, Peer
+from amphora.haproxy.reading.servers import Server, ServerDefaults, parse_server, parse_template
+from amphora.models import Protocol
+
+#: First words that begin a section, whatever the indentation, of haproxy 2.0 to 3.x.
+SECTIONS = frozenset(
+    """acme backend cache crt-store defaults fcgi-app frontend global http-errors listen log-forward
+    log-profile mailers peers program resolvers ring traces userlist""".split()  # noqa: SIM905
+)
+_PROXY_SECTIONS = ("defaults", "frontend", "listen", "backend")
+_ID_COMMENT = re.compile(r"[ \t]*#[ \t]*amphora[ \t]+(pool|member)[ \t]+(\S+)[ \t]+(\S+)[ \t\r]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One configuration file.
+
+    :ivar stats_sockets: of the ``global`` sections.
+    :ivar log_binds: of the ``log-forward`` sections.
+    :ivar local_peer: the global ``localpeer``, or empty.
+    :ivar log_targets: addresses of the global ``log`` lines.
+    :ivar reuse_port: False after the global ``noreuseport``.
+    :ivar pool_ids: backend name to pool id, for every backend.
+    :ivar member_ids: (backend name, server name) to member id, for every server.
+    :ivar lines: all of it, for questions that are seldom asked.
+    """
+
+    frontends: tuple[Frontend, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    stats_sockets: tuple[Bind, ...] = ()
+    log_binds: tuple[Bind, ...] = ()
+    local_peer: str = ""
+    sets_user: bool = False
+    sets_group: bool = False
+    sets_chroot: bool = False
+    log_targets: tuple[str, ...] = ()
+    reuse_port: bool = True
+    pool_ids: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    member_ids: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
+    lines: tuple[Line, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def main_frontend(self) -> Frontend | None:
+        """The frontend that stands for the whole file where it holds one listener: the first."""
+        return self.frontends[0] if self.frontends else None
+
+    @property
+    def listeners(self) -> tuple[Frontend, ...]:
+        """The frontends that serve clients, without those that exist for the amphora's own metrics."""
+        return tuple(frontend for frontend in self.frontends if not is_internal(frontend.name))
+
+    def expected_frontends(self) -> frozenset[str]:
+        """Return the names of the frontends that a process running this must have open."""
+        return frozenset(frontend.name for frontend in self.frontends if frontend.expected_open)
+
+    def listening(self, local_peer: str = "") -> Iterator[Bind]:
+        """Yield every bind that a process running this would open.
+
+        :param local_peer: the name given to haproxy with ``-L``; without one the configuration's own
+            ``localpeer`` counts, then the host name.
+        """
+        for frontend in self.frontends:
+            if not frontend.disabled:
+                yield from frontend.binds
+        local = local_peer or self.local_peer or socket.gethostname()
+        yield from (peer.bind for peer in self.peers if peer.name in ("", local))
+        yield from self.stats_sockets
+        yield from self.log_binds
+
+
+def parse(data: bytes) -> Configuration:
+    """Read a configuration as far as the agent needs it; odd text is passed over.
+
+    :raises InvalidConfiguration: it is not UTF-8 or holds a NUL byte; the details name the line.
+    """
+    text = decode(data)
+    lines = tuple(read_lines(text))
+    parser = _Parser()
+    for line in lines:
+        parser.take(line)
+    return replace(_with_ids(parser.finish(), text), lines=lines)
+
+
+def is_internal(proxy: str) -> bool:
+    """Whether a section of this name exists for the amphora's own metrics and carries no traffic."""
+    return proxy.startswith("prometheus-exporter-internal")
+
+
+def protocol(frontend: Frontend) -> Protocol:
+    """Return what a frontend speaks to its clients; one bind line with TLS decides."""
+    if any(bind.ssl for bind in frontend.binds):
+        return Protocol.TERMINATED_HTTPS
+    return Protocol.HTTP if frontend.mode == "http" else Protocol.TCP
+
+
+@dataclass(slots=True)
+class _Proxy:
+    """A proxy section as read so far; ``defaults`` is one too."""
+
+    kind: str
+    name: str = ""
+    line: int = 0
+    certain: bool = True
+    mode: str = "tcp"
+    disabled: bool = False
+    default_backend: str = ""
+    server_defaults: ServerDefaults = ServerDefaults()
+    binds: list[Bind] = field(default_factory=list)
+    servers: list[Server] = field(default_factory=list)
+
+    def frontend(self) -> Frontend:
+        return Frontend(
+            self.name,
+            self.line,
+            self.mode,
+            tuple(self.binds),
+            self.default_backend,
+            self.disabled,
+            self.certain,
+        )
+
+    def backend(self) -> Backend:
+        return Backend(self.name, self.line, self.mode, tuple(self.servers), self.disabled)
+
+
+@dataclass(slots=True)
+class _Global:
+    """All ``global`` sections together, as read so far."""
+
+    stats_sockets: list[Bind] = field(default_factory=list)
+    log_targets: list[str] = field(default_factory=list)
+    words: set[str] = field(default_factory=set)
+    local_peer: str = ""
+    unix_prefix: str = ""
+    bases: FileBases = FileBases()
+
+
+class _Parser:
+    def __init__(self) -> None:
+        self._global = _Global()
+        self._proxies: list[_Proxy] = []
+        self._peers: list[tuple[_Proxy, Peer]] = []
+        self._log_binds: list[Bind] = []
+        self._latest_defaults = _Proxy("defaults")
+        self._named_defaults: dict[str, _Proxy] = {}
+        self._current = _Proxy("")
+        self._conditions = 0
+        self._readers: dict[str, Callable[[Line], None]] = {
+            "global": self._read_global,
+            "defaults": self._read_proxy,
+            "frontend": self._read_proxy,
+            "backend": self._read_proxy,
+            "listen": self._read_proxy,
+            "peers": self._read_peers,
+            "log-forward": self._read_log_forward,
+        }
+
+    def take(self, line: Line) -> None:
+        first = line.words[0]
+        if first.startswith("."):
+            self._conditions = max(0, self._conditions + {".if": 1, ".endif": -1}.get(first, 0))
+        elif first in SECTIONS:
+            self._begin(line)
+        elif self._current.kind in self._readers:
+            self._readers[self._current.kind](line)
+
+    def finish(self) -> Configuration:
+        words = self._global.words
+        listens = [proxy for proxy in self._proxies if proxy.kind == "listen" and proxy.servers]
+        backends = [proxy for proxy in self._proxies if proxy.kind == "backend" or proxy in listens]
+        return Configuration(
+            frontends=tuple(p.frontend() for p in self._proxies if p.kind in ("frontend", "listen")),
+            backends=tuple(proxy.backend() for proxy in backends),
+            peers=tuple(peer for section, peer in self._peers if not section.disabled),
+            stats_sockets=tuple(self._global.stats_sockets),
+            log_binds=tuple(self._log_binds),
+            local_peer=self._global.local_peer,
+            sets_user=not words.isdisjoint({"user", "uid"}),
+            sets_group=not words.isdisjoint({"group", "gid"}),
+            sets_chroot="chroot" in words,
+            log_targets=tuple(self._global.log_targets),
+            reuse_port="noreuseport" not in words,
+        )
+
+    def _begin(self, line: Line) -> None:
+        kind, name = line.words[0], _word(line, 1)
+        self._current = _Proxy(kind, name, line.number)
+        if kind not in _PROXY_SECTIONS:
+            return
+        anonymous = kind == "defaults" and name == "from"
+        parent = _word(line, 2 if anonymous else 3) if anonymous or _word(line, 2) == "from" else ""
+        if parent:
+            self._inherit(self._named_defaults.get(parent, _Proxy("defaults")))
+        elif kind != "defaults":
+            self._inherit(self._latest_defaults)
+        if kind == "defaults":
+            self._latest_defaults = self._named_defaults[name] = self._current
+        else:
+            self._current.certain = not self._conditions and 1 not in line.variables
+            self._proxies.append(self._current)
+
+    def _inherit(self, defaults: _Proxy) -> None:
+        self._current.mode = defaults.mode
+        self._current.disabled = defaults.disabled
+        self._current.default_backend = defaults.default_backend
+        self._current.server_defaults = defaults.server_defaults
+
+    def _read_global(self, line: Line) -> None:
+        keyword, value, state = line.words[0], _word(line, 1), self._global
+        state.words.add(keyword)
+        if keyword == "stats" and value == "socket" and len(line.words) > 2:
+            # The prefix of unix-bind does not count for these.
+            state.stats_sockets.append(self._bind(line, 2))
+        elif keyword == "log" and value:
+            state.log_targets.append(value)
+        elif keyword == "localpeer":
+            state.local_peer = value
+        elif keyword == "unix-bind" and "prefix" in line.words[:-1]:
+            state.unix_prefix = line.words[line.words.index("prefix") + 1]
+        elif keyword == "crt-base":
+            state.bases = replace(state.bases, certificates=value)
+        elif keyword == "ca-base":
+            state.bases = replace(state.bases, authorities=value)
+
+    def _read_proxy(self, line: Line) -> None:
+        keyword, value, proxy = line.words[0], _word(line, 1), self._current
+        if keyword == "mode" and value:
+            proxy.mode = value
+        elif keyword in ("disabled", "enabled"):
+            proxy.disabled = keyword == "disabled"
+        elif keyword == "default_backend":
+            proxy.default_backend = value
+        elif keyword == "default-server":
+            proxy.server_defaults = proxy.server_defaults.apply(line.words[1:])
+        elif keyword == "bind" and value:
+            proxy.binds.append(self._bind(line, 1, self._global.unix_prefix))
+        elif keyword in ("server", "server-template"):
+            self._read_server(line)
+
+    def _read_server(self, line: Line) -> None:
+        proxy = self._current
+        if line.words[0] == "server-template":
+            proxy.servers.extend(parse_template(line.number, line.words, proxy.server_defaults))
+        elif server := parse_server(line.number, line.words, proxy.server_defaults):
+            proxy.servers.append(server)
+
+    def _read_peers(self, line: Line) -> None:
+        keyword, words = line.words[0], line.words
+        if keyword in ("disabled", "enabled"):
+            self._current.disabled = keyword == "disabled"
+        elif keyword == "bind" and len(words) > 1:
+            self._peers.append((self._current, Peer("", self._bind(line, 1))))
+        elif keyword in ("peer", "server") and len(words) > 2:
+            self._peers.append((self._current, Peer(words[1], self._bind(line, 2))))
+
+    def _read_log_forward(self, line: Line) -> None:
+        if line.words[0] in ("bind", "dgram-bind") and len(line.words) > 1:
+            datagram = line.words[0] == "dgram-bind"
+            self._log_binds.append(self._bind(line, 1, self._global.unix_prefix, datagram))
+
+    def _bind(self, line: Line, position: int, unix_prefix: str = "", datagram: bool = False) -> Bind:
+        text = line.words[position]
+        if self._conditions or position in line.variables:
+            endpoints: tuple[Endpoint, ...] = (unresolvable(text),)
+        else:
+            endpoints = parse_addresses(text, unix_prefix=unix_prefix, datagram=datagram)
+        return parse_bind(line.number, text, endpoints, line.words[position + 1 :], self._global.bases)
+
+
+def _word(line: Line, position: int) -> str:
+    return line.words[position] if position < len(line.words) else ""
+
+
+def _with_ids(configuration: Configuration, text: str) -> Configuration:
+    """Add the ids of pools and members: from comments, else from the names.
+
+    In names like ``POOL:LISTENER``, which Octavia writes, the part before the last colon is the pool.
+    """
+    given = _commented_ids(text)
+    pools = {
+        backend.name: given.get(("pool", backend.name)) or backend.name.rpartition(":")[0] or backend.name
+        for backend in configuration.backends
+    }
+    members = {
+        (backend.name, server.name): given.get(("member", f"{backend.name}/{server.name}"), server.name)
+        for backend in configuration.backends
+        for server in backend.servers
+    }
+    return replace(configuration, pool_ids=MappingProxyType(pools), member_ids=MappingProxyType(members))
+
+
+def _commented_ids(text: str) -> dict[tuple[str, str], str]:
+    """Return (``pool`` or ``member``, name) to id; comments without a UUID say nothing."""
+    ids = {}
+    for raw in text.split("\n") if "amphora" in text else ():
+        if (match := _ID_COMMENT.fullmatch(raw)) and (uuid := _canonical(match[3])):
+            ids[match[1], match[2]] = uuid
+    return ids
+
+
+def _canonical(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return ""

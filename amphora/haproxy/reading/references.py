@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that a configuration makes haproxy read (configuration manual, sections 3, 4, 5 and 7).
+
+Only what surely is such a file is returned: not what stands inside ``.if``, depends on an environment
+variable, or follows a ``default-path``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from amphora.haproxy.reading.binds import BIND_PARAMETERS_WITH_VALUE
+from amphora.haproxy.reading.lines import Line
+from amphora.haproxy.reading.section_lines import PlacedLine, placed
+
+
+class FileKind(Enum):
+    """What a file must be for haproxy to take it."""
+
+    #: Certificate and key; where it is for clients, a directory of such files will do.
+    CERTIFICATE = "certificate"
+    CERTIFICATE_LIST = "list of certificates"
+    #: Authorities or revocation lists; a directory will do.
+    AUTHORITY = "authority"
+    #: Something in it is needed, whatever it is.
+    CONTENT = "content"
+    #: It may be empty: patterns, maps, error pages, scripts.
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class FileReference:
+    """One mention of a file.
+
+    :ivar keyword: what names it, such as ``crt``.
+    :ivar path: as haproxy opens it; relative ones start from its working directory.
+    :ivar may_be_directory: a directory of such files will do.
+    """
+
+    line: int
+    keyword: str
+    path: str
+    kind: FileKind
+    may_be_directory: bool = False
+
+
+_SERVER_FILES = {
+    "crt": (FileKind.CERTIFICATE, False),
+    "ca-file": (FileKind.AUTHORITY, True),
+    "crl-file": (FileKind.AUTHORITY, True),
+}
+_BIND_FILES = {
+    "crt": (FileKind.CERTIFICATE, True),
+    "default-crt": (FileKind.CERTIFICATE, False),
+    "crt-list": (FileKind.CERTIFICATE_LIST, False),
+    "ca-file": (FileKind.AUTHORITY, True),
+    "ca-verify-file": (FileKind.AUTHORITY, True),
+    "crl-file": (FileKind.AUTHORITY, True),
+    "tls-ticket-keys": (FileKind.CONTENT, False),
+}
+_GLOBAL_FILES = {
+    "lua-load": FileKind.TEXT,
+    "lua-load-per-thread": FileKind.TEXT,
+    "ssl-dh-param-file": FileKind.CONTENT,
+}
+#: Parameters of servers that take a value: the value may look like one that names a file.
+_SERVER_PARAMETERS_WITH_VALUE = frozenset(
+    """addr agent-addr agent-inter agent-port agent-send alpn ca-file check-alpn check-proto check-sni
+    check-via-socks4 ciphers ciphersuites cookie crl-file crt curves downinter error-limit fall fastinter id
+    init-addr inter log-bufsize log-proto max-reuse maxconn maxqueue minconn namespace npn observe on-error
+    on-marked-down on-marked-up pool-conn-name pool-low-conn pool-max-conn pool-purge-delay port proto
+    proxy-v2-options redir resolve-net resolve-opts resolve-prefer resolvers rise set-proxy-v2-tlv-fmt shard
+    sigalgs client-sigalgs slowstart sni socks4 source ssl-max-ver ssl-min-ver tcp-md5sig tcp-ut track verify
+    verifyhost weight ws""".split()  # noqa: SIM905
+)
+_RULES = ("http-request", "http-response", "http-after-response", "tcp-request", "tcp-response")
+_REPLIES = ("return", "deny", "tarpit", "silent-drop", "reject")
+#: Free text, in which nothing is looked for.
+_FREE_TEXT = frozenset({"description", "log-format", "log-format-sd", "error-log-format"})
+#: Parameters of replies that take one value.
+_REPLY_PARAMETERS = frozenset(
+    """status content-type errorfile errorfiles file lf-file string lf-string deny_status""".split()  # noqa: SIM905
+)
+#: Words that begin an anonymous ACL.
+_OPENING = ("{", "!{")
+#: Words before free text.
+_BEFORE_TEXT = ("string", "tag")
+#: Actions followed by a sample expression rather than by text.
+_TAKING_EXPRESSIONS = ("set-var(", "track-sc", "set-src", "set-dst", "set-priority")
+_MAP = re.compile(r"map(?:_[a-z]{2,5}){0,2}\(\s*([^,()\"'\\\s]+)\s*[,)]")
+#: A converter follows a fetch, which has no blanks.
+_EXPRESSION = re.compile(r"%\[([^\]\s]*)\]")
+_PLAIN_EXPRESSION = re.compile(r"[a-z][\w.]*(?:\([^()\s]*\))?,\S*", re.ASCII)
+
+
+def referenced_files(lines: Sequence[Line]) -> tuple[FileReference, ...]:
+    """Return every file that haproxy surely reads before it serves, in the order of the lines."""
+    reader = _Reader()
+    found = [reference for place in placed(lines) for reference in reader.take(place)]
+    return tuple(reference for reference in found if _is_plain(reference.path, reader.relative))
+
+
+def _is_plain(path: str, relative: bool) -> bool:
+    # "@system-ca", "@store/name", "virt@x", "opt@x" name no file, or not for sure. Escapes can give bytes
+    # that are no text.
+    plain = path.isascii() and path.isprintable() and "@" not in path.partition("/")[0]
+    return bool(path) and plain and (relative or path.startswith("/"))
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.relative = True
+        self._certificates = ""
+        self._authorities = ""
+
+    def take(self, place: PlacedLine) -> Iterator[FileReference]:
+        if place.head or place.section == "crt-store":
+            return
+        first = place.words[0]
+        if place.section == "global":
+            self._take_base(place)
+            if first in _GLOBAL_FILES:
+                yield from self._file(place, 1, _GLOBAL_FILES[first])
+        if not place.certain:
+            return
+        if first == "bind":
+            yield from self._parameters(place, 2, _BIND_FILES, BIND_PARAMETERS_WITH_VALUE)
+        elif first in ("server", "server-template", "default-server"):
+            start = {"server": 3, "server-template": 4, "default-server": 1}[first]
+            yield from self._parameters(place, start, _SERVER_FILES, _SERVER_PARAMETERS_WITH_VALUE)
+        elif first == "errorfile":
+            yield from self._file(place, 2, FileKind.TEXT)
+        elif first not in _FREE_TEXT:
+            yield from self._replies(place)
+            yield from self._patterns(place)
+            yield from self._maps(place)
+
+    def _take_base(self, place: PlacedLine) -> None:
+        first = place.words[0]
+        if first == "default-path" and place.known(1) != "current":
+            self.relative = False
+        elif first == "crt-base":
+            self._certificates = place.known(1) if place.certain else "$"
+        elif first == "ca-base":
+            self._authorities = place.known(1) if place.certain else "$"
+
+    def _file(
+        self,
+        place: PlacedLine,
+        position: int,
+        kind: FileKind,
+        keyword: str = "",
+        base: str = "",
+        directory: bool = False,
+    ) -> Iterator[FileReference]:
+        path = place.known(position)
+        if not path or not place.certain or (base == "$" and not path.startswith("/")):
+            return
+        if base and not path.startswith(("/", "@")):
+            path = f"{base}/{path}"
+        yield FileReference(place.line.number, keyword or place.words[0], path, kind, directory)
+
+    def _parameters(
+        self,
+        place: PlacedLine,
+        start: int,
+        files: dict[str, tuple[FileKind, bool]],
+        with_value: frozenset[str],
+    ) -> Iterator[FileReference]:
+        position = start
+        while position < len(place.words):
+            keyword = place.words[position]
+            if keyword in files:
+                kind, directory = files[keyword]
+                base = self._base(keyword, kind)
+                yield from self._file(place, position + 1, kind, keyword, base, directory)
+            position += 2 if keyword in with_value else 1
+
+    def _base(self, keyword: str, kind: FileKind) -> str:
+        if kind is FileKind.AUTHORITY:
+            return self._authorities
+        # A list's own path does not start from there, those in it do (measured on 2.6).
+        return self._certificates if kind is FileKind.CERTIFICATE else ""
+
+    def _replies(self, place: PlacedLine) -> Iterator[FileReference]:
+        words = place.words
+        if words[0] not in (*_RULES, "http-error") or not (words[0] == "http-error" or words[1:2]):
+            return
+        if words[0] in _RULES and words[1] not in _REPLIES:
+            return
+        position = 1
+        while position < len(words) and words[position] not in ("if", "unless"):
+            if words[position] in ("file", "lf-file", "errorfile"):
+                yield from self._file(place, position + 1, FileKind.TEXT, words[position])
+            position += 2 if words[position] in _REPLY_PARAMETERS else 1
+
+    def _patterns(self, place: PlacedLine) -> Iterator[FileReference]:
+        words = place.words
+        if words[0] == "acl":
+            yield from self._flags(place, 3)
+        for position, word in enumerate(words):
+            if word in _OPENING:
+                yield from self._flags(place, position + 2)
+
+    def _flags(self, place: PlacedLine, position: int) -> Iterator[FileReference]:
+        words = place.words
+        while position < len(words) and words[position] in ("-i", "-n", "-M", "-f", "-m", "-u"):
+            if words[position] == "-f":
+                yield from self._file(place, position + 1, FileKind.TEXT, "-f")
+            position += 2 if words[position] in ("-f", "-m", "-u") else 1
+
+    def _maps(self, place: PlacedLine) -> Iterator[FileReference]:
+        for position, word in enumerate(place.words):
+            if position in place.line.variables or "map" not in word:
+                continue
+            for expression in _expressions(place, position):
+                for match in _MAP.finditer(expression):
+                    if expression[match.start() - 1 : match.start()] == ",":
+                        keyword = match[0].partition("(")[0]
+                        yield FileReference(place.line.number, keyword, match[1], FileKind.TEXT)
+
+
+def _expressions(place: PlacedLine, position: int) -> Iterator[str]:
+    """Yield the sample expressions of a word; where it is free text, what looks like one is none."""
+    words = place.words
+    before = words[position - 1]
+    criterion = position == 2 if words[0] == "acl" else before in _OPENING
+    if criterion or (position == 2 and before.startswith(_TAKING_EXPRESSIONS)):
+        if _PLAIN_EXPRESSION.fullmatch(words[position]):
+            yield words[position]
+    elif words[0] != "acl" and before not in _BEFORE_TEXT and not _is_pattern(words, position):
+        yield from (match[1] for match in _EXPRESSION.finditer(words[position]))
+
+
+def _is_pattern(words: Sequence[str], position: int) -> bool:
+    """Whether a word stands between braces, where it is compared with, as it is written."""
+    before = words[:position]
+    return sum(word in _OPENING for word in before) > before.count("}")
