@@ -37,21 +37,6 @@ def check_certificate_and_key(data: bytes) -> x509.Certificate:
     return certificate
 
 
-def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Return the common names and DNS names of a certificate, without duplicates."""
-    names = [
-        attribute.value
-        for attribute in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        if isinstance(attribute.value, str)
-    ]
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names += extension.value.get_values_for_type(x509.DNSName)
-    except (x509.ExtensionNotFound, ValueError):
-        pass
-    return tuple(dict.fromkeys(names))
-
-
 def _first_certificate(data: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificates(data)[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -17,12 +18,12 @@ from amphora.core.drift.configs import InstanceStore
 from amphora.core.drift.inspection import ABSENT, digest_of
 from amphora.core.haproxy.instances import Instances
 from amphora.core.haproxy.layout import InstanceLayout
-from amphora.core.haproxy.served_files import ServedFile, referenced_files, served_files
 from amphora.errors import ControlSocketError, InvalidConfiguration, OperationFailed
 from amphora.haproxy.control.stats import StatsSocket
 from amphora.haproxy.reading.addresses import EndpointKind
 from amphora.haproxy.reading.binds import Bind
 from amphora.haproxy.reading.configuration import Configuration, parse
+from amphora.haproxy.reading.served_certificates import CertificateIndex, ServedCertificate
 from amphora.models import Difference, DriftArea, DriftReason, ServiceState
 from amphora.system import files, namespaces, processes
 from amphora.system.addresses import addresses_in
@@ -84,11 +85,12 @@ class CertificateInspector:
             # Both are drift of the configuration, and told as such.
             return []
         tls = [bind for bind in _binds(configuration) if bind.ssl and not bind.namespace]
-        paths = self._files(target, tls)
+        index = CertificateIndex(configuration)
+        paths = self._files(target, tls, index)
         self._paths |= {_subject(path): path for path in paths}
         by_file = [found for path in paths if (found := self._of_file(layout, path)) is not None]
         known = {each.subject for each in by_file}
-        shown = self._of_handshakes(layout, tls, pid)
+        shown = self._of_handshakes(layout, tls, index, pid)
         return [*by_file, *(each for each in shown if each.subject not in known)]
 
     def heal(self, target: str, differences: Sequence[Difference]) -> str:
@@ -101,11 +103,12 @@ class CertificateInspector:
             self._store.ledger.adopt(target, self._paths[each.subject])
         return done
 
-    def _files(self, target: str, binds: Sequence[Bind]) -> list[Path]:
-        found = {path for bind in binds for path in referenced_files(bind)}
-        # A directory does not tell what is no longer in it.
-        directories = {name for bind in binds for name in bind.files}
-        gone = (path for path in self._store.ledger.removed(target) if str(path.parent) in directories)
+    def _files(self, target: str, binds: Sequence[Bind], index: CertificateIndex) -> list[Path]:
+        found = {path for bind in binds for path in index.files(bind)}
+        # Neither a directory nor a bundle shows what has been removed from it.
+        named = {name for bind in binds for name in bind.files}
+        removed = self._store.ledger.removed(target)
+        gone = (path for path in removed if {str(path.parent), str(path.with_suffix(""))} & named)
         return sorted(found.union(gone))
 
     def _of_file(self, layout: InstanceLayout, path: Path) -> Difference | None:
@@ -119,8 +122,10 @@ class CertificateInspector:
         reason = DriftReason.CERTIFICATE_MISSING if strange else DriftReason.PENDING_RELOAD
         return _certificate(path, reason, "stored" if strange else ABSENT, ABSENT)
 
-    def _of_handshakes(self, layout: InstanceLayout, binds: Sequence[Bind], pid: int) -> list[Difference]:
-        known = [(bind, served_files(bind)) for bind in binds]
+    def _of_handshakes(
+        self, layout: InstanceLayout, binds: Sequence[Bind], index: CertificateIndex, pid: int
+    ) -> list[Difference]:
+        known = [(bind, index.served(bind)) for bind in binds]
         found: dict[Path, Difference] = {}
         budget = _MOST_HANDSHAKES
         here = self._addresses() if any(stored for _, stored in known) else frozenset()
@@ -132,21 +137,21 @@ class CertificateInspector:
                     if shown is None or each.explains(shown, stored):
                         self._seen[self._key(layout, each, place, pid)] = self._clock()
                     else:
-                        found[each.path] = self._difference(layout, each, shown, pid)
+                        found[each.path] = self._difference(each, shown, pid)
         self._forget_old()
         return list(found.values())
 
     def _to_see(
-        self, layout: InstanceLayout, stored: Sequence[ServedFile], place: _Place, pid: int
-    ) -> list[ServedFile]:
+        self, layout: InstanceLayout, stored: Sequence[ServedCertificate], place: _Place, pid: int
+    ) -> list[ServedCertificate]:
         unseen = [each for each in stored if self._key(layout, each, place, pid) not in self._seen]
         # What is younger than the worker first: hardly anything else can differ.
         return sorted(unseen, key=lambda each: -each.modified)
 
-    def _key(self, layout: InstanceLayout, each: ServedFile, place: _Place, pid: int) -> _Seen:
+    def _key(self, layout: InstanceLayout, each: ServedCertificate, place: _Place, pid: int) -> _Seen:
         return layout.instance_id, each.path, each.fingerprint, place, pid
 
-    def _shown(self, bind: Bind, place: _Place, server_name: str) -> str | None:
+    def _shown(self, bind: Bind, place: _Place, server_name: str | None) -> str | None:
         """Return the fingerprint of what is shown there, or None where a stranger may see nothing."""
         address, port = place
 
@@ -156,16 +161,16 @@ class CertificateInspector:
                 port,
                 _HANDSHAKE_TIMEOUT,
                 looking_context(),
-                server_name=server_name or None,
+                server_name=server_name,
                 preamble=PROXY_LOCAL if "accept-proxy" in bind.keywords else b"",
             )
 
         try:
-            return ServedFile.fingerprint_of(namespaces.call_inside(self._namespace, look))
+            return sha256(namespaces.call_inside(self._namespace, look)).hexdigest()
         except (OperationFailed, OSError, ValueError):
             return None
 
-    def _difference(self, layout: InstanceLayout, each: ServedFile, shown: str, pid: int) -> Difference:
+    def _difference(self, each: ServedCertificate, shown: str, pid: int) -> Difference:
         process = processes.identify(pid)
         modified = datetime.fromtimestamp(each.modified, UTC)
         if process and (process.started_at() - modified).total_seconds() < _CLOCK_MARGIN:

@@ -21,6 +21,7 @@ from amphora.core.haproxy.instance_changes import certificates_of, certificates_
 from amphora.core.haproxy.instances import Instances
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import CertificateNotFound, InvalidFilename, ProofFailed
+from amphora.haproxy.reading.certificates import names_of
 
 LOG = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ class Certificates:
 
 def _note_name(filename: str, certificate: x509.Certificate, instance_id: str) -> None:
     name = filename.removesuffix(".pem").replace("WILDCARD.", "*.", 1)
-    if name not in pem.names_of(certificate):
+    if name not in names_of(certificate):
         LOG.info("%s of %s is named for none of its certificate's names", filename, instance_id)
 
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amphora.haproxy.preflight.file_checks import read_list
 from amphora.haproxy.preflight.footprint import OLDEST, Footprint
 from amphora.haproxy.reading.certificates import certificate_files, loading_rules
 from amphora.haproxy.reading.configuration import Configuration
-from amphora.haproxy.reading.references import FileKind, FileReference, referenced_files
+from amphora.haproxy.reading.references import FileKind, referenced_files
 from amphora.haproxy.reading.section_lines import PlacedLine, global_values, placed
+from amphora.haproxy.reading.served_certificates import certificate_paths
 
 _KIB = 1024
 MIB = 1024 * 1024
@@ -207,32 +207,18 @@ class _FileSizes:
     def __post_init__(self) -> None:
         rules = loading_rules(global_values(self.configuration.lines))
         references = referenced_files(self.configuration.lines)
-        loaded = {path for reference in references for path in self._certificates(reference)}
+        loaded: set[Path] = set()
+        for reference in references:
+            with suppress(OSError):
+                loaded.update(path for path in certificate_paths(reference, rules) if path)
         for path in loaded:
-            try:
-                self.certificates += len(certificate_files(Path("/") / path, rules))
-            except OSError:
-                continue
-        for path in {
-            ref.path for ref in references if ref.kind is FileKind.TEXT and ref.keyword != "errorfile"
-        }:
-            self.patterns += _count_lines(Path("/") / path)
-        authorities = [ref.path for ref in references if ref.kind is FileKind.AUTHORITY]
+            with suppress(OSError):
+                self.certificates += len(certificate_files(path, rules))
+        texts = (ref for ref in references if ref.kind is FileKind.TEXT and ref.keyword != "errorfile")
+        self.patterns = sum(map(_count_lines, {ref.location for ref in texts}))
+        authorities = [ref.location for ref in references if ref.kind is FileKind.AUTHORITY]
         self.authority_memory = sum(_size(path) * _AUTHORITY_EACH for path in authorities)
         self.authority_memory += sum(_size(path) * _AUTHORITY_ONCE for path in set(authorities))
-
-    def _certificates(self, reference: FileReference) -> Iterator[str]:
-        if reference.kind is FileKind.CERTIFICATE:
-            yield reference.path
-        elif reference.kind is FileKind.CERTIFICATE_LIST:
-            try:
-                entries = read_list(Path("/") / reference.path)
-            except OSError:
-                return
-            base = " ".join(global_values(self.configuration.lines).get("crt-base", ()))
-            for entry in entries:
-                absolute = entry.path.startswith("/") or not base
-                yield entry.path if absolute else f"{base}/{entry.path}"
 
 
 def _number(values: dict[str, tuple[str, ...]], keyword: str) -> int | None:
@@ -240,12 +226,11 @@ def _number(values: dict[str, tuple[str, ...]], keyword: str) -> int | None:
     return int(words[0]) if words and words[0].isdecimal() and len(words[0]) < 10 else None
 
 
-def _size(path: str) -> int:
+def _size(path: Path) -> int:
     try:
-        status = os.stat(Path("/") / path)
+        return path.stat().st_size
     except (OSError, ValueError):
         return 0
-    return status.st_size
 
 
 def _count_lines(path: Path) -> int:

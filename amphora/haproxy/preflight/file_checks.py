@@ -14,41 +14,31 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from amphora.haproxy.preflight.findings import Finding, Severity
 from amphora.haproxy.reading.certificates import (
-    LoadingRules,
     authorities_problem,
     certificate_files,
     leaf,
     loading_rules,
     pair_problem,
+    read_list,
     validity_problem,
 )
 from amphora.haproxy.reading.configuration import Configuration
-from amphora.haproxy.reading.contents import read_content
-from amphora.haproxy.reading.references import FileKind, FileReference, referenced_files
+from amphora.haproxy.reading.references import (
+    WORKING_DIRECTORY,
+    FileKind,
+    FileReference,
+    read_content,
+    referenced_files,
+)
 from amphora.haproxy.reading.section_lines import global_values, placed
 
 _MOST_FINDINGS = 100
-#: haproxy starts relative names from its working directory.
-_WORKING_DIRECTORY = Path("/")
-
-
-@dataclass(frozen=True, slots=True)
-class ListEntry:
-    """One line of a list of certificates.
-
-    :ivar files: keyword and path of the files that its options name.
-    """
-
-    number: int
-    path: str
-    files: tuple[tuple[str, str], ...] = ()
-    filters: tuple[str, ...] = ()
 
 
 def file_findings(
@@ -65,41 +55,11 @@ def file_findings(
     return tuple(itertools.islice(checker.findings(), _MOST_FINDINGS))
 
 
-def parse_list(text: str) -> Iterator[ListEntry]:
-    """Yield the entries of a list of certificates (``crt-list``); odd text never raises."""
-    for number, raw in enumerate(text.split("\n"), start=1):
-        line = raw.strip(" \t\r")
-        if not line or line.startswith("#"):
-            continue
-        before, bracket, rest = line.partition("[")
-        options, _, after = rest.partition("]") if bracket else ("", "", "")
-        words = before.split()
-        if words:
-            filters = (*words[1:], *after.split())
-            plain = tuple(itertools.takewhile(lambda word: not word.startswith("#"), filters))
-            yield ListEntry(number, words[0], _option_files(options.split()), plain)
-
-
-def read_list(path: Path) -> tuple[ListEntry, ...]:
-    """Return the entries of a list of certificates; none where it is no regular file.
-
-    :raises OSError: it cannot be read.
-    """
-    return tuple(parse_list((read_content(path) or b"").decode("utf-8", "replace")))
-
-
-def _option_files(words: list[str]) -> tuple[tuple[str, str], ...]:
-    pairs = itertools.pairwise(words)
-    return tuple(pair for pair in pairs if pair[0] in ("ca-file", "ca-verify-file", "crl-file"))
-
-
 class _Checker:
     def __init__(self, configuration: Configuration, now: datetime, deadline: float) -> None:
         self._lines = configuration.lines
         self._references = referenced_files(configuration.lines)
-        values = global_values(configuration.lines)
-        self._rules: LoadingRules = loading_rules(values)
-        self._bases = {name: " ".join(values.get(name, ())) for name in ("crt-base", "ca-base")}
+        self._rules = loading_rules(global_values(configuration.lines))
         self._now = now
         self._deadline = deadline
         self._seen: dict[tuple[str, FileKind], tuple[tuple[str, Severity], ...]] = {}
@@ -118,7 +78,7 @@ class _Checker:
         if place is None or not place.certain or not (path := place.known(1)):
             return
         try:
-            reason = "" if stat.S_ISDIR(os.stat(_WORKING_DIRECTORY / path).st_mode) else "it is no directory"
+            reason = "" if stat.S_ISDIR(os.stat(WORKING_DIRECTORY / path).st_mode) else "it is no directory"
         except OSError as error:
             reason = _spoken(error)
         if reason:
@@ -134,7 +94,7 @@ class _Checker:
             yield from self._list_findings(reference)
 
     def _problems(self, reference: FileReference) -> Iterator[tuple[str, Severity]]:
-        path = _WORKING_DIRECTORY / reference.path
+        path = reference.location
         try:
             if reference.kind is FileKind.CERTIFICATE:
                 yield from self._certificate_problems(path, reference.may_be_directory)
@@ -171,33 +131,23 @@ class _Checker:
                 yield prefix + reason, Severity.ADVISES
 
     def _list_findings(self, reference: FileReference) -> Iterator[Finding]:
-        entries = read_list(_WORKING_DIRECTORY / reference.path)
+        entries = read_list(reference.location)
         if not entries:
             yield Finding(reference.line, f"crt-list {reference.path}", "it names no certificate")
         for entry in entries:
             if time.monotonic() > self._deadline:
                 return
-            named = [("crt", entry.path, FileKind.CERTIFICATE, "crt-base")]
-            named += [(keyword, path, FileKind.AUTHORITY, "ca-base") for keyword, path in entry.files]
+            named = [("crt", entry.path, FileKind.CERTIFICATE, self._rules.certificate_base)]
+            authorities = self._rules.authority_base
+            named += [(keyword, path, FileKind.AUTHORITY, authorities) for keyword, path in entry.files]
             for keyword, path, kind, base in named:
-                joined = self._join(base, path)
+                joined = self._rules.listed(path, base)
                 if joined is None:
                     continue
                 inner = replace(reference, keyword=keyword, path=joined, kind=kind)
                 inner = replace(inner, may_be_directory=kind is FileKind.AUTHORITY)
                 subject = f"crt-list {reference.path}: line {entry.number}: {keyword} {joined}"
                 yield from self._reference_findings(inner, subject)
-
-    def _join(self, base: str, path: str) -> str | None:
-        """Return a list's file as haproxy opens it; None where only haproxy knows."""
-        start = self._bases[base]
-        if not (path.isascii() and path.isprintable()) or path.startswith("@"):
-            return None
-        if path.startswith("/"):
-            return path
-        if "$" in path or "$" in start or "\\" in path:
-            return None
-        return f"{start}/{path}" if start else path
 
 
 def _spoken(error: OSError) -> str:

@@ -24,7 +24,7 @@ from amphora.haproxy.proof.probe_report import BindReach, ReachReport, Seen
 from amphora.haproxy.reading.addresses import Endpoint, EndpointKind, unmapped
 from amphora.haproxy.reading.binds import Bind
 from amphora.haproxy.reading.configuration import Configuration
-from amphora.haproxy.reading.stored_certificates import CertificateIndex, StoredCertificates
+from amphora.haproxy.reading.served_certificates import BindCertificates, CertificateIndex
 from amphora.models import IPAddress
 from amphora.system import namespaces, sockets, unix_sockets
 from amphora.system.addresses import addresses_in
@@ -274,7 +274,7 @@ class _Looker:
         )
 
 
-def _compared(served: str, stored: StoredCertificates) -> tuple[Seen, str]:
+def _compared(served: str, stored: BindCertificates) -> tuple[Seen, str]:
     if served in stored.default:
         return Seen.CERTIFICATE, ""
     if served in stored.every:

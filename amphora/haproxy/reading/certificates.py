@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificate files as haproxy reads them: the first key, the first certificate, then its chain.
+"""Certificate files as haproxy reads them: the first key, the first certificate, then its chain; and lists.
 
-Nothing of a key is ever put into a message. What the parser here does not know, haproxy's may: only what
-is surely wrong is called so.
+Nothing of a key is ever put into a message. haproxy's parser may read what this one cannot: only what is
+certainly wrong is reported.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
-from amphora.haproxy.reading.contents import read_content
+from amphora.haproxy.reading.references import read_content
 
 _BLOCK = re.compile(
     rb"-----BEGIN (?P<label>[A-Z0-9 ]+)-----[ \t]*\r?\n.*?-----END (?P=label)-----", re.DOTALL
@@ -29,29 +30,91 @@ _ENCRYPTED = (b"ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED")
 #: Endings of files in a directory that haproxy reads beside another one only.
 _EXTRA_ENDINGS = (".issuer", ".ocsp", ".sctl", ".key")
 BUNDLE_ENDINGS = (".rsa", ".ecdsa", ".dsa")
+#: What a client may ask for (RFC 6066, section 3): neither an address nor a name with blanks.
+_SERVER_NAME = re.compile(r"(?=.*[A-Za-z])(?:\*\.)?[\w-]+(?:\.[\w-]+)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadingRules:
-    """What haproxy looks for beside a certificate file (``ssl-load-extra-files``).
+    """Where haproxy looks for certificates (``ssl-load-extra-files``, ``crt-base``, ``ca-base``).
 
-    :ivar key: a file with the key.
-    :ivar bundle: files of the same name for several kinds of keys, where there is none of that name.
+    :ivar key: in a file with the key, beside the certificate.
+    :ivar bundle: in files of the same name for several kinds of keys, if there is none of that name.
     :ivar cut_ending: the key's file has ``.key`` for the ending rather than after it.
+    :ivar certificate_base: directory of relative names in lists; or empty.
+    :ivar authority_base: the same for authorities and revocation lists.
     """
 
     key: bool = True
     bundle: bool = True
     cut_ending: bool = False
+    certificate_base: str = ""
+    authority_base: str = ""
+
+    def listed(self, path: str, base: str) -> str | None:
+        """Return a path from a list of certificates as haproxy opens it; None if only haproxy knows."""
+        if not (path.isascii() and path.isprintable()) or path.startswith("@"):
+            return None
+        if path.startswith("/"):
+            return path
+        if "$" in path or "$" in base or "\\" in path:
+            return None
+        return f"{base}/{path}" if base else path
+
+    def key_beside(self, path: Path) -> Path:
+        """Return where the key of a certificate file is looked for if it is not in that file."""
+        cut = self.cut_ending and path.suffix == ".crt"
+        return path.with_suffix(".key") if cut else path.with_name(path.name + ".key")
 
 
 def loading_rules(values: dict[str, tuple[str, ...]]) -> LoadingRules:
     """Return the rules that the ``global`` sections set (:func:`section_lines.global_values`)."""
     kinds = values.get("ssl-load-extra-files", ("all",))
-    everything = "all" in kinds
     return LoadingRules(
-        everything or "key" in kinds, everything or "bundle" in kinds, "ssl-load-extra-del-ext" in values
+        key=not {"all", "key"}.isdisjoint(kinds),
+        bundle=not {"all", "bundle"}.isdisjoint(kinds),
+        cut_ending="ssl-load-extra-del-ext" in values,
+        certificate_base=" ".join(values.get("crt-base", ())),
+        authority_base=" ".join(values.get("ca-base", ())),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """One line of a list of certificates.
+
+    :ivar files: keyword and path of the files that its options name.
+    """
+
+    number: int
+    path: str
+    files: tuple[tuple[str, str], ...] = ()
+    filters: tuple[str, ...] = ()
+
+
+def parse_list(text: str) -> Iterator[ListEntry]:
+    """Yield the entries of a list of certificates (``crt-list``); odd text never raises."""
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.strip(" \t\r")
+        if not line or line.startswith("#"):
+            continue
+        before, bracket, rest = line.partition("[")
+        options, _, after = rest.partition("]") if bracket else ("", "", "")
+        words = before.split()
+        if words:
+            filters = (*words[1:], *after.split())
+            plain = tuple(itertools.takewhile(lambda word: not word.startswith("#"), filters))
+            pairs = itertools.pairwise(options.split())
+            files = tuple(pair for pair in pairs if pair[0] in ("ca-file", "ca-verify-file", "crl-file"))
+            yield ListEntry(number, words[0], files, plain)
+
+
+def read_list(path: Path) -> tuple[ListEntry, ...]:
+    """Return the entries of a list of certificates; none if it is not a regular file.
+
+    :raises OSError: it cannot be read.
+    """
+    return tuple(parse_list((read_content(path) or b"").decode("utf-8", "replace")))
 
 
 def certificate_files(path: Path, rules: LoadingRules) -> tuple[Path, ...]:
@@ -118,12 +181,39 @@ def authorities_problem(data: bytes) -> str | None:
 
 
 def leaf(data: bytes) -> x509.Certificate | None:
-    """Return the certificate that is served from a file, or None where it cannot be read."""
+    """Return the certificate that is served from a file, or None if it cannot be read."""
     first = next((block for label, block in _blocks(data) if label in _CERTIFICATE_LABELS), None)
     try:
         return None if first is None else x509.load_pem_x509_certificate(first)
     except ValueError:
         return None
+
+
+def has_key(data: bytes) -> bool:
+    """Whether a file holds a private key."""
+    return _first_key(_blocks(data)) is not None
+
+
+def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return the names that haproxy serves a certificate for: common names and DNS names, each once.
+
+    A common name counts beside DNS names (measured on 2.6).
+    """
+    common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    names = [attribute.value for attribute in common if isinstance(attribute.value, str)]
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names += extension.value.get_values_for_type(x509.DNSName)
+    except (x509.ExtensionNotFound, ValueError):
+        pass
+    return tuple(dict.fromkeys(names))
+
+
+def server_name(names: Sequence[str]) -> str | None:
+    """Return a name that a client asks for to be shown a certificate with these names; None without any."""
+    usable = (name for name in names if _SERVER_NAME.fullmatch(name))
+    # Hardly another certificate is for this very name, as it could be for "www".
+    return next((name.replace("*", "any", 1) for name in usable), None)
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -161,10 +251,8 @@ def _is_encrypted(key: bytes) -> bool:
 
 
 def _key_beside(path: Path, rules: LoadingRules) -> bytes | None:
-    cut = rules.cut_ending and path.suffix == ".crt"
-    beside = path.with_suffix(".key") if cut else path.with_name(path.name + ".key")
     try:
-        key = _first_key(_blocks(read_content(beside) or b""))
+        key = _first_key(_blocks(read_content(rules.key_beside(path)) or b""))
     except OSError:
         return None
     return None if key is None or _is_encrypted(key) else key

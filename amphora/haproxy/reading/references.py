@@ -7,14 +7,22 @@ variable, or follows a ``default-path``.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from amphora.haproxy.reading.binds import BIND_PARAMETERS_WITH_VALUE
 from amphora.haproxy.reading.lines import Line
 from amphora.haproxy.reading.section_lines import PlacedLine, placed
+
+#: haproxy starts relative names from its working directory.
+WORKING_DIRECTORY = Path("/")
+#: Bytes. Larger files are skipped: maps are never read whole, only opened.
+_LARGEST = 16 * 1024 * 1024
 
 
 class FileKind(Enum):
@@ -45,6 +53,11 @@ class FileReference:
     path: str
     kind: FileKind
     may_be_directory: bool = False
+
+    @property
+    def location(self) -> Path:
+        """The path, made absolute."""
+        return WORKING_DIRECTORY / self.path
 
 
 _SERVER_FILES = {
@@ -101,6 +114,28 @@ def referenced_files(lines: Sequence[Line]) -> tuple[FileReference, ...]:
     reader = _Reader()
     found = [reference for place in placed(lines) for reference in reader.take(place)]
     return tuple(reference for reference in found if _is_plain(reference.path, reader.relative))
+
+
+def read_content(path: Path, only_open: bool = False) -> bytes | None:
+    """Return the content of a file; None for a large one, or when it is only opened.
+
+    Never blocks on a named pipe, and never reads a device.
+
+    :raises OSError: it cannot be read, or is neither a file nor something that ends.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except ValueError:
+        raise OSError(0, "its name holds a NUL byte") from None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISFIFO(status.st_mode):
+            raise OSError(0, "it is a named pipe")
+        if only_open or status.st_size > _LARGEST:
+            return None
+        if stat.S_ISCHR(status.st_mode):
+            raise OSError(0, "it is a device")
+        return file.read(_LARGEST)
 
 
 def _is_plain(path: str, relative: bool) -> bool:

@@ -193,6 +193,49 @@ def test_certificate_removed_by_hand_is_told_and_stays_so_through_other_changes(
     assert watch.told("certificate-missing")["object"] == f"{ONE}/www.example.com.pem"
 
 
+def beside(credential):
+    return {"www.pem": credential.certificate_pem, "www.pem.key": credential.key_pem}
+
+
+def in_bundle(credential):
+    return {"www.pem.ecdsa": credential.path.read_bytes()}
+
+
+def in_list(credential):
+    return {"www.pem": credential.path.read_bytes(), "list": b"www.pem [alpn h2]\n"}
+
+
+@pytest.mark.parametrize(
+    ("files_of", "parameters", "name"),
+    [
+        (beside, "crt {directory}/www.pem", "www.pem"),
+        (in_bundle, "crt {directory}/www.pem", "www.pem.ecdsa"),
+        (in_list, "crt-list {directory}/list", "www.pem"),
+    ],
+)
+def test_certificate_that_is_not_served_is_told_wherever_it_is(
+    agent, watch, member, files_of, parameters, name
+):
+    directory, port = agent.directory / "tenant", free_port()
+    directory.mkdir()
+
+    def store():
+        for file, content in files_of(agent.pki.server("www.example.com", file_name="tenant.pem")).items():
+            (directory / file).write_bytes(content)
+
+    store()
+    bind = f"127.0.0.1:{port} ssl {parameters.format(directory=directory)}"
+    body = f"global\n    crt-base {directory}\n".encode() + listeners.configuration(ONE, [bind], member.port)
+    assert agent.upload(ONE, body).status == 201
+    assert agent.act(ONE, "start").status == 202
+    assert watch.clean()["pending"] == []
+    store()
+    told = watch.told("pending-reload", "pending")
+    assert (told["area"], told["object"]) == ("certificates", f"tenant/{name}")
+    assert agent.act(ONE, "reload").status == 202
+    assert watch.until(lambda answer: not answer["pending"], "nothing is pending")["drift"] == []
+
+
 @pytest.mark.parametrize("rounds", [15])
 def test_bursts_of_reloads_are_never_taken_for_drift(agent, watch, tls_port, member, rounds):
     watch.clean()

@@ -16,6 +16,7 @@ from amphora.errors import (
     PrivateKeyEncrypted,
     PrivateKeyMissing,
 )
+from amphora.haproxy.reading.certificates import names_of
 from amphora.testing.pki import Pki, encrypted_key_pem
 
 
@@ -31,7 +32,7 @@ def test_key_certificate_and_chain_may_come_in_any_order(pki, kind):
         parts = [leaf.certificate_pem, pki.ca_pem]
         parts.insert(key_position, leaf.key_pem)
         certificate = pem.check_certificate_and_key(b"\n".join(parts))
-        assert pem.names_of(certificate) == ("www.example.com",)
+        assert names_of(certificate) == ("www.example.com",)
 
 
 def test_the_first_certificate_is_the_one_that_must_match(pki):
@@ -100,5 +101,5 @@ MIIBszCCAVmgAwIBAgIBAjAKBggqhkjOPQQDAjASMRAwDgYDVQQDDAd0ZXN0IENB
 def test_names_are_listed_once(pki):
     credential = pki.server("www.example.com", "example.com")
     certificate = x509.load_pem_x509_certificate(credential.certificate_pem)
-    assert pem.names_of(certificate) == ("www.example.com", "example.com")
-    assert "test CA" in pem.names_of(x509.load_pem_x509_certificate(pki.ca_pem))
+    assert names_of(certificate) == ("www.example.com", "example.com")
+    assert "test CA" in names_of(x509.load_pem_x509_certificate(pki.ca_pem))

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.haproxy.preflight.file_checks import ListEntry, file_findings, parse_list
+from amphora.haproxy.preflight.file_checks import file_findings
 from amphora.haproxy.preflight.findings import Severity
+from amphora.haproxy.reading.certificates import ListEntry, parse_list
 from amphora.haproxy.reading.configuration import parse
 from amphora.testing.pki import Pki
 

@@ -3,7 +3,7 @@ import pytest
 
 from amphora.haproxy.reading.certificates import fingerprint, leaf
 from amphora.haproxy.reading.configuration import parse
-from amphora.haproxy.reading.stored_certificates import CertificateIndex
+from amphora.haproxy.reading.served_certificates import CertificateIndex
 from amphora.testing.pki import Pki
 
 
@@ -79,5 +79,5 @@ def test_a_file_that_is_gone_is_an_error(short_dir):
 
 def test_wildcards_get_a_name_to_ask_for(pki):
     path = pki.server("*.example.com", file_name="w.pem").path
-    assert stored(f"crt {path}").name == "www.example.com"
+    assert stored(f"crt {path}").name == "any.example.com"
     assert stored(f"crt {pki.server('192.0.2.1', file_name='i.pem').path}").name is None
