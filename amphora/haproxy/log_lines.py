@@ -9,7 +9,7 @@ _MOST_LINES = 20
 _LONGEST_LINE = 500
 
 
-def complaints(output: str) -> str:
+def alerts(output: str) -> str:
     """Return the last alerts among what haproxy printed, or its warnings where there is none, a line each.
 
     A reload that fails has a few alerts in the midst of two warnings for each frontend. What else is

@@ -35,7 +35,7 @@ class OverlaySettings:
     :ivar user: to run as where the upload names none, or None. Only root may change its user, so
         leave it None elsewhere: with a name haproxy counts as started by root.
     :ivar group: likewise.
-    :ivar settles_for_less: start with fewer descriptors than ``maxconn`` asks for, and warn, where the
+    :ivar relaxed_limits: start with fewer descriptors than ``maxconn`` asks for, and warn, where the
         system allows no more; from haproxy 2.3 on that would be fatal (``strict-limits``).
     :ivar drain_seconds: after which an old worker ends the connections it still has
         (``hard-stop-after``); 0 for never.
@@ -47,7 +47,7 @@ class OverlaySettings:
     administrative_log_facility: int = 1
     user: str | None = None
     group: str | None = None
-    settles_for_less: bool = False
+    relaxed_limits: bool = False
     drain_seconds: int = 0
 
 
@@ -64,7 +64,7 @@ def render_overlay(
         # Mode 600 before haproxy gives up root: the socket can do anything to the process.
         f"    stats socket {quote(str(settings.stats_socket))} mode 600 level admin expose-fd listeners",
     ]
-    if settings.settles_for_less:
+    if settings.relaxed_limits:
         lines.append("    no strict-limits")
     out_of_reach = configuration.sets_chroot and settings.log_target.startswith("/")
     if settings.log_target and not configuration.log_targets and not out_of_reach:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ServiceError
-from amphora.haproxy.log_lines import ALERT, complaints
+from amphora.haproxy.log_lines import ALERT, alerts
 
 #: Ends without a word are somebody's kill, and the manager starts the same configuration again.
 _FORGIVEN = 1
@@ -47,5 +47,5 @@ class CrashWatch:
     def _has_complained(self) -> bool:
         # Alerts of workers are of other things too, such as a log that is not there.
         own = [f"({master}) :" for master in self._masters]
-        lines = complaints(self._services.output(self._name)).splitlines()
+        lines = alerts(self._services.output(self._name)).splitlines()
         return any(line.startswith(ALERT) and any(name in line for name in own) for line in lines)

@@ -21,7 +21,7 @@ from amphora.haproxy.overlay import RELOAD_LIMIT, OverlaySettings, render_overla
 from amphora.haproxy.preflight.checks import DEFAULT_RESERVE, Finding, gather_facts, preflight, refusing_start
 from amphora.haproxy.preflight.footprint import FOOTPRINTS
 from amphora.haproxy.program import HaproxyProgram
-from amphora.haproxy.proof.probe_binds import reach_seconds
+from amphora.haproxy.proof.probe_binds import probe_seconds
 from amphora.haproxy.proof.prove import Evidence, Generation
 from amphora.haproxy.reading.configuration import Configuration, parse
 from amphora.haproxy.reading.section_lines import global_values
@@ -134,14 +134,14 @@ class HaproxyEngine:
             running=parse(running) if pid and running else None,
             local_peer=local_peer,
             reserve=self._settings.memory_reserve,
-            settles_for_less=self._settles_for_less(),
+            relaxed_limits=self._settles_for_less(),
             footprint=self._program.refresh().latest(FOOTPRINTS),
         )
         return preflight(configuration, facts)
 
     def patience(self, configuration: Configuration) -> float:
         """Seconds that a proof of this configuration may take; more with more binds."""
-        return self._settings.apply_timeout + reach_seconds(configuration)
+        return self._settings.apply_timeout + probe_seconds(configuration)
 
     def make_namespace(self) -> None:
         """Make the network namespace that instances run in where it is missing. Safe to repeat.
@@ -365,7 +365,7 @@ class HaproxyEngine:
             self._settings.overlay,
             stats_socket=layout.stats_socket,
             group=self._group.name(),
-            settles_for_less=self._settles_for_less(),
+            relaxed_limits=self._settles_for_less(),
         )
         return render_overlay(configuration, overlay, self._program.refresh())
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ProofFailed, ServiceError
-from amphora.haproxy.log_lines import complaints
+from amphora.haproxy.log_lines import alerts
 from amphora.models import ServiceState
 
 
@@ -22,7 +22,7 @@ def last_words(services: ProcessManager, name: str, printed: str = "") -> Iterat
     try:
         yield
     except ProofFailed as error:
-        words = complaints(printed) or _words(services, name)
+        words = alerts(printed) or _words(services, name)
         raise type(error)(f"{error.details}\n{words}".rstrip()) from error
 
 
@@ -32,6 +32,6 @@ def _words(services: ProcessManager, name: str) -> str:
         # Of one that has ended the reason matters, and its last words are with it.
         if status.state is not ServiceState.RUNNING and status.last_error:
             return status.last_error
-        return complaints(services.output(name))
+        return alerts(services.output(name))
     except ServiceError:
         return ""

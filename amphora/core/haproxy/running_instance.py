@@ -16,11 +16,11 @@ from amphora.errors import ControlSocketError
 from amphora.haproxy.control.master import Master, MasterSocket, SocketlessMaster
 from amphora.haproxy.control.old_workers import end_surplus
 from amphora.haproxy.control.stats import StatsSocket
-from amphora.haproxy.proof.probe_binds import reach
+from amphora.haproxy.proof.probe_binds import probe_binds
 from amphora.haproxy.proof.prove import (
     Evidence,
     Generation,
-    Reach,
+    ProbeBinds,
     prove_reload,
     prove_start,
     refusal,
@@ -128,7 +128,7 @@ class RunningInstance:
         watch = CrashWatch(self._services, self._layout.service_name, self.pid())
         with last_words(self._services, self._layout.service_name):
             return prove_start(
-                self._master(), self.stats, configuration, deadline, reach=self._reach(), given_up=watch
+                self._master(), self.stats, configuration, deadline, probe=self._reach(), abort_reason=watch
             )
 
     def prove_reload(self, configuration: Configuration, before: Generation, deadline: float) -> Evidence:
@@ -141,7 +141,7 @@ class RunningInstance:
         watch = CrashWatch(self._services, self._layout.service_name, before.master_pid)
         with last_words(self._services, self._layout.service_name):
             return prove_reload(
-                before, master, self.stats, configuration, deadline, reach=self._reach(), given_up=watch
+                before, master, self.stats, configuration, deadline, probe=self._reach(), abort_reason=watch
             )
 
     def end_old_workers(self, limit: int) -> None:
@@ -170,8 +170,8 @@ class RunningInstance:
     def _socket(self) -> MasterSocket:
         return MasterSocket(self._layout.master_socket, _SOCKET_TIMEOUT)
 
-    def _reach(self) -> Reach:
-        return partial(reach, namespace=self._namespace, local_peer=local_peer(self._layout))
+    def _reach(self) -> ProbeBinds:
+        return partial(probe_binds, namespace=self._namespace, local_peer=local_peer(self._layout))
 
     def _arguments(self) -> tuple[str, ...]:
         pid = self.pid()

@@ -20,7 +20,7 @@ from amphora.haproxy.preflight.footprint import OLDEST, Footprint
 from amphora.haproxy.reading.certificates import certificate_files, loading_rules
 from amphora.haproxy.reading.configuration import Configuration
 from amphora.haproxy.reading.references import FileKind, referenced_files
-from amphora.haproxy.reading.section_lines import PlacedLine, global_values, placed
+from amphora.haproxy.reading.section_lines import SectionLine, global_values, placed
 from amphora.haproxy.reading.served_certificates import certificate_paths
 
 _KIB = 1024
@@ -180,7 +180,7 @@ class _Count:
     tls_servers: int = 0
     line: int = 0
 
-    def take(self, place: PlacedLine) -> None:
+    def take(self, place: SectionLine) -> None:
         words = place.words
         if place.section == "global" and words[0] in ("maxconn", "ulimit-n"):
             self.line = place.line.number

@@ -52,7 +52,7 @@ class Facts:
     :ivar available: memory that can still be taken.
     :ivar reserve: bytes of it that are to stay free.
     :ivar now: with a time zone; None for the time of the call.
-    :ivar settles_for_less: as in :class:`amphora.haproxy.overlay.OverlaySettings`.
+    :ivar relaxed_limits: as in :class:`amphora.haproxy.overlay.OverlaySettings`.
     :ivar footprint: of the haproxy that is to run it.
     """
 
@@ -66,7 +66,7 @@ class Facts:
     available: memory.MemoryHeadroom | None = None
     reserve: int = DEFAULT_RESERVE
     now: datetime | None = None
-    settles_for_less: bool = False
+    relaxed_limits: bool = False
     footprint: Footprint = OLDEST
 
 
@@ -79,7 +79,7 @@ def gather_facts(
     running: Configuration | None = None,
     local_peer: str = "",
     reserve: int = DEFAULT_RESERVE,
-    settles_for_less: bool = False,
+    relaxed_limits: bool = False,
     footprint: Footprint = OLDEST,
 ) -> Facts:
     """Ask the machine; never forks, takes some milliseconds.
@@ -101,7 +101,7 @@ def gather_facts(
         available=memory.headroom(master_pid),
         reserve=reserve,
         now=datetime.now(UTC),
-        settles_for_less=settles_for_less,
+        relaxed_limits=relaxed_limits,
         footprint=footprint,
     )
 
@@ -147,7 +147,7 @@ def _descriptor_findings(wanted: Capacity, facts: Facts) -> Iterator[Finding]:
     )
     if limit is not None and need > limit:
         # Without strict-limits haproxy runs on with fewer.
-        fatal = wanted.strict and not facts.settles_for_less
+        fatal = wanted.strict and not facts.relaxed_limits
         severity = Severity.REFUSES_START if fatal else Severity.ADVISES
         reason = f"it needs {need} open files and may have {limit}"
         yield Finding(wanted.line, subject, reason, severity)

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Proves that a worker can be reached on every bind of its configuration.
+"""Probes whether a worker serves every bind address of its configuration.
 
-Three looks, each at no more than needs it. The kernel tells which listening sockets a worker holds. Where
-the address is one of this machine's a connection is asked for and given up before haproxy could notice
-(:mod:`amphora.system.quiet_connect`). On each line with TLS one handshake is begun and left once the
-certificate has come: haproxy counts no session, request, error or byte for it, only a connection
-(``conn_tot`` of ``show stat``), and logs ``SSL handshake failure`` (all measured on 2.6).
+In three steps. The kernel lists the listening sockets that a worker holds. If the address is one of this
+machine's, a connection is opened and aborted before haproxy can notice it
+(:mod:`amphora.system.quiet_connect`).
+On each line with TLS one handshake is begun and aborted once the certificate has arrived: haproxy counts no
+session, request, error or byte for it, only a connection (``conn_tot`` of ``show stat``), and logs ``SSL
+handshake failure`` (all measured on 2.6).
 """
 
 from __future__ import annotations
 
 import errno
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
 
-from amphora.haproxy.proof.probe_report import BindReach, ReachReport, Seen
+from amphora.haproxy.proof.probe_report import BindProbe, ProbeReport, ProbeResult
 from amphora.haproxy.reading.addresses import Endpoint, EndpointKind, unmapped
 from amphora.haproxy.reading.binds import Bind
 from amphora.haproxy.reading.configuration import Configuration
@@ -33,7 +35,7 @@ from amphora.system.served_certificate import PROXY_LOCAL, looking_context, serv
 from amphora.system.sockets import Transport
 
 _HANDSHAKES_AT_ONCE = 4
-#: Seconds for one listener on this machine; one whose queue is full does not answer at all.
+#: Seconds; a listener whose queue is full does not answer at all.
 _CONNECT_TIMEOUT = 0.25
 _HANDSHAKE_TIMEOUT = 2.0
 _TRANSPORTS = {EndpointKind.TCP: Transport.TCP, EndpointKind.UDP: Transport.UDP}
@@ -42,37 +44,37 @@ _LOOPBACK: Mapping[int, IPAddress] = MappingProxyType({4: IPv4Address("127.0.0.1
 _ABSTRACT_NAME_SIZE = 107
 
 
-def reach(
+def probe_binds(
     configuration: Configuration,
     worker_pids: Collection[int],
     *,
     namespace: str = "",
     local_peer: str = "",
     time_limit: float = 5.0,
-) -> ReachReport:
-    """Look at every bind from inside the namespace that haproxy runs in. Safe to repeat.
+) -> ProbeReport:
+    """Probe every bind from inside the namespace that haproxy runs in. Safe to repeat.
 
     Hundreds of binds take a few hundredths of a second, and each line with TLS about 3 ms more.
 
     :param worker_pids: those of the latest configuration.
     :param local_peer: the name given to haproxy with ``-L``.
-    :param time_limit: seconds; addresses whose turn has not come by then are only looked up.
-    :raises OperationFailed: the namespace cannot be entered, or the kernel did not tell its addresses.
+    :param time_limit: seconds; to addresses that remain then no connection is opened.
+    :raises OperationFailed: the namespace cannot be entered, or its addresses cannot be read.
     """
     held = frozenset(held.address.ip for held in addresses_in(namespace))
-    looker = _Looker(configuration, frozenset(worker_pids), held, time.monotonic() + time_limit)
-    return namespaces.call_inside(namespace, lambda: looker.look(local_peer))
+    prober = _Prober(configuration, frozenset(worker_pids), held, time.monotonic() + time_limit)
+    return namespaces.call_inside(namespace, lambda: prober.probe(local_peer))
 
 
-def reach_seconds(configuration: Configuration) -> float:
-    """Return the seconds to allow for :func:`reach`; it grows with the number of binds."""
+def probe_seconds(configuration: Configuration) -> float:
+    """Return the seconds to allow for :func:`probe_binds`; it grows with the number of binds."""
     binds = list(configuration.listening())
     return 2.0 + 0.01 * len(binds) + 0.05 * sum(bind.ssl for bind in binds)
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A line with TLS, and an address of it that is reached.
+    """A line with TLS, and an address of it that answers.
 
     :ivar position: of its entry in the report.
     """
@@ -84,7 +86,7 @@ class _Target:
     port: int
 
 
-class _Looker:
+class _Prober:
     def __init__(
         self,
         configuration: Configuration,
@@ -103,26 +105,26 @@ class _Looker:
         self._owned: frozenset[int] = frozenset()
         self._sees_files = True
         self._streams: list[tuple[int, Endpoint]] = []
-        self._handshakes: dict[str, int] = {}
-        self._noticed: dict[str, int] = {}
+        self._handshakes = Counter[str]()
+        self._noticed = Counter[str]()
 
-    def look(self, local_peer: str) -> ReachReport:
+    def probe(self, local_peer: str) -> ProbeReport:
         frontends = {bind.line: front.name for front in self._configuration.frontends for bind in front.binds}
         binds = list(self._configuration.listening(local_peer))
         self._streams = [(b.line, e) for b in binds for e in b.endpoints if e.kind is EndpointKind.TCP]
         self._read_tables(binds)
-        results: list[BindReach] = []
+        results: list[BindProbe] = []
         targets: dict[int, _Target] = {}
         for bind in binds:
             for endpoint in bind.endpoints:
-                result, target = self._endpoint(bind, endpoint, frontends.get(bind.line, ""))
+                probe, target = self._endpoint(bind, endpoint, frontends.get(bind.line, ""))
                 if target and bind.ssl:
                     targets.setdefault(bind.line, replace(target, position=len(results)))
-                results.append(result)
-        # Where something is missing all is looked at again, so that handshakes can wait.
-        if not any(result.failed for result in results):
+                results.append(probe)
+        # If something is missing, all is probed again: handshakes can wait.
+        if not any(probe.failed for probe in results):
             self._shake_hands(results, list(targets.values()))
-        return ReachReport(
+        return ProbeReport(
             tuple(results), MappingProxyType(self._handshakes), MappingProxyType(self._noticed)
         )
 
@@ -140,22 +142,22 @@ class _Looker:
         wanted = {inode for table in self._tables.values() for found in table.values() for inode in found}
         wanted |= {listener.inode for listener in self._unix or ()}
         self._owned = frozenset[int]().union(*(sockets.socket_inodes(pid, wanted) for pid in self._workers))
-        # Without the right to look into the worker, that somebody listens must do.
+        # Without the permission to read the worker's descriptors, any listener counts.
         self._sees_files = all(sockets.shows_files(pid) for pid in self._workers)
 
-    def _endpoint(self, bind: Bind, endpoint: Endpoint, frontend: str) -> tuple[BindReach, _Target | None]:
-        result = BindReach(bind.line, frontend, endpoint.text, Seen.UNKNOWN)
+    def _endpoint(self, bind: Bind, endpoint: Endpoint, frontend: str) -> tuple[BindProbe, _Target | None]:
+        probe = BindProbe(bind.line, frontend, endpoint.text, ProbeResult.UNKNOWN)
         if bind.namespace:
-            return replace(result, note=f"it is in the network namespace {bind.namespace}"), None
+            return replace(probe, note=f"it is in the network namespace {bind.namespace}"), None
         if endpoint.kind in (EndpointKind.UNIX, EndpointKind.ABSTRACT):
-            return self._unix_socket(result, endpoint), None
+            return self._unix_socket(probe, endpoint), None
         if endpoint.host is None:
-            return replace(result, note="only haproxy knows the address"), None
+            return replace(probe, note="only haproxy knows the address"), None
         missing = [port for port in endpoint.ports if not self._holds(self._inodes(endpoint, port))]
         if missing:
             note = f"the worker does not listen on port {missing[0]}"
-            return replace(result, seen=Seen.UNREACHED, note=note), None
-        return self._connect(bind, endpoint, replace(result, seen=Seen.HELD))
+            return replace(probe, result=ProbeResult.UNREACHED, note=note), None
+        return self._connect(bind, endpoint, replace(probe, result=ProbeResult.HELD))
 
     def _inodes(self, endpoint: Endpoint, port: int) -> set[int]:
         if endpoint.host is None:
@@ -166,44 +168,46 @@ class _Looker:
     def _holds(self, inodes: Collection[int]) -> bool:
         return bool(self._owned.intersection(inodes) if self._sees_files else inodes)
 
-    def _unix_socket(self, result: BindReach, endpoint: Endpoint) -> BindReach:
-        # A connection would be one of a client's to haproxy; there is no quiet one.
+    def _unix_socket(self, probe: BindProbe, endpoint: Endpoint) -> BindProbe:
+        # haproxy would count a connection as a client's.
         if self._unix is None:
-            return replace(result, note="the kernel does not tell who listens on UNIX sockets")
+            return replace(probe, note="the kernel does not list listeners on UNIX sockets")
         if endpoint.kind is EndpointKind.UNIX:
             found = unix_sockets.inodes_at(Path("/") / endpoint.path, self._unix)
         else:
             name = endpoint.path.encode()[:_ABSTRACT_NAME_SIZE]
             found = frozenset(s.inode for s in self._unix if (s.abstract or b"").rstrip(b"\0") == name)
         if self._holds(found):
-            return replace(result, seen=Seen.HELD)
-        return replace(result, seen=Seen.UNREACHED, note="the worker does not listen there")
+            return replace(probe, result=ProbeResult.HELD)
+        return replace(probe, result=ProbeResult.UNREACHED, note="the worker does not listen there")
 
-    def _connect(self, bind: Bind, endpoint: Endpoint, result: BindReach) -> tuple[BindReach, _Target | None]:
+    def _connect(self, bind: Bind, endpoint: Endpoint, probe: BindProbe) -> tuple[BindProbe, _Target | None]:
         host = self._reachable(endpoint)
         if endpoint.kind is EndpointKind.UDP:
-            return replace(result, note="UDP has no connections"), None
+            return replace(probe, note="UDP has no connections"), None
         if bind.interface not in ("", "lo"):
-            return replace(result, note=f"it takes connections from {bind.interface} only"), None
+            return replace(probe, note=f"it takes connections from {bind.interface} only"), None
         if host is None:
-            return replace(result, note="this machine does not hold the address now"), None
+            return replace(probe, note="this machine does not hold the address now"), None
         for port in sorted({endpoint.ports[0], endpoint.ports[-1]}):
             if time.monotonic() > self._deadline:
-                return replace(result, note="there was no time to connect"), None
+                return replace(probe, note="there was no time to connect"), None
             answer = quiet_connect(host, port, _CONNECT_TIMEOUT)
             if answer.noticed:
-                _count(self._noticed, result.frontend)
+                self._noticed[probe.frontend] += 1
             if answer.error == errno.ECONNREFUSED:
-                return replace(result, seen=Seen.UNREACHED, note=f"port {port} refuses connections"), None
+                return replace(
+                    probe, result=ProbeResult.UNREACHED, note=f"port {port} refuses connections"
+                ), None
             if not answer.reached:
                 busy = answer.error == errno.ETIMEDOUT
                 note = "its queue is full" if busy else f"no connection from here: {answer.reason}"
-                return replace(result, note=note), None
-        target = _Target(0, result.frontend, bind, host, endpoint.ports[0])
-        return replace(result, seen=Seen.CONNECTED, note=self._sharing(endpoint)), target
+                return replace(probe, note=note), None
+        target = _Target(0, probe.frontend, bind, host, endpoint.ports[0])
+        return replace(probe, result=ProbeResult.CONNECTED, note=self._sharing(endpoint)), target
 
     def _reachable(self, endpoint: Endpoint) -> str | None:
-        """Return the address to connect to, or None where it would lead to another machine."""
+        """Return the address to connect to, or None if it would be another machine's."""
         if endpoint.host is None:
             return None
         host = unmapped(endpoint.host)
@@ -222,34 +226,37 @@ class _Looker:
         who = f"{holder.name} (pid {holder.pid})" if holder else "another process"
         return f"{who} listens there as well and gets some of the connections"
 
-    def _shake_hands(self, results: list[BindReach], targets: list[_Target]) -> None:
+    def _shake_hands(self, results: list[BindProbe], targets: list[_Target]) -> None:
         if not targets:
             return
         # Threads begin in the namespace of the one that starts them.
-        with ThreadPoolExecutor(_HANDSHAKES_AT_ONCE, thread_name_prefix="reach") as pool:
-            for target, outcome in zip(targets, pool.map(self._certificate, targets), strict=True):
-                seen, note = outcome
+        with ThreadPoolExecutor(_HANDSHAKES_AT_ONCE, thread_name_prefix="probe") as pool:
+            for target, (result, note) in zip(targets, pool.map(self._certificate, targets), strict=True):
                 former = results[target.position]
                 notes = "; ".join(part for part in (former.note, note) if part)
-                results[target.position] = replace(former, seen=seen, note=notes)
-        for position, result in enumerate(results):
-            # All addresses of a line share what it serves.
-            if result.seen is Seen.CONNECTED and (looked_at := _of_line(targets, result.line)):
-                results[position] = replace(result, seen=results[looked_at.position].seen)
+                results[target.position] = replace(former, result=result, note=notes)
+        by_line = {target.bind.line: results[target.position].result for target in targets}
+        for position, probe in enumerate(results):
+            # All addresses of a line serve the same certificates.
+            if probe.result is ProbeResult.CONNECTED:
+                results[position] = replace(probe, result=by_line.get(probe.line, probe.result))
 
-    def _certificate(self, target: _Target) -> tuple[Seen, str]:
+    def _certificate(self, target: _Target) -> tuple[ProbeResult, str]:
         bind = target.bind
         if time.monotonic() > self._deadline:
-            return Seen.CONNECTED, "there was no time for a handshake"
+            return ProbeResult.CONNECTED, "there was no time for a handshake"
         try:
             stored = self._stored.of(bind)
         except OSError as error:
-            return Seen.CONNECTED, f"its certificates cannot be read: {error.strerror}"
+            return ProbeResult.CONNECTED, f"its certificates cannot be read: {error.strerror}"
         if stored is None:
-            return Seen.CONNECTED, "only haproxy knows its certificate"
+            return ProbeResult.CONNECTED, "only haproxy knows its certificate"
         if self._is_shared(target):
-            return Seen.CONNECTED, "another bind line has the same address, so its certificate cannot be told"
-        _count(self._handshakes, target.frontend)
+            return (
+                ProbeResult.CONNECTED,
+                "another bind line has the same address, so it may answer instead",
+            )
+        self._handshakes[target.frontend] += 1
         try:
             served = served_certificate(
                 target.host,
@@ -260,7 +267,7 @@ class _Looker:
                 preamble=PROXY_LOCAL if "accept-proxy" in bind.keywords else b"",
             )
         except (OSError, ValueError) as error:
-            return Seen.CONNECTED, f"the handshake brought no certificate: {error}"
+            return ProbeResult.CONNECTED, f"the handshake brought no certificate: {error}"
         return _compared(sha256(served).hexdigest(), stored)
 
     def _is_shared(self, target: _Target) -> bool:
@@ -274,18 +281,10 @@ class _Looker:
         )
 
 
-def _compared(served: str, stored: BindCertificates) -> tuple[Seen, str]:
+def _compared(served: str, stored: BindCertificates) -> tuple[ProbeResult, str]:
     if served in stored.default:
-        return Seen.CERTIFICATE, ""
+        return ProbeResult.CERTIFICATE, ""
     if served in stored.every:
-        return Seen.CERTIFICATE, "not the first of its certificates"
+        return ProbeResult.CERTIFICATE, "not the first of its certificates"
     wanted = ", ".join(sorted(stored.default))
-    return Seen.OTHER_CERTIFICATE, f"SHA-256 {served}; stored: {wanted}"
-
-
-def _count(counters: dict[str, int], frontend: str) -> None:
-    counters[frontend] = counters.get(frontend, 0) + 1
-
-
-def _of_line(targets: list[_Target], line: int) -> _Target | None:
-    return next((target for target in targets if target.bind.line == line), None)
+    return ProbeResult.OTHER_CERTIFICATE, f"SHA-256 {served}; stored: {wanted}"

@@ -1,84 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was seen of the binds of a running configuration."""
+"""Results of probing the binds of a running configuration."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 
 
-class Seen(Enum):
-    """How far a proof has come; the last two are none."""
+class ProbeResult(Enum):
+    """What a probe has shown; the last two are failures."""
 
     #: A handshake brought the certificate that is stored.
     CERTIFICATE = "serves its certificate"
     CONNECTED = "answers"
-    #: The worker listens; the note says why nothing more was tried.
+    #: The worker listens; the note says why nothing else was tried.
     HELD = "is listened on"
-    #: Nothing can be told from here; the note says why.
-    UNKNOWN = "not looked at"
+    #: It cannot be probed from here; the note says why.
+    UNKNOWN = "not probed"
     UNREACHED = "not reached"
     OTHER_CERTIFICATE = "serves another certificate"
 
 
 @dataclass(frozen=True, slots=True)
-class BindReach:
-    """What was seen of one address of a bind line.
+class BindProbe:
+    """One probed address of a bind line.
 
-    :ivar frontend: name of the section; empty for what is no frontend's.
+    :ivar frontend: name of the section; empty for a bind outside frontends.
     :ivar note: for people; may be empty.
     """
 
     line: int
     frontend: str
     address: str
-    seen: Seen
+    result: ProbeResult
     note: str = ""
 
     @property
     def failed(self) -> bool:
-        """Whether clients would not find what the configuration promises. Peers and logs do not count."""
-        return bool(self.frontend) and self.seen in (Seen.UNREACHED, Seen.OTHER_CERTIFICATE)
+        """Whether clients cannot use a frontend as configured. Peers and logs do not count."""
+        return bool(self.frontend) and self.result in (ProbeResult.UNREACHED, ProbeResult.OTHER_CERTIFICATE)
 
     def __str__(self) -> str:
         note = f" ({self.note})" if self.note else ""
-        return f"line {self.line}: bind {self.address} {self.seen.value}{note}"
+        return f"line {self.line}: bind {self.address} {self.result.value}{note}"
 
 
 @dataclass(frozen=True, slots=True)
-class ReachReport:
-    """What was seen of all binds.
+class ProbeReport:
+    """All probed binds.
 
-    :ivar handshakes: frontend to the TLS connections that were begun and left: in its ``conn_tot``, and in
-        none of the numbers that heartbeats carry.
-    :ivar noticed: frontend to the connections that it may have counted as a client's after all.
+    :ivar handshakes: frontend to the TLS connections that were begun and aborted: they count in its
+        ``conn_tot``, and in no statistics of heartbeats.
+    :ivar noticed: frontend to the connections that it may have counted as a client's all the same.
     """
 
-    binds: tuple[BindReach, ...] = ()
+    binds: tuple[BindProbe, ...] = ()
     handshakes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     noticed: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
-    def failures(self) -> tuple[BindReach, ...]:
-        """Return the binds where clients would not find what the configuration promises."""
+    def failures(self) -> tuple[BindProbe, ...]:
+        """Return the binds that clients cannot use as configured."""
         return tuple(bind for bind in self.binds if bind.failed)
 
-    def plus(self, former: ReachReport) -> ReachReport:
-        """Return this report with the connections of a former look added."""
+    def plus(self, former: ProbeReport) -> ProbeReport:
+        """Return this report with the connections of a former one added."""
         return replace(
             self,
-            handshakes=_sum(self.handshakes, former.handshakes),
-            noticed=_sum(self.noticed, former.noticed),
+            handshakes=Counter(self.handshakes) + Counter(former.handshakes),
+            noticed=Counter(self.noticed) + Counter(former.noticed),
         )
 
     def __str__(self) -> str:
-        counts = {seen: sum(bind.seen is seen for bind in self.binds) for seen in Seen}
-        parts = [f"{seen.value}: {count}" for seen, count in counts.items() if count]
+        counts = Counter(bind.result for bind in self.binds)
+        parts = [f"{result.value}: {counts[result]}" for result in ProbeResult if counts[result]]
         counted = f" ({', '.join(parts)})" if parts else ""
         notes = [str(bind) for bind in self.binds if bind.note]
         return "; ".join([f"binds: {len(self.binds)}{counted}", *notes])
-
-
-def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
-    return MappingProxyType({name: one.get(name, 0) + other.get(name, 0) for name in {*one, *other}})

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proves that a start or a reload has taken effect.
 
-A reload signal has no answer, and process managers report success even when haproxy has refused the
-new configuration. What can be trusted is the master's process list: its count of reloads rises
-once it has loaded the configuration or given up, its count of failures tells which, and a worker with
-a new process id serves. A refusal for a taken address shows after about two seconds. From 3.1 on the count of
-reloads rises before the new worker has loaded anything, and that of failures when it has ended; what is proof
-is that it answers on the stats socket, which it does not before it serves.
+A reload signal has no answer, and process managers report success even if haproxy has refused the new
+configuration. Reliable is the master's process list: its count of reloads rises once it has loaded the
+configuration or failed to, its count of failures shows which, and a worker with a new process id serves. A
+refusal for an address in use shows after about two seconds. From 3.1 on the count of reloads rises before the
+new worker has loaded anything, and that of failures when it has ended; proof is then that it answers on the
+stats socket, which it does not before it serves.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from amphora.errors import ControlSocketError, ProofFailed, ReloadRefused
 from amphora.haproxy.control.master import Master, MasterProcesses
 from amphora.haproxy.control.stats import StatsSocket, open_frontends
 from amphora.haproxy.control.workers import workers_of
-from amphora.haproxy.proof.probe_report import ReachReport
+from amphora.haproxy.proof.probe_report import ProbeReport
 from amphora.haproxy.reading.configuration import Configuration
 
 _T = TypeVar("_T")
 
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.05
-_LONGEST_PAUSE_BETWEEN_LOOKS = 1.0
-#: Named in an error; the others are of the same kind.
+_LONGEST_PAUSE_BETWEEN_PROBES = 1.0
+#: In an error; more would say the same.
 _MOST_FAILURES = 10
 
 
@@ -46,13 +46,13 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen to run.
+    """What runs.
 
     :ivar reloads: of the master since it was started.
-    :ivar frontends: those seen open, sorted.
+    :ivar frontends: those that are open, sorted.
     :ivar seconds: from the call to the proof.
     :ivar old_workers: that still serve the clients they have.
-    :ivar reach: what was seen of the binds; None when nobody looked.
+    :ivar probe: of the binds; None if they were not probed.
     """
 
     master_pid: int
@@ -61,7 +61,7 @@ class Evidence:
     frontends: tuple[str, ...]
     seconds: float
     old_workers: int = 0
-    reach: ReachReport | None = None
+    probe: ProbeReport | None = None
 
     def __str__(self) -> str:
         parts = [
@@ -70,25 +70,25 @@ class Evidence:
             f"frontends open: {len(self.frontends)}",
             f"old workers: {self.old_workers}",
         ]
-        return "; ".join([*parts, str(self.reach)] if self.reach else parts)
+        return "; ".join([*parts, str(self.probe)] if self.probe else parts)
 
 
-#: Looks at the binds of a configuration that workers, by their process ids, are to serve.
-Reach = Callable[[Configuration, frozenset[int]], ReachReport]
-#: Says why nobody need wait any longer; empty while there is hope.
-GivenUp = Callable[[], str]
+#: Probes the binds of a configuration that workers, by their process ids, should serve.
+ProbeBinds = Callable[[Configuration, frozenset[int]], ProbeReport]
+#: Returns why waiting is pointless; empty while it is not.
+AbortReason = Callable[[], str]
 
 
-def _not_given_up() -> str:
+def _never() -> str:
     return ""
 
 
 class _NotYetError(Exception):
-    """What is still missing; only ever seen by the polling loop."""
+    """What is still missing; caught by the polling loop."""
 
 
 def snapshot(master: Master) -> Generation | None:
-    """Return what runs now, to be told from what runs after a reload; None without an answer."""
+    """Return what runs now, to compare with what runs after a reload; None without an answer."""
     try:
         processes = master.processes()
     except ControlSocketError:
@@ -104,17 +104,17 @@ def prove_start(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    reach: Reach | None = None,
-    given_up: GivenUp = _not_given_up,
+    probe: ProbeBinds | None = None,
+    abort_reason: AbortReason = _never,
 ) -> Evidence:
-    """Wait until a started haproxy serves all frontends of a configuration and is reached on its binds.
+    """Wait until a started haproxy serves all frontends of a configuration, on all of their binds.
 
     :param deadline: by ``clock``; the sockets' own time limits may be added to it once.
-    :param reach: how to look at the binds, or None to trust haproxy's word for them.
-    :param given_up: asked while something is missing.
-    :raises ProofFailed: it does not by then; the details say what was missing last.
+    :param probe: probes the binds; None: haproxy's own report of open frontends is enough.
+    :param abort_reason: called while something is missing.
+    :raises ProofFailed: it does not by then; the details name what was missing last.
     """
-    return _Prover(master, stats, configuration, None, reach, given_up).wait(deadline, clock, sleep)
+    return _Prover(master, stats, configuration, None, probe, abort_reason).wait(deadline, clock, sleep)
 
 
 def prove_reload(
@@ -126,27 +126,24 @@ def prove_reload(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    reach: Reach | None = None,
-    given_up: GivenUp = _not_given_up,
+    probe: ProbeBinds | None = None,
+    abort_reason: AbortReason = _never,
 ) -> Evidence:
-    """Wait until a new worker serves all frontends of a configuration and is reached on its binds.
+    """As :func:`prove_start`, of a new worker after a reload.
 
     A master with another process id than before was restarted and has read the same files, so it
     counts as well.
 
-    :param deadline: by ``clock``; the sockets' own time limits may be added to it once.
-    :param reach: how to look at the binds, or None to trust haproxy's word for them.
-    :param given_up: asked while something is missing.
     :raises ReloadRefused: the master could not load it; the former worker goes on.
-    :raises ProofFailed: neither showed by then; the details say what was missing last.
+    :raises ProofFailed: neither happened by then; the details name what was missing last.
     """
-    return _Prover(master, stats, configuration, before, reach, given_up).wait(deadline, clock, sleep)
+    return _Prover(master, stats, configuration, before, probe, abort_reason).wait(deadline, clock, sleep)
 
 
 def refusal(processes: MasterProcesses) -> ReloadRefused:
-    """Return what a reload that failed is answered with: it names the worker that goes on serving.
+    """Return the error of a reload that failed; it names the worker that goes on serving.
 
-    That is the one that holds the listening sockets; where that cannot be seen, the one that the list has.
+    That is the one that holds the listening sockets; if that is unknown, the one in the list.
 
     :param processes: after it has failed.
     """
@@ -157,46 +154,44 @@ def refusal(processes: MasterProcesses) -> ReloadRefused:
     return ReloadRefused(f"{what}; it goes on with worker {kept}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Prover:
     master: Master
     stats: StatsSocket
     configuration: Configuration
     before: Generation | None
-    reach: Reach | None
-    given_up: GivenUp
+    probe: ProbeBinds | None
+    abort_reason: AbortReason
+    report: ProbeReport | None = None
 
     def wait(self, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> Evidence:
         began = clock()
         pause = _FIRST_PAUSE
-        looks: list[ReachReport] = []
         while True:
             try:
                 processes = self._reloaded()
                 worker = self._serving_worker(processes)
                 frontends = self._open_frontends()
-                self._reach_binds(processes, looks)
+                self._probe_binds(processes)
             except _NotYetError as missing:
-                if why := self.given_up():
+                if why := self.abort_reason():
                     raise ProofFailed(f"{why}: {missing}") from missing
                 left = deadline - clock()
                 if left <= 0:
-                    raise ProofFailed(f"haproxy could not be seen to serve in time: {missing}") from missing
+                    raise ProofFailed(f"timed out waiting for haproxy to serve: {missing}") from missing
                 sleep(min(pause, left))
-                # Each look at a bind may leave a line in the tenant's log.
-                pause = min(pause * 2, _LONGEST_PAUSE_BETWEEN_LOOKS if looks else _LONGEST_PAUSE)
+                # Each probe may leave a line in the tenant's log.
+                pause = min(pause * 2, _LONGEST_PAUSE_BETWEEN_PROBES if self.report else _LONGEST_PAUSE)
                 continue
             master, old = processes.master, len(processes.old_workers)
-            seen = looks[-1] if looks else None
-            return Evidence(master.pid, worker, master.reloads, frontends, clock() - began, old, seen)
+            return Evidence(master.pid, worker, master.reloads, frontends, clock() - began, old, self.report)
 
-    def _reach_binds(self, processes: MasterProcesses, looks: list[ReachReport]) -> None:
-        if self.reach is None:
+    def _probe_binds(self, processes: MasterProcesses) -> None:
+        if self.probe is None:
             return
         # Old versions may have several.
-        workers = frozenset(worker.pid for worker in processes.workers)
-        report = self.reach(self.configuration, workers)
-        looks.append(report.plus(looks[-1]) if looks else report)
+        report = self.probe(self.configuration, frozenset(worker.pid for worker in processes.workers))
+        self.report = report.plus(self.report) if self.report else report
         if failures := report.failures():
             raise _NotYetError("; ".join(str(failure) for failure in failures[:_MOST_FAILURES]))
 
@@ -232,5 +227,5 @@ def _asked(question: Callable[[], _T]) -> _T:
     try:
         return question()
     except ControlSocketError as error:
-        # The sockets are away for some milliseconds while haproxy executes itself anew.
+        # The sockets disappear for some milliseconds while haproxy executes itself again.
         raise _NotYetError(error.details) from error

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from amphora.haproxy.reading.binds import BIND_PARAMETERS_WITH_VALUE
 from amphora.haproxy.reading.lines import Line
-from amphora.haproxy.reading.section_lines import PlacedLine, placed
+from amphora.haproxy.reading.section_lines import SectionLine, placed
 
 #: haproxy starts relative names from its working directory.
 WORKING_DIRECTORY = Path("/")
@@ -151,7 +151,7 @@ class _Reader:
         self._certificates = ""
         self._authorities = ""
 
-    def take(self, place: PlacedLine) -> Iterator[FileReference]:
+    def take(self, place: SectionLine) -> Iterator[FileReference]:
         if place.head or place.section == "crt-store":
             return
         first = place.words[0]
@@ -173,7 +173,7 @@ class _Reader:
             yield from self._patterns(place)
             yield from self._maps(place)
 
-    def _take_base(self, place: PlacedLine) -> None:
+    def _take_base(self, place: SectionLine) -> None:
         first = place.words[0]
         if first == "default-path" and place.known(1) != "current":
             self.relative = False
@@ -184,7 +184,7 @@ class _Reader:
 
     def _file(
         self,
-        place: PlacedLine,
+        place: SectionLine,
         position: int,
         kind: FileKind,
         keyword: str = "",
@@ -200,7 +200,7 @@ class _Reader:
 
     def _parameters(
         self,
-        place: PlacedLine,
+        place: SectionLine,
         start: int,
         files: dict[str, tuple[FileKind, bool]],
         with_value: frozenset[str],
@@ -220,7 +220,7 @@ class _Reader:
         # A list's own path does not start from there, those in it do (measured on 2.6).
         return self._certificates if kind is FileKind.CERTIFICATE else ""
 
-    def _replies(self, place: PlacedLine) -> Iterator[FileReference]:
+    def _replies(self, place: SectionLine) -> Iterator[FileReference]:
         words = place.words
         if words[0] not in (*_RULES, "http-error") or not (words[0] == "http-error" or words[1:2]):
             return
@@ -232,7 +232,7 @@ class _Reader:
                 yield from self._file(place, position + 1, FileKind.TEXT, words[position])
             position += 2 if words[position] in _REPLY_PARAMETERS else 1
 
-    def _patterns(self, place: PlacedLine) -> Iterator[FileReference]:
+    def _patterns(self, place: SectionLine) -> Iterator[FileReference]:
         words = place.words
         if words[0] == "acl":
             yield from self._flags(place, 3)
@@ -240,14 +240,14 @@ class _Reader:
             if word in _OPENING:
                 yield from self._flags(place, position + 2)
 
-    def _flags(self, place: PlacedLine, position: int) -> Iterator[FileReference]:
+    def _flags(self, place: SectionLine, position: int) -> Iterator[FileReference]:
         words = place.words
         while position < len(words) and words[position] in ("-i", "-n", "-M", "-f", "-m", "-u"):
             if words[position] == "-f":
                 yield from self._file(place, position + 1, FileKind.TEXT, "-f")
             position += 2 if words[position] in ("-f", "-m", "-u") else 1
 
-    def _maps(self, place: PlacedLine) -> Iterator[FileReference]:
+    def _maps(self, place: SectionLine) -> Iterator[FileReference]:
         for position, word in enumerate(place.words):
             if position in place.line.variables or "map" not in word:
                 continue
@@ -258,7 +258,7 @@ class _Reader:
                         yield FileReference(place.line.number, keyword, match[1], FileKind.TEXT)
 
 
-def _expressions(place: PlacedLine, position: int) -> Iterator[str]:
+def _expressions(place: SectionLine, position: int) -> Iterator[str]:
     """Yield the sample expressions of a word; where it is free text, what looks like one is none."""
     words = place.words
     before = words[position - 1]

@@ -11,7 +11,7 @@ from amphora.haproxy.reading.lines import Line
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedLine:
+class SectionLine:
     """One line and its section.
 
     :ivar section: first word of the section's head, such as ``global``; empty before the first.
@@ -35,7 +35,7 @@ class PlacedLine:
         return words[position] if position < len(words) and position not in self.line.variables else ""
 
 
-def placed(lines: Iterable[Line]) -> Iterator[PlacedLine]:
+def placed(lines: Iterable[Line]) -> Iterator[SectionLine]:
     """Yield every line but the conditions themselves, with its place."""
     section, depth = "", 0
     for line in lines:
@@ -45,7 +45,7 @@ def placed(lines: Iterable[Line]) -> Iterator[PlacedLine]:
             continue
         head = first in SECTIONS
         section = first if head else section
-        yield PlacedLine(line, section, depth == 0, head)
+        yield SectionLine(line, section, depth == 0, head)
 
 
 def global_values(lines: Iterable[Line]) -> dict[str, tuple[str, ...]]:

@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from amphora.errors import ProofFailed
-from amphora.haproxy.proof.probe_binds import reach, reach_seconds
-from amphora.haproxy.proof.probe_report import Seen
+from amphora.haproxy.proof.probe_binds import probe_binds, probe_seconds
+from amphora.haproxy.proof.probe_report import ProbeResult
 from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 from amphora.testing.pki import Pki
 
@@ -35,11 +35,13 @@ def started(haproxy, text):
 
 
 def look(haproxy, **options):
-    return reach(haproxy.configuration, {haproxy.stats.worker_pid()}, namespace=haproxy.namespace, **options)
+    return probe_binds(
+        haproxy.configuration, {haproxy.stats.worker_pid()}, namespace=haproxy.namespace, **options
+    )
 
 
 def seen(report):
-    return [bind.seen for bind in report.binds if bind.frontend]
+    return [bind.result for bind in report.binds if bind.frontend]
 
 
 def counters(haproxy, *columns):
@@ -63,7 +65,7 @@ def test_plain_binds_are_reached_and_haproxy_notices_nothing(haproxy, free_port,
     before = counters(haproxy, *every)
     for _ in range(20):
         report = look(haproxy)
-        assert seen(report) == [Seen.CONNECTED] * 3 + [Seen.HELD] * 2 + [Seen.CONNECTED]
+        assert seen(report) == [ProbeResult.CONNECTED] * 3 + [ProbeResult.HELD] * 2 + [ProbeResult.CONNECTED]
         assert not report.failures()
         assert not report.handshakes
         assert not report.noticed
@@ -97,7 +99,7 @@ def test_a_handshake_compares_the_certificate_and_counts_as_no_session(
     before = counters(haproxy, *CARRIED)
     for number in (1, 2, 3):
         report = look(haproxy)
-        assert seen(report) == [Seen.CERTIFICATE]
+        assert seen(report) == [ProbeResult.CERTIFICATE]
         assert report.handshakes == {"f": 1}
         # Another thread of haproxy closes the connection.
         eventually(lambda: counters(haproxy, *CARRIED) == before)
@@ -121,7 +123,7 @@ def test_only_a_handshake_leaves_a_line_in_the_log(haproxy, free_port, pki, opti
         while not any(b"SSL handshake" in line for line in lines):
             assert time.monotonic() < deadline
             # A handshake that haproxy sees finished before we leave has no line with dontlognull.
-            assert seen(look(haproxy)) == [Seen.CONNECTED, Seen.CERTIFICATE]
+            assert seen(look(haproxy)) == [ProbeResult.CONNECTED, ProbeResult.CERTIFICATE]
             with contextlib.suppress(TimeoutError):
                 lines.append(log.recv(4096))
         assert not [line for line in lines if b" plain" in line]
@@ -156,7 +158,7 @@ def test_certificates_are_found_however_they_are_named(haproxy, free_port, short
     names = {"a": a, "b": b, "directory": directory, "list": short_dir / "list", "ca": pki.ca_path}
     started(haproxy, tls_frontend(free_port(), parameters.format(**names)))
     report = look(haproxy)
-    assert (seen(report), report.failures()) == ([Seen.CERTIFICATE], ())
+    assert (seen(report), report.failures()) == ([ProbeResult.CERTIFICATE], ())
     assert report.binds[0].note == ""
 
 
@@ -167,13 +169,16 @@ def test_a_certificate_that_was_not_loaded_is_found_out_until_a_reload(haproxy, 
     new = pki.server("a.example")
     (failure,) = look(haproxy).failures()
     stored, served = (_digest(one.certificate_pem) for one in (new, old))
-    assert (failure.seen, failure.note) == (Seen.OTHER_CERTIFICATE, f"SHA-256 {served}; stored: {stored}")
+    assert (failure.result, failure.note) == (
+        ProbeResult.OTHER_CERTIFICATE,
+        f"SHA-256 {served}; stored: {stored}",
+    )
     with pytest.raises(ProofFailed, match="serves another certificate"):
         proven(haproxy, prove_start, deadline=0.3)
     before = snapshot(haproxy.master)
     haproxy.reload()
     evidence = proven(haproxy, prove_reload, before)
-    assert evidence.reach.binds[0].seen is Seen.CERTIFICATE
+    assert evidence.probe.binds[0].result is ProbeResult.CERTIFICATE
     assert "serves its certificate: 1" in str(evidence)
 
 
@@ -184,7 +189,7 @@ def proven(haproxy, prove, *before, deadline=10):
         haproxy.stats,
         haproxy.configuration,
         time.monotonic() + deadline,
-        reach=functools.partial(reach, namespace=haproxy.namespace),
+        probe=functools.partial(probe_binds, namespace=haproxy.namespace),
     )
 
 
@@ -198,7 +203,7 @@ def test_what_the_worker_does_not_listen_on_is_unreached(haproxy, serving, free_
     with socket.create_server(("127.0.0.1", 0)) as other:
         haproxy.write(serving(f"127.0.0.1:{other.getsockname()[1]}", f"127.0.0.1:{free_port()}"))
         report = look(haproxy)
-    assert seen(report) == [Seen.UNREACHED] * 2
+    assert seen(report) == [ProbeResult.UNREACHED] * 2
     assert "the worker does not listen on port" in str(report.failures()[0])
 
 
@@ -211,7 +216,7 @@ def test_what_cannot_be_reached_from_here_is_said(make_haproxy, serving, namespa
     inside(["ip", "-n", namespace, "link", "set", "d0", "up"])
     started(haproxy, serving("203.0.113.9:80", ":81 interface d0", "203.0.113.5:82", "127.0.0.1:90-99"))
     report = look(haproxy)
-    assert seen(report) == [Seen.HELD, Seen.HELD, Seen.CONNECTED, Seen.CONNECTED]
+    assert seen(report) == [ProbeResult.HELD, ProbeResult.HELD, ProbeResult.CONNECTED, ProbeResult.CONNECTED]
     assert [bind.note for bind in report.binds if bind.frontend] == [
         "this machine does not hold the address now",
         "it takes connections from d0 only",
@@ -227,10 +232,10 @@ def test_odd_addresses_and_listeners_of_other_kinds_are_found(haproxy, serving, 
     text += f" dgram-bind 127.0.0.1:{log}\n log 127.0.0.1:9 local0\n"
     started(haproxy, f"global\n localpeer me\n{text}")
     report = look(haproxy)
-    assert [bind.seen for bind in report.binds] == [
-        *(Seen.CONNECTED, Seen.HELD),
-        Seen.CONNECTED,
-        *(Seen.CONNECTED, Seen.HELD),
+    assert [bind.result for bind in report.binds] == [
+        *(ProbeResult.CONNECTED, ProbeResult.HELD),
+        ProbeResult.CONNECTED,
+        *(ProbeResult.CONNECTED, ProbeResult.HELD),
     ]
 
 
@@ -244,7 +249,7 @@ def test_a_full_frontend_is_no_failure(haproxy, serving, free_port, eventually):
             clients.append(socket.socket())
             clients[-1].setblocking(False)
             clients[-1].connect_ex(("127.0.0.1", port))
-        report = eventually(lambda: (r := look(haproxy)).binds[0].seen is Seen.HELD and r)
+        report = eventually(lambda: (r := look(haproxy)).binds[0].result is ProbeResult.HELD and r)
         assert report.binds[0].note == "its queue is full"
         assert not report.failures()
     finally:
@@ -257,10 +262,10 @@ def test_hundreds_of_binds_are_reached_quickly(haproxy, serving, free_port):
     began = time.monotonic()
     report = look(haproxy)
     seconds = time.monotonic() - began
-    assert seen(report) == [Seen.CONNECTED] * 300
+    assert seen(report) == [ProbeResult.CONNECTED] * 300
     print(f"300 binds in {seconds * 1000:.0f} ms")
     assert seconds < 5
-    assert reach_seconds(haproxy.configuration) >= 5
+    assert probe_seconds(haproxy.configuration) >= 5
 
 
 def test_hundreds_of_binds_with_tls_too(haproxy, serving, free_port, pki):
@@ -269,6 +274,6 @@ def test_hundreds_of_binds_with_tls_too(haproxy, serving, free_port, pki):
     began = time.monotonic()
     report = look(haproxy, time_limit=30)
     seconds = time.monotonic() - began
-    assert seen(report) == [Seen.CERTIFICATE] * 200
+    assert seen(report) == [ProbeResult.CERTIFICATE] * 200
     print(f"200 binds with TLS in {seconds * 1000:.0f} ms")
     assert sum(report.handshakes.values()) == 200

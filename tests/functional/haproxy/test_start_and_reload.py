@@ -8,7 +8,7 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError, ProofFailed, ReloadRefused
-from amphora.haproxy.log_lines import complaints
+from amphora.haproxy.log_lines import alerts
 from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 from amphora.system.processes import children_of, identify
 
@@ -153,7 +153,7 @@ def test_the_master_says_how_a_reload_went(haproxy, serving, free_port):
         for _ in range(2):
             verdict = haproxy.master.reload(10)
             assert not verdict.loaded
-            assert f"for [{address}]" in complaints(verdict.words)
+            assert f"for [{address}]" in alerts(verdict.words)
     haproxy.write(serving(f"127.0.0.1:{port}"))
     assert haproxy.master.reload(10).loaded
     assert prove_start(haproxy.master, haproxy.stats, haproxy.configuration, soon()).reloads == 4

@@ -53,7 +53,7 @@ def test_odd_paths_are_quoted(name):
 def test_a_system_that_allows_fewer_descriptors_may_be_settled_for():
     settings = OverlaySettings(Path("/s"))
     assert b"strict-limits" not in render_overlay(parse(b""), settings)
-    assert b"    no strict-limits\n" in render_overlay(parse(b""), replace(settings, settles_for_less=True))
+    assert b"    no strict-limits\n" in render_overlay(parse(b""), replace(settings, relaxed_limits=True))
 
 
 @pytest.mark.parametrize(

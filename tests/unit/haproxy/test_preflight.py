@@ -50,7 +50,7 @@ def test_too_few_descriptors_are_found_with_both_numbers():
     ("configuration", "facts"),
     [
         (large(extra=" no strict-limits\n"), Facts(descriptor_limit=4096)),
-        (large(), Facts(descriptor_limit=4096, settles_for_less=True)),
+        (large(), Facts(descriptor_limit=4096, relaxed_limits=True)),
         (large(), Facts(descriptor_limit=1 << 20, open_files_left=5000)),
     ],
 )

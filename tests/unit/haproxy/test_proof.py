@@ -4,7 +4,7 @@ import pytest
 from amphora.errors import ProofFailed, ReloadRefused
 from amphora.haproxy.control.master import MasterSocket
 from amphora.haproxy.control.stats import StatsSocket
-from amphora.haproxy.proof.probe_report import BindReach, ReachReport, Seen
+from amphora.haproxy.proof.probe_report import BindProbe, ProbeReport, ProbeResult
 from amphora.haproxy.proof.prove import Generation, prove_reload, prove_start, snapshot
 from amphora.haproxy.reading.configuration import parse
 
@@ -45,11 +45,11 @@ def prove(scripted_socket):
     """Prove a reload against scripted sockets; a start when there is nothing before."""
     clock = Clock()
 
-    def run(master_answers, stats_answers=None, before=BEFORE, seconds=1.0, reach=None, given_up=str):
+    def run(master_answers, stats_answers=None, before=BEFORE, seconds=1.0, probe=None, abort_reason=str):
         master = MasterSocket(scripted_socket(*master_answers, name="master.sock").path, 5)
         stats = StatsSocket(scripted_socket(*(stats_answers or [worker()]), name="stats.sock").path, 5)
         arguments = (master, stats, CONFIGURATION, clock() + seconds)
-        options = {"clock": clock, "sleep": clock.sleep, "reach": reach, "given_up": given_up}
+        options = {"clock": clock, "sleep": clock.sleep, "probe": probe, "abort_reason": abort_reason}
         if before is None:
             return prove_start(*arguments, **options)
         return prove_reload(before, *arguments, **options)
@@ -123,7 +123,7 @@ def test_what_never_shows_is_named_after_the_deadline(prove, master, stats, miss
 def test_what_is_given_up_is_not_waited_for(prove, before):
     words = iter(["", "", "it has ended"])
     with pytest.raises(ProofFailed, match="^it has ended: master process 10 has no new worker"):
-        prove([processes(workers=())], before=before, given_up=lambda: next(words))
+        prove([processes(workers=())], before=before, abort_reason=lambda: next(words))
     assert len(prove.clock.pauses) == 2
 
 
@@ -157,38 +157,38 @@ def looks(*reports):
     return reach, workers
 
 
-UNREACHED = BindReach(2, "f", ":1", Seen.UNREACHED, "the worker does not listen on port 1")
-REACHED = BindReach(2, "f", ":1", Seen.CONNECTED)
+UNREACHED = BindProbe(2, "f", ":1", ProbeResult.UNREACHED, "the worker does not listen on port 1")
+REACHED = BindProbe(2, "f", ":1", ProbeResult.CONNECTED)
 
 
 def test_binds_are_looked_at_until_all_are_reached(prove):
-    reach, workers = looks(ReachReport((UNREACHED,), {"f": 1}), ReachReport((REACHED,), {"f": 1}))
-    evidence = prove([processes()], reach=reach)
+    reach, workers = looks(ProbeReport((UNREACHED,), {"f": 1}), ProbeReport((REACHED,), {"f": 1}))
+    evidence = prove([processes()], probe=reach)
     assert workers == [12, 12]
-    assert evidence.reach == ReachReport((REACHED,), {"f": 2})
+    assert evidence.probe == ProbeReport((REACHED,), {"f": 2})
 
 
 def test_a_bind_that_is_never_reached_is_no_proof(prove):
-    reach, workers = looks(ReachReport((UNREACHED,)))
+    reach, workers = looks(ProbeReport((UNREACHED,)))
     with pytest.raises(
         ProofFailed, match="line 2: bind :1 not reached .the worker does not listen on port 1"
     ):
-        prove([processes()], reach=reach, seconds=10)
+        prove([processes()], probe=reach, seconds=10)
     # Each look can leave a line in somebody's log.
     assert len(workers) < 25
 
 
 def test_binds_of_a_closed_frontend_are_not_looked_at(prove):
-    reach, workers = looks(ReachReport((REACHED,)))
+    reach, workers = looks(ProbeReport((REACHED,)))
     with pytest.raises(ProofFailed, match="not open: frontend f"):
-        prove([processes()], [worker(status="STOP")], reach=reach)
+        prove([processes()], [worker(status="STOP")], probe=reach)
     assert workers == []
 
 
 def test_evidence_is_for_people_too(prove):
     old = "# old workers\n11 worker 1 0d00h00m09s 2.6\n# programs\n"
-    reach, _ = looks(ReachReport((REACHED,)))
-    evidence = prove([processes().replace("# programs\n", old)], reach=reach)
+    reach, _ = looks(ProbeReport((REACHED,)))
+    evidence = prove([processes().replace("# programs\n", old)], probe=reach)
     assert evidence.old_workers == 1
     assert str(evidence) == (
         "worker 12 of master 10 serves after 0.00 s; reloads: 3; frontends open: 1; old workers: 1; "
