@@ -8,7 +8,6 @@ while it reads a configuration, and one that another agent has started may have 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +16,7 @@ from pathlib import Path
 from amphora.core.haproxy.instance_status import leaves_a_trace
 from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.errors import AmphoraError, InstanceNotFound
+from amphora.haproxy.control.old_workers import OldWorkerWarnings
 from amphora.haproxy.control.workers import workers_of
 from amphora.haproxy.overlay import ANY_NUMBER, RELOAD_LIMIT
 from amphora.haproxy.reading.configuration import parse
@@ -28,10 +28,6 @@ from amphora.system.processes import ProcessIdentity
 LOG = logging.getLogger(__name__)
 
 Workers = Mapping[int, Sequence[ProcessIdentity]]
-
-#: Old workers of one instance beyond which there is a warning, and down to which it must fall before the
-#: next: each takes 5 MiB or more for as long as its last client stays.
-MANY, FEW = 8, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +77,12 @@ class ProcessReader:
         self._directory = directory
         self._status = status
         self._workers_of = workers_of
-        self._guard = threading.Lock()
-        self._crowded: set[str] = set()
+        self._warnings = OldWorkerWarnings()
 
     def all(self) -> list[InstanceProcesses]:
         """Return the processes of every instance that has left any trace, sorted by id."""
         found = self._read([layout for layout in self._directory.all() if leaves_a_trace(layout)])
-        self._tell(found)
+        self._warnings.count({each.id: each.old_workers for each in found})
         return found
 
     def one(self, instance_id: str) -> InstanceProcesses:
@@ -117,20 +112,6 @@ class ProcessReader:
             return self._status(layout)
         except AmphoraError:
             return ServiceStatus(ServiceState.FAILED)
-
-    def _tell(self, found: Collection[InstanceProcesses]) -> None:
-        with self._guard:
-            self._crowded &= {each.id for each in found if len(each.old_workers) > FEW}
-            grown = [each for each in found if len(each.old_workers) > MANY and each.id not in self._crowded]
-            self._crowded |= {each.id for each in grown}
-        for each in grown:
-            LOG.warning(
-                "%s has %d old workers whose clients stay connected, the oldest since %s; "
-                "haproxy_drain_time and haproxy_max_old_workers can bound them",
-                each.id,
-                len(each.old_workers),
-                each.old_workers[0].started_at().isoformat(timespec="seconds"),
-            )
 
 
 def limits_of(master: ProcessIdentity | None) -> WorkerLimits:

@@ -152,14 +152,7 @@ class RunningInstance:
         pid = self.pid()
         if pid is None or self.is_adopted():
             return
-        for worker in end_surplus(self._socket(), pid, limit):
-            LOG.warning(
-                "%s: old worker %d of %s was ended with its connections: more than %d still had clients",
-                self._layout.instance_id,
-                worker.pid,
-                worker.started_at().isoformat(timespec="seconds"),
-                limit,
-            )
+        end_surplus(self._socket(), pid, limit, self._layout.instance_id)
 
     def _master(self, known: frozenset[int] = frozenset()) -> Master:
         pid = self.pid()

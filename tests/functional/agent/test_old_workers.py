@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from amphora.core.haproxy.instance_processes import MANY
 from amphora.haproxy.control.master import MasterSocket
+from amphora.haproxy.control.old_workers import MANY
 from amphora.testing.agent import free_port
 from tests.support.listeners import POOL, hidden_frontend, listener_id
 

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from amphora.core.haproxy.instance_processes import FEW, MANY, ProcessReader, WorkerLimits, limits_of
+from amphora.core.haproxy.instance_processes import ProcessReader, WorkerLimits, limits_of
 from amphora.errors import InstanceNotFound, ServiceError, StorageError
+from amphora.haproxy.control.old_workers import FEW, MANY
 from amphora.models import ServiceState, ServiceStatus
 from amphora.system.processes import ProcessIdentity, identify
 from tests.unit.core.conftest import ID, NEW
