@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from amphora.core.haproxy.layout import InstanceLayout
 from amphora.errors import CommandTimeout, InvalidConfiguration, OperationFailed
 from amphora.haproxy.preflight.findings import Finding, Severity, refusing_upload
-from amphora.haproxy.program import HaproxyProgram
+from amphora.haproxy.program import CHECK_TIMEOUT, HaproxyProgram
 
-_CHECK_TIMEOUT = 30.0
 #: Where a file is known to be bad, haproxy is not given time to hang over it.
 _HASTY_CHECK_TIMEOUT = 5.0
 
@@ -38,7 +37,7 @@ def check_staged(
         return program.check(
             (layout.staged_overlay, layout.staged),
             namespace=namespace,
-            timeout=_HASTY_CHECK_TIMEOUT if found else _CHECK_TIMEOUT,
+            timeout=_HASTY_CHECK_TIMEOUT if found else CHECK_TIMEOUT,
             names=names,
             local_peer=local_peer,
         )

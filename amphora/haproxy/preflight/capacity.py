@@ -20,7 +20,7 @@ from amphora.haproxy.preflight.footprint import OLDEST, Footprint
 from amphora.haproxy.reading.certificates import certificate_files, loading_rules
 from amphora.haproxy.reading.configuration import Configuration
 from amphora.haproxy.reading.references import FileKind, referenced_files
-from amphora.haproxy.reading.section_lines import SectionLine, global_values, placed
+from amphora.haproxy.reading.section_lines import SectionLine, global_values, section_lines
 from amphora.haproxy.reading.served_certificates import certificate_paths
 
 _KIB = 1024
@@ -142,9 +142,9 @@ def read_capacity(configuration: Configuration, footprint: Footprint = OLDEST) -
     :param footprint: of the haproxy that is to run it.
     """
     count = _Count()
-    for place in placed(configuration.lines):
-        if place.certain:
-            count.take(place)
+    for line in section_lines(configuration.lines):
+        if line.certain:
+            count.take(line)
     values = global_values(configuration.lines)
     servers = [server for backend in configuration.backends for server in backend.servers]
     binds = list(configuration.listening())
@@ -180,10 +180,10 @@ class _Count:
     tls_servers: int = 0
     line: int = 0
 
-    def take(self, place: SectionLine) -> None:
-        words = place.words
-        if place.section == "global" and words[0] in ("maxconn", "ulimit-n"):
-            self.line = place.line.number
+    def take(self, line: SectionLine) -> None:
+        words = line.words
+        if line.section == "global" and words[0] in ("maxconn", "ulimit-n"):
+            self.line = line.number
         elif words[0] == "option" and words[1:2] and words[1].startswith("splice-"):
             self.splices = True
         elif words[0] == "server" and "ssl" in words[3:]:

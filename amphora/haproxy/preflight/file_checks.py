@@ -36,7 +36,7 @@ from amphora.haproxy.reading.references import (
     read_content,
     referenced_files,
 )
-from amphora.haproxy.reading.section_lines import global_values, placed
+from amphora.haproxy.reading.section_lines import global_lines, global_values
 
 _MOST_FINDINGS = 100
 
@@ -72,17 +72,16 @@ class _Checker:
         yield from self._chroot_findings()
 
     def _chroot_findings(self) -> Iterator[Finding]:
-        """Yield why workers would end at ``chroot``, and the master with them; ``haproxy -c`` never tries."""
-        inside = (place for place in placed(self._lines) if place.section == "global")
-        place = next((place for place in inside if place.words[0] == "chroot"), None)
-        if place is None or not place.certain or not (path := place.known(1)):
+        """Yield why workers would fail at ``chroot``, and the master with them; not by ``haproxy -c``."""
+        line = next((line for line in global_lines(self._lines) if line.words[0] == "chroot"), None)
+        if line is None or not line.certain or not (path := line.known(1)):
             return
         try:
             reason = "" if stat.S_ISDIR(os.stat(WORKING_DIRECTORY / path).st_mode) else "it is no directory"
         except OSError as error:
             reason = _spoken(error)
         if reason:
-            yield Finding(place.line.number, f"chroot {path}", reason, Severity.REFUSES_START)
+            yield Finding(line.number, f"chroot {path}", reason, Severity.REFUSES_START)
 
     def _reference_findings(self, reference: FileReference, subject: str) -> Iterator[Finding]:
         key = (reference.path, reference.kind)

@@ -23,17 +23,58 @@ from uuid import UUID
 from amphora.haproxy.reading.addresses import Endpoint, parse_addresses, unresolvable
 from amphora.haproxy.reading.binds import Bind, FileBases, parse_bind
 from amphora.haproxy.reading.lines import Line, decode, read_lines
-from amphora.haproxy.reading.sections import Backend, Frontend, Peer
+from amphora.haproxy.reading.section_lines import SectionLine, section_lines
 from amphora.haproxy.reading.servers import Server, ServerDefaults, parse_server, parse_template
 from amphora.models import Protocol
 
-#: First words that begin a section, whatever the indentation, of haproxy 2.0 to 3.x.
-SECTIONS = frozenset(
-    """acme backend cache crt-store defaults fcgi-app frontend global http-errors listen log-forward
-    log-profile mailers peers program resolvers ring traces userlist""".split()  # noqa: SIM905
-)
 _PROXY_SECTIONS = ("defaults", "frontend", "listen", "backend")
 _ID_COMMENT = re.compile(r"[ \t]*#[ \t]*amphora[ \t]+(pool|member)[ \t]+(\S+)[ \t]+(\S+)[ \t\r]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontend:
+    """A ``frontend`` section, or the listening half of a ``listen`` section.
+
+    :ivar mode: ``http``, ``tcp`` or what newer versions know; from ``defaults`` where not set here.
+    :ivar default_backend: its name, or empty.
+    :ivar disabled: haproxy keeps it closed.
+    :ivar certain: False inside an ``.if`` or when its name depends on an environment variable.
+    """
+
+    name: str
+    line: int
+    mode: str = "tcp"
+    binds: tuple[Bind, ...] = ()
+    default_backend: str = ""
+    disabled: bool = False
+    certain: bool = True
+
+    @property
+    def expected_open(self) -> bool:
+        """Whether a process that runs this configuration must have it open."""
+        return self.certain and not self.disabled
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A ``backend`` section, or the serving half of a ``listen`` section that has servers."""
+
+    name: str
+    line: int
+    mode: str = "tcp"
+    servers: tuple[Server, ...] = ()
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One peer of a ``peers`` section; haproxy listens on the address of the local one.
+
+    :ivar name: empty for a ``bind`` line, which always is the local peer's.
+    """
+
+    name: str
+    bind: Bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +143,7 @@ def parse(data: bytes) -> Configuration:
     text = decode(data)
     lines = tuple(read_lines(text))
     parser = _Parser()
-    for line in lines:
+    for line in section_lines(lines):
         parser.take(line)
     return replace(_with_ids(parser.finish(), text), lines=lines)
 
@@ -170,7 +211,7 @@ class _Parser:
         self._latest_defaults = _Proxy("defaults")
         self._named_defaults: dict[str, _Proxy] = {}
         self._current = _Proxy("")
-        self._conditions = 0
+        self._certain = True
         self._readers: dict[str, Callable[[Line], None]] = {
             "global": self._read_global,
             "defaults": self._read_proxy,
@@ -181,14 +222,12 @@ class _Parser:
             "log-forward": self._read_log_forward,
         }
 
-    def take(self, line: Line) -> None:
-        first = line.words[0]
-        if first.startswith("."):
-            self._conditions = max(0, self._conditions + {".if": 1, ".endif": -1}.get(first, 0))
-        elif first in SECTIONS:
-            self._begin(line)
-        elif self._current.kind in self._readers:
-            self._readers[self._current.kind](line)
+    def take(self, line: SectionLine) -> None:
+        self._certain = line.certain
+        if line.head:
+            self._begin(line.line)
+        elif read := self._readers.get(self._current.kind):
+            read(line.line)
 
     def finish(self) -> Configuration:
         words = self._global.words
@@ -222,7 +261,7 @@ class _Parser:
         if kind == "defaults":
             self._latest_defaults = self._named_defaults[name] = self._current
         else:
-            self._current.certain = not self._conditions and 1 not in line.variables
+            self._current.certain = self._certain and 1 not in line.variables
             self._proxies.append(self._current)
 
     def _inherit(self, defaults: _Proxy) -> None:
@@ -286,7 +325,7 @@ class _Parser:
 
     def _bind(self, line: Line, position: int, unix_prefix: str = "", datagram: bool = False) -> Bind:
         text = line.words[position]
-        if self._conditions or position in line.variables:
+        if not self._certain or position in line.variables:
             endpoints: tuple[Endpoint, ...] = (unresolvable(text),)
         else:
             endpoints = parse_addresses(text, unix_prefix=unix_prefix, datagram=datagram)

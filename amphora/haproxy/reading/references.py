@@ -17,7 +17,7 @@ from pathlib import Path
 
 from amphora.haproxy.reading.binds import BIND_PARAMETERS_WITH_VALUE
 from amphora.haproxy.reading.lines import Line
-from amphora.haproxy.reading.section_lines import SectionLine, placed
+from amphora.haproxy.reading.section_lines import SectionLine, section_lines
 
 #: haproxy starts relative names from its working directory.
 WORKING_DIRECTORY = Path("/")
@@ -112,7 +112,7 @@ _PLAIN_EXPRESSION = re.compile(r"[a-z][\w.]*(?:\([^()\s]*\))?,\S*", re.ASCII)
 def referenced_files(lines: Sequence[Line]) -> tuple[FileReference, ...]:
     """Return every file that haproxy surely reads before it serves, in the order of the lines."""
     reader = _Reader()
-    found = [reference for place in placed(lines) for reference in reader.take(place)]
+    found = [reference for line in section_lines(lines) for reference in reader.take(line)]
     return tuple(reference for reference in found if _is_plain(reference.path, reader.relative))
 
 
@@ -151,67 +151,67 @@ class _Reader:
         self._certificates = ""
         self._authorities = ""
 
-    def take(self, place: SectionLine) -> Iterator[FileReference]:
-        if place.head or place.section == "crt-store":
+    def take(self, line: SectionLine) -> Iterator[FileReference]:
+        if line.head or line.section == "crt-store":
             return
-        first = place.words[0]
-        if place.section == "global":
-            self._take_base(place)
+        first = line.words[0]
+        if line.section == "global":
+            self._take_base(line)
             if first in _GLOBAL_FILES:
-                yield from self._file(place, 1, _GLOBAL_FILES[first])
-        if not place.certain:
+                yield from self._file(line, 1, _GLOBAL_FILES[first])
+        if not line.certain:
             return
         if first == "bind":
-            yield from self._parameters(place, 2, _BIND_FILES, BIND_PARAMETERS_WITH_VALUE)
+            yield from self._parameters(line, 2, _BIND_FILES, BIND_PARAMETERS_WITH_VALUE)
         elif first in ("server", "server-template", "default-server"):
             start = {"server": 3, "server-template": 4, "default-server": 1}[first]
-            yield from self._parameters(place, start, _SERVER_FILES, _SERVER_PARAMETERS_WITH_VALUE)
+            yield from self._parameters(line, start, _SERVER_FILES, _SERVER_PARAMETERS_WITH_VALUE)
         elif first == "errorfile":
-            yield from self._file(place, 2, FileKind.TEXT)
+            yield from self._file(line, 2, FileKind.TEXT)
         elif first not in _FREE_TEXT:
-            yield from self._replies(place)
-            yield from self._patterns(place)
-            yield from self._maps(place)
+            yield from self._replies(line)
+            yield from self._patterns(line)
+            yield from self._maps(line)
 
-    def _take_base(self, place: SectionLine) -> None:
-        first = place.words[0]
-        if first == "default-path" and place.known(1) != "current":
+    def _take_base(self, line: SectionLine) -> None:
+        first = line.words[0]
+        if first == "default-path" and line.known(1) != "current":
             self.relative = False
         elif first == "crt-base":
-            self._certificates = place.known(1) if place.certain else "$"
+            self._certificates = line.known(1) if line.certain else "$"
         elif first == "ca-base":
-            self._authorities = place.known(1) if place.certain else "$"
+            self._authorities = line.known(1) if line.certain else "$"
 
     def _file(
         self,
-        place: SectionLine,
+        line: SectionLine,
         position: int,
         kind: FileKind,
         keyword: str = "",
         base: str = "",
         directory: bool = False,
     ) -> Iterator[FileReference]:
-        path = place.known(position)
-        if not path or not place.certain or (base == "$" and not path.startswith("/")):
+        path = line.known(position)
+        if not path or not line.certain or (base == "$" and not path.startswith("/")):
             return
         if base and not path.startswith(("/", "@")):
             path = f"{base}/{path}"
-        yield FileReference(place.line.number, keyword or place.words[0], path, kind, directory)
+        yield FileReference(line.number, keyword or line.words[0], path, kind, directory)
 
     def _parameters(
         self,
-        place: SectionLine,
+        line: SectionLine,
         start: int,
         files: dict[str, tuple[FileKind, bool]],
         with_value: frozenset[str],
     ) -> Iterator[FileReference]:
         position = start
-        while position < len(place.words):
-            keyword = place.words[position]
+        while position < len(line.words):
+            keyword = line.words[position]
             if keyword in files:
                 kind, directory = files[keyword]
                 base = self._base(keyword, kind)
-                yield from self._file(place, position + 1, kind, keyword, base, directory)
+                yield from self._file(line, position + 1, kind, keyword, base, directory)
             position += 2 if keyword in with_value else 1
 
     def _base(self, keyword: str, kind: FileKind) -> str:
@@ -220,8 +220,8 @@ class _Reader:
         # A list's own path does not start from there, those in it do (measured on 2.6).
         return self._certificates if kind is FileKind.CERTIFICATE else ""
 
-    def _replies(self, place: SectionLine) -> Iterator[FileReference]:
-        words = place.words
+    def _replies(self, line: SectionLine) -> Iterator[FileReference]:
+        words = line.words
         if words[0] not in (*_RULES, "http-error") or not (words[0] == "http-error" or words[1:2]):
             return
         if words[0] in _RULES and words[1] not in _REPLIES:
@@ -229,38 +229,38 @@ class _Reader:
         position = 1
         while position < len(words) and words[position] not in ("if", "unless"):
             if words[position] in ("file", "lf-file", "errorfile"):
-                yield from self._file(place, position + 1, FileKind.TEXT, words[position])
+                yield from self._file(line, position + 1, FileKind.TEXT, words[position])
             position += 2 if words[position] in _REPLY_PARAMETERS else 1
 
-    def _patterns(self, place: SectionLine) -> Iterator[FileReference]:
-        words = place.words
+    def _patterns(self, line: SectionLine) -> Iterator[FileReference]:
+        words = line.words
         if words[0] == "acl":
-            yield from self._flags(place, 3)
+            yield from self._flags(line, 3)
         for position, word in enumerate(words):
             if word in _OPENING:
-                yield from self._flags(place, position + 2)
+                yield from self._flags(line, position + 2)
 
-    def _flags(self, place: SectionLine, position: int) -> Iterator[FileReference]:
-        words = place.words
+    def _flags(self, line: SectionLine, position: int) -> Iterator[FileReference]:
+        words = line.words
         while position < len(words) and words[position] in ("-i", "-n", "-M", "-f", "-m", "-u"):
             if words[position] == "-f":
-                yield from self._file(place, position + 1, FileKind.TEXT, "-f")
+                yield from self._file(line, position + 1, FileKind.TEXT, "-f")
             position += 2 if words[position] in ("-f", "-m", "-u") else 1
 
-    def _maps(self, place: SectionLine) -> Iterator[FileReference]:
-        for position, word in enumerate(place.words):
-            if position in place.line.variables or "map" not in word:
+    def _maps(self, line: SectionLine) -> Iterator[FileReference]:
+        for position, word in enumerate(line.words):
+            if position in line.line.variables or "map" not in word:
                 continue
-            for expression in _expressions(place, position):
+            for expression in _expressions(line, position):
                 for match in _MAP.finditer(expression):
                     if expression[match.start() - 1 : match.start()] == ",":
                         keyword = match[0].partition("(")[0]
-                        yield FileReference(place.line.number, keyword, match[1], FileKind.TEXT)
+                        yield FileReference(line.number, keyword, match[1], FileKind.TEXT)
 
 
-def _expressions(place: SectionLine, position: int) -> Iterator[str]:
+def _expressions(line: SectionLine, position: int) -> Iterator[str]:
     """Yield the sample expressions of a word; where it is free text, what looks like one is none."""
-    words = place.words
+    words = line.words
     before = words[position - 1]
     criterion = position == 2 if words[0] == "acl" else before in _OPENING
     if criterion or (position == 2 and before.startswith(_TAKING_EXPRESSIONS)):

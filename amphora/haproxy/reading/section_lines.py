@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where in a configuration a line stands: its section, and whether haproxy surely takes it."""
+"""The section that a line of a configuration stands in, and whether haproxy certainly reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from amphora.haproxy.reading.configuration import SECTIONS
 from amphora.haproxy.reading.lines import Line
+
+#: First words that begin a section, whatever the indentation, of haproxy 2.0 to 3.x.
+SECTIONS = frozenset(
+    """acme backend cache crt-store defaults fcgi-app frontend global http-errors listen log-forward
+    log-profile mailers peers program resolvers ring traces userlist""".split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +30,23 @@ class SectionLine:
     head: bool = False
 
     @property
+    def number(self) -> int:
+        """Counted from 1."""
+        return self.line.number
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The words of the line."""
         return self.line.words
 
     def known(self, position: int) -> str:
-        """Return a word; empty where there is none or where it depends on an environment variable."""
+        """Return a word; empty if there is none or it depends on an environment variable."""
         words = self.line.words
         return words[position] if position < len(words) and position not in self.line.variables else ""
 
 
-def placed(lines: Iterable[Line]) -> Iterator[SectionLine]:
-    """Yield every line but the conditions themselves, with its place."""
+def section_lines(lines: Iterable[Line]) -> Iterator[SectionLine]:
+    """Yield every line but the conditions themselves, with its section."""
     section, depth = "", 0
     for line in lines:
         first = line.words[0]
@@ -48,10 +58,14 @@ def placed(lines: Iterable[Line]) -> Iterator[SectionLine]:
         yield SectionLine(line, section, depth == 0, head)
 
 
+def global_lines(lines: Iterable[Line]) -> Iterator[SectionLine]:
+    """Yield the lines of all ``global`` sections, without their heads."""
+    return (line for line in section_lines(lines) if line.section == "global" and not line.head)
+
+
 def global_values(lines: Iterable[Line]) -> dict[str, tuple[str, ...]]:
     """Return the keywords of all ``global`` sections, each with the words after its last use.
 
-    Those inside conditions count as well: who asks wants to know whether a keyword is there.
+    Those inside conditions count as well: callers want to know whether a keyword is there.
     """
-    within = (place for place in placed(lines) if place.section == "global" and not place.head)
-    return {place.words[0]: place.words[1:] for place in within}
+    return {line.words[0]: line.words[1:] for line in global_lines(lines)}

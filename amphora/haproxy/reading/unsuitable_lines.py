@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
-from amphora.haproxy.reading.configuration import SECTIONS
-from amphora.haproxy.reading.lines import decode, split_words
+from amphora.haproxy.reading.lines import decode, read_lines
+from amphora.haproxy.reading.section_lines import global_lines
 
-#: Lines that the command line makes superfluous. ``master-worker`` with an argument says more.
+#: Lines that the command line makes redundant. ``master-worker`` with an argument says more.
 _RUN_MODE = (("daemon",), ("master-worker",))
 
 
@@ -17,8 +17,8 @@ def group_named_in(data: bytes) -> str:
 
     :raises InvalidConfiguration: it is not UTF-8 or holds a NUL byte.
     """
-    lines = decode(data).split("\n")
-    return next((words[1] for _, words in _global_lines(lines) if words[0] == "group" and len(words) > 1), "")
+    words = (line.words for line in global_lines(read_lines(decode(data))))
+    return next((each[1] for each in words if each[0] == "group" and len(each) > 1), "")
 
 
 def without_group(data: bytes) -> bytes:
@@ -26,33 +26,24 @@ def without_group(data: bytes) -> bytes:
 
     :raises InvalidConfiguration: it is not UTF-8 or holds a NUL byte.
     """
-    lines = decode(data).split("\n")
-    for number, words in list(_global_lines(lines)):
-        if words[0] == "group":
-            lines[number] = "    # the group is set by amphora-agent"
-    return "\n".join(lines).encode()
+    return _without(data, lambda words: words[0] == "group")
 
 
 def without_run_mode(data: bytes) -> bytes:
-    """Return a configuration without ``daemon``, ``master-worker`` and ``pidfile``, each line in its place.
+    """Return a configuration without ``daemon``, ``master-worker`` and ``pidfile``; lines keep their numbers.
 
     The command line says all of it already, and newer versions warn of saying it twice, or of the first two
     at all, which ``zero-warning`` makes fatal at a start that ``-c`` has passed.
 
     :raises InvalidConfiguration: it is not UTF-8 or holds a NUL byte.
     """
-    lines = decode(data).split("\n")
-    for number, words in list(_global_lines(lines)):
-        if words in _RUN_MODE or words[0] == "pidfile":
-            lines[number] = f"    # {words[0]} is set by amphora-agent"
+    return _without(data, lambda words: words in _RUN_MODE or words[0] == "pidfile")
+
+
+def _without(data: bytes, unsuitable: Callable[[tuple[str, ...]], bool]) -> bytes:
+    text = decode(data)
+    lines = text.split("\n")
+    for line in global_lines(read_lines(text)):
+        if unsuitable(line.words):
+            lines[line.number - 1] = f"    # {line.words[0]} is set by amphora-agent"
     return "\n".join(lines).encode()
-
-
-def _global_lines(lines: list[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    within_global = False
-    for number, raw in enumerate(lines):
-        words, _ = split_words(raw)
-        if words and words[0] in SECTIONS:
-            within_global = words[0] == "global"
-        elif words and within_global:
-            yield number, words
