@@ -8,7 +8,7 @@ from typing import Any
 
 from webob import Response
 
-from amphora.core.changes.expected import digest_of
+from amphora.core.changes.expected import etag_of
 
 
 def json_answer(status: int, body: Any) -> Response:
@@ -33,5 +33,5 @@ def ok(status: int, details: str = "") -> Response:
 
 def tagged(response: Response, content: bytes) -> Response:
     """Add the ``ETag`` that names stored bytes: their MD5 without quotes, as controllers know it."""
-    response.headers["ETag"] = digest_of(content)
+    response.headers["ETag"] = etag_of(content)
     return response

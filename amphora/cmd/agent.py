@@ -23,8 +23,7 @@ from amphora.cmd.composition import Composition, OwnFiles, compose
 from amphora.cmd.driver_loading import print_drivers
 from amphora.cmd.ports import make_operations
 from amphora.conf import load as configuration
-from amphora.core.agent_files.agent_certificate import AgentCertificate
-from amphora.core.agent_files.agent_configuration import AgentConfiguration
+from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.errors import AmphoraError, ConfigurationError, StartupError
 from amphora.server.agent_server import AgentServer
 from amphora.server.settings import ServerSettings
@@ -91,14 +90,14 @@ class Agent:
             operations,
             AgentCertificate(
                 Path(conf.amphora_agent.agent_server_cert),
-                self._try_out_certificate,
-                self._take_up_certificate,
+                self._validate_certificate,
+                self._apply_certificate,
                 operations,
             ),
             AgentConfiguration(
                 configuration.file_in_use(conf),
-                self._try_out_configuration,
-                self._take_up_configuration,
+                self._validate_configuration,
+                self._apply_configuration,
                 operations,
             ),
         )
@@ -147,10 +146,10 @@ class Agent:
             self._watchdog.stop()
         self._server.stop()
 
-    def _try_out_certificate(self, path: Path) -> None:
+    def _validate_certificate(self, path: Path) -> None:
         _tls_context(self._conf, path)
 
-    def _take_up_certificate(self) -> None:
+    def _apply_certificate(self) -> None:
         self._server.replace_tls_context(_tls_context(self._conf))
 
     def _start_reload(self) -> None:
@@ -159,16 +158,16 @@ class Agent:
 
     def _reload(self) -> None:
         try:
-            self._take_up_configuration()
+            self._apply_configuration()
         except ConfigurationError as error:
             LOG.error("reload refused, everything stays as it was: %s", error)
 
-    def _try_out_configuration(self, path: Path) -> None:
+    def _validate_configuration(self, path: Path) -> None:
         current = configuration.file_in_use(self._started_with) or path
         conf = configuration.load_instead(self._arguments, version("amphora-agent"), current, path)
         _tls_context(conf)
 
-    def _take_up_configuration(self) -> None:
+    def _apply_configuration(self) -> None:
         with self._reloading:
             notify_reloading()
             try:

@@ -23,8 +23,7 @@ from amphora.cmd.ports import (
     make_plug,
     topology_file,
 )
-from amphora.core.agent_files.agent_certificate import AgentCertificate
-from amphora.core.agent_files.agent_configuration import AgentConfiguration
+from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.core.changes.answered import Answered
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amphora.core.agent_files.agent_certificate import AgentCertificate
-from amphora.core.agent_files.agent_configuration import AgentConfiguration
+from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.core.changes.answered import Answered
 from amphora.core.changes.operations import Operations
 from amphora.core.drift.drift import Drift

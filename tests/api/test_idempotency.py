@@ -9,7 +9,7 @@ import pytest
 
 from amphora.api.app import make_app
 from amphora.core.changes.answered import Answered
-from amphora.core.changes.expected import digest_of
+from amphora.core.changes.expected import etag_of
 from amphora.errors import ServiceError
 from tests.api.conftest import CONFIGURATION, LISTENER, Client
 from tests.support.core import AMPHORA_ID
@@ -106,13 +106,11 @@ def test_a_key_of_another_request_is_409_and_nothing_is_done(client, rig, method
 
 def test_the_same_change_on_another_condition_is_another_request(client, rig):
     client.do("PUT", UPLOAD, CONFIGURATION)
-    first = client.do("PUT", UPLOAD, OTHER, Idempotency_Key="k", If_Match=digest_of(OTHER))
+    first = client.do("PUT", UPLOAD, OTHER, Idempotency_Key="k", If_Match=etag_of(OTHER))
     assert first.status_int == 412
     assert client.do("PUT", UPLOAD, OTHER, Idempotency_Key="k", If_Match="*").status_int == 409
     assert rig.instances.configuration(LISTENER) == CONFIGURATION
-    assert told(client.do("PUT", UPLOAD, OTHER, Idempotency_Key="k", If_Match=digest_of(OTHER))) == told(
-        first
-    )
+    assert told(client.do("PUT", UPLOAD, OTHER, Idempotency_Key="k", If_Match=etag_of(OTHER))) == told(first)
 
 
 @pytest.mark.parametrize("key", ["", "two words", "\x7f", "ä", "k" * 256])

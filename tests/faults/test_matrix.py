@@ -19,7 +19,7 @@ PAGE = HERE.parents[1] / "doc" / "source" / "fault_matrix.rst"
 
 #: What the cells of the changes that a module makes are called.
 FAMILIES = {
-    "agent": ("agent_files.agent_file",),
+    "agent": ("agent_files",),
     "certificate": ("haproxy.certificates",),
     "haproxy": ("haproxy.instances", "haproxy.instance_changes"),
     "keepalived": ("keepalived.vrrp", "keepalived.vrrp_change"),

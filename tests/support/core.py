@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amphora.cmd.drift import DriftSources, make_drift
-from amphora.core.agent_files.agent_certificate import AgentCertificate
-from amphora.core.agent_files.agent_configuration import AgentConfiguration
+from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.core.changes.answered import Answered
 from amphora.core.changes.expected import ANYTHING
 from amphora.core.changes.journal import Journal
@@ -192,11 +191,11 @@ class FakeConfiguration:
         self.taken_up = []
         self.errors = []
 
-    def try_out(self, path):
+    def validate(self, path):
         if b"BROKEN" in path.read_bytes():
             raise ConfigurationError(f"{path}: BROKEN is no option")
 
-    def take_up(self):
+    def apply(self):
         if self.errors:
             raise self.errors.pop(0)
         self.taken_up.append(self.path.read_bytes())
@@ -276,7 +275,7 @@ class CoreRig:
                 self.agent_certificate, lambda _path: None, lambda: None, operations
             ),
             agent_configuration=AgentConfiguration(
-                self.configuration.path, self.configuration.try_out, self.configuration.take_up, operations
+                self.configuration.path, self.configuration.validate, self.configuration.apply, operations
             ),
             operations=operations,
             drift=self._drift(base_path, locks, plug, rules),

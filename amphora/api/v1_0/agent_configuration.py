@@ -8,7 +8,7 @@ from webob import Request, Response
 from amphora.api.answers import ok
 from amphora.api.request import uploaded_file
 from amphora.api.resource import Handler, Resource
-from amphora.core.agent_files.agent_configuration import AgentConfiguration
+from amphora.core.agent_files import AgentConfiguration
 
 
 class AgentConfigurationController(Resource):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from amphora.errors import PreconditionFailed
 
 
-def digest_of(content: bytes) -> str:
-    """Return the digest by which stored content is known outside: MD5, which is no protection here."""
+def etag_of(content: bytes) -> str:
+    """Return the ETag of stored content: its MD5, by which clients compare it; not for security."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
@@ -30,7 +30,7 @@ class Expected:
 
         :raises PreconditionFailed: it is not; says what is stored.
         """
-        self.require_digest(None if content is None else digest_of(content))
+        self.require_digest(None if content is None else etag_of(content))
 
     def require_digest(self, digest: str | None) -> None:
         """Return if content of this digest is as expected; None stands for nothing.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from amphora.core import pem
-from amphora.core.changes.expected import ANYTHING, Expected
+from amphora.core.changes.expected import ANYTHING, Expected, etag_of
 from amphora.core.changes.flights import Flights
 from amphora.core.changes.journal import OperationState
 from amphora.core.changes.locks import InstanceLocks
@@ -150,7 +149,7 @@ class Certificates:
             self._operations.settle(operation, state, f"{filename} {_is_stored(found)}")
 
     def _put(self, instance_id: str, filename: str, data: bytes) -> None:
-        digest = _digest(data)
+        digest = etag_of(data)
         steps = Steps(
             "put",
             certificates_target(instance_id),
@@ -202,10 +201,6 @@ def _intent(filename: str, digest: str | None) -> str:
 
 def _is_stored(digest: str | None) -> str:
     return "is not stored" if digest is None else f"is stored, MD5 {digest}"
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _check_filename(filename: str, rules: CertificateRules) -> None:

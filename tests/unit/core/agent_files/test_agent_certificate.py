@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from amphora.core.agent_files.agent_certificate import AgentCertificate
+from amphora.core.agent_files import AgentCertificate
 from amphora.errors import ConfigurationError, InvalidInput, KeyMismatch, OperationFailed
 from amphora.testing.pki import Pki
 
@@ -42,15 +42,15 @@ def test_new_material_is_stored_and_taken_up(pki, path, operations):
 
 
 @pytest.mark.parametrize(
-    ("try_out", "expected"),
+    ("validate", "expected"),
     [(nothing, KeyMismatch), (raising(ConfigurationError("key too small")), InvalidInput)],
 )
-def test_unusable_material_leaves_the_former(pki, path, try_out, expected, operations):
+def test_unusable_material_leaves_the_former(pki, path, validate, expected, operations):
     body = pki.server("one").path.read_bytes()
     if expected is KeyMismatch:
         body = pki.server("two").certificate_pem + pki.server("three").key_pem
     with pytest.raises(expected):
-        AgentCertificate(path, try_out, raising(AssertionError("taken up")), operations).put(body)
+        AgentCertificate(path, validate, raising(AssertionError("taken up")), operations).put(body)
     assert path.read_bytes() == b"former"
     assert left(path) == ["in use.pem"]
 

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from amphora.core.agent_files.agent_configuration import AgentConfiguration
+from amphora.core.agent_files import AgentConfiguration
 from amphora.errors import AgentConfigurationFailed, ConfigurationError, OperationFailed
 
 
@@ -16,14 +16,14 @@ class Agent:
         self.tried = []
         self.taken_up = []
         self.errors = []
-        self.configuration = AgentConfiguration(path, self.try_out, self.take_up, operations)
+        self.configuration = AgentConfiguration(path, self.validate, self.apply, operations)
 
-    def try_out(self, path):
+    def validate(self, path):
         self.tried.append((path, self.path.read_bytes() if self.path.exists() else None))
         if path.read_bytes() == b"bad":
             raise ConfigurationError(f"{path}: bad")
 
-    def take_up(self):
+    def apply(self):
         self.taken_up.append(self.path.read_bytes())
         if self.errors:
             raise self.errors.pop(0)
@@ -69,7 +69,7 @@ def test_one_that_cannot_be_taken_up_is_undone(agent, caplog, errors):
 
 def test_without_a_file_there_is_nothing_to_replace(agent, operations):
     with pytest.raises(AgentConfigurationFailed, match="--config-file"):
-        AgentConfiguration(None, agent.try_out, agent.take_up, operations).put(b"new")
+        AgentConfiguration(None, agent.validate, agent.apply, operations).put(b"new")
 
 
 def test_files_that_come_at_once_take_turns(agent):

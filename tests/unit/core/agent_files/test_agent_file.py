@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from amphora.core.agent_files.agent_file import OwnFile
+from amphora.core.agent_files import AgentFile
 from amphora.core.changes.journal import Journal, Operation, OperationState
 from amphora.core.changes.operations import Operations
 from amphora.errors import ChangeFailed, OperationFailed
@@ -40,10 +40,10 @@ def test_whatever_fails_only_the_old_or_the_new_file_is_left(path, tmp_path, ste
     operations = Broken(tmp_path / "operations", step, after=after)
     taken_up = []
 
-    def take_up():
+    def apply():
         taken_up.append(path.read_bytes())
 
-    file = OwnFile("agent-configuration", lambda _: None, take_up, operations)
+    file = AgentFile("agent-configuration", lambda _: None, apply, operations)
     stands = step == "keep" and after
     if stands:
         file.replace(path, b"new")
@@ -62,7 +62,7 @@ def test_whatever_fails_only_the_old_or_the_new_file_is_left(path, tmp_path, ste
 )
 def test_a_replacement_that_was_cut_off_is_told_by_what_is_there(path, operations, content, state):
     """Whatever step it was cut off in, that of going back among them."""
-    file = OwnFile("agent-configuration", lambda _: None, lambda: None, operations)
+    file = AgentFile("agent-configuration", lambda _: None, lambda: None, operations)
     file.replace(path, b"new")
     (made,) = operations.all()
     journal = Journal(path.parents[1] / "again")
@@ -72,5 +72,5 @@ def test_a_replacement_that_was_cut_off_is_told_by_what_is_there(path, operation
     path.write_bytes(content)
     again = Operations(journal)
     again.recover()
-    OwnFile("agent-configuration", lambda _: None, lambda: None, again).recover(path)
+    AgentFile("agent-configuration", lambda _: None, lambda: None, again).recover(path)
     assert again.get("id").state is state
