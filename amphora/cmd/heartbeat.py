@@ -11,12 +11,11 @@ from oslo_config import cfg
 from amphora.core.haproxy.layout import InstanceDirectory
 from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.core.lvs.layout import LvsDirectory
-from amphora.health.counter_store import CounterStore
+from amphora.health.counter_deltas import CounterStore
 from amphora.health.haproxy_source import HaproxySource
-from amphora.health.heartbeat import Heartbeat
+from amphora.health.heartbeat import Heartbeat, HeartbeatSettings
 from amphora.health.keepalived_gate import keepalived_is_missing
 from amphora.health.lvs_source import LvsSource
-from amphora.health.settings import HeartbeatSettings
 
 
 def heartbeat_settings(conf: cfg.ConfigOpts) -> HeartbeatSettings:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where heartbeats go: to one controller after the other."""
+"""The controllers that heartbeats go to, one after the other, from the agent's own network namespace."""
 
 from __future__ import annotations
 
@@ -120,3 +120,28 @@ def numeric_destination(host: str, port: int) -> Destination | None:
 def _first_address(host: str, port: int, flags: int = 0) -> Destination:
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=flags)[0]
     return Destination(family, address)  # type: ignore[arg-type]
+
+
+class DatagramSender:
+    """One unbound socket for each address family, made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[socket.AddressFamily, socket.socket] = {}
+
+    def send(self, datagram: bytes, destination: Destination) -> None:
+        """Hand a datagram to the kernel, without waiting.
+
+        :raises OSError: it did not leave this machine.
+        """
+        sender = self._sockets.get(destination.family)
+        if sender is None:
+            sender = socket.socket(destination.family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            sender.setblocking(False)
+            self._sockets[destination.family] = sender
+        sender.sendto(datagram, destination.address)
+
+    def close(self) -> None:
+        """Close the sockets. Safe to repeat."""
+        for sender in self._sockets.values():
+            sender.close()
+        self._sockets.clear()

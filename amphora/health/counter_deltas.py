@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each listener has counted that no controller has been told yet.
+"""What each listener has counted since the last heartbeat that was sent, and the file that keeps it.
 
 Counters live in processes, and begin at zero with each reload. So each process's counters are compared
-with its own former ones, and what is new is added to what is owed. A message that has gone out settles
-what it told; one that could not be sent settles nothing.
+with its own former ones, and what is new is added to what is unsent, until a message with it has been sent.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from amphora.errors import StorageError
 from amphora.health.readings import Counters, ProcessReading, SourceReading
+from amphora.system import files
+
+LOG = logging.getLogger(__name__)
+
+_MODE = 0o640
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What is kept of one listener over a restart of the agent.
 
-    :ivar seen: the counters of its process when last looked at.
+    :ivar seen: the counters of its process when last read.
     :ivar generation: of that process; empty where it is not known.
     :ivar origin: empty where it is not known.
     """
@@ -26,7 +34,7 @@ class Entry:
     seen: Counters
     generation: str = ""
     origin: str = ""
-    owed: Counters = Counters()
+    unsent: Counters = Counters()
 
 
 @dataclass(slots=True)
@@ -34,10 +42,10 @@ class _Account:
     origin: str
     current: str
     seen: dict[str, Counters]
-    owed: Counters = field(default_factory=Counters)
+    unsent: Counters = field(default_factory=Counters)
 
 
-class Ledger:
+class CounterDeltas:
     """The accounts of all listeners.
 
     :param entries: what was kept, by listener.
@@ -45,7 +53,7 @@ class Ledger:
 
     def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
         self._accounts = {
-            listener: _Account(entry.origin, entry.generation, {entry.generation: entry.seen}, entry.owed)
+            listener: _Account(entry.origin, entry.generation, {entry.generation: entry.seen}, entry.unsent)
             for listener, entry in (entries or {}).items()
         }
 
@@ -60,10 +68,10 @@ class Ledger:
             met_new |= process.generation not in account.seen
             before = account.seen.get(process.generation, Counters())
             if process.generation not in account.seen and account.current == "":
-                # Kept by an agent that does not tell processes apart: it may be this one or another.
+                # Kept by an agent that does not distinguish processes: it may be this one or another.
                 before = account.seen.pop("", before)
             account.seen[process.generation] = listener.counters
-            account.owed += listener.counters.since(before)
+            account.unsent += listener.counters.since(before)
             account.origin = process.origin
             if not process.replaced or not account.current:
                 account.current = process.generation
@@ -73,7 +81,7 @@ class Ledger:
         """Drop the accounts of what exists no more, and processes that will not be read again.
 
         An account's current process stays: it may be one that has not answered yet. So does what is
-        still owed by a listener that was taken out of a load balancer: it may come back.
+        still unsent by a listener that was taken out of a load balancer: it may come back.
         """
         served = {process.origin for process in reading.processes if not process.replaced}
         listed = {listener.id for process in reading.processes for listener in process.listeners}
@@ -81,7 +89,7 @@ class Ledger:
         def exists(listener: str, account: _Account) -> bool:
             if not account.origin or listener in listed:
                 return True
-            is_out = account.origin in served and account.owed == Counters()
+            is_out = account.origin in served and account.unsent == Counters()
             return account.origin in reading.origins and not is_out
 
         self._accounts = {
@@ -91,21 +99,126 @@ class Ledger:
             for gone in account.seen.keys() - reading.generations - {account.current}:
                 del account.seen[gone]
 
-    def owed(self, listener: str) -> Counters:
-        """Return what no controller has been told yet."""
+    def unsent(self, listener: str) -> Counters:
+        """Return what no heartbeat has carried yet."""
         account = self._accounts.get(listener)
-        return account.owed if account else Counters()
+        return account.unsent if account else Counters()
 
-    def settle(self, listeners: Iterable[str]) -> None:
-        """Count what is owed by these listeners as told."""
+    def mark_sent(self, listeners: Iterable[str]) -> None:
+        """Count what is unsent of these listeners as sent."""
         for listener in listeners:
-            self._accounts[listener].owed = Counters()
+            self._accounts[listener].unsent = Counters()
 
     def entries(self) -> dict[str, Entry]:
         """Return what to keep over a restart."""
         return {
             listener: Entry(
-                account.seen.get(account.current, Counters()), account.current, account.origin, account.owed
+                account.seen.get(account.current, Counters()), account.current, account.origin, account.unsent
             )
             for listener, account in self._accounts.items()
         }
+
+
+class CounterStore:
+    """Keeps the deltas in ``stats_counters.json``, in the form that Octavia's agent reads and writes.
+
+    ``{"<listener>": {"bin": n, "bout": n, "ereq": n, "stot": n}}``; ours adds ``generation`` and ``origin``,
+    and ``unsent`` if something is unsent, so either agent can go on from the other's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written: bytes | None = None
+
+    def load(self) -> dict[str, Entry]:
+        """Return what is stored. A file that cannot be read counts as none: everything is then sent again."""
+        try:
+            data = files.read_if_present(self._path)
+        except StorageError as error:
+            LOG.error("statistics begin anew: %s", error)
+            return {}
+        if data is None:
+            return {}
+        try:
+            return decode(data)
+        except ValueError as error:
+            LOG.error("statistics begin anew: %s cannot be understood: %s", self._path, error)
+            return {}
+
+    def save(self, entries: Mapping[str, Entry]) -> None:
+        """Write what is to be kept, unless it is there already.
+
+        :raises StorageError: the former version stays.
+        """
+        data = encode(entries)
+        if data != self._written and (entries or self._path.exists()):
+            files.write_atomically(self._path, data, _MODE)
+            self._written = data
+
+
+def encode(entries: Mapping[str, Entry]) -> bytes:
+    """Return the content of the file."""
+    return json.dumps({listener: _fields(entry) for listener, entry in sorted(entries.items())}).encode()
+
+
+def decode(data: bytes) -> dict[str, Entry]:
+    """Read the content of the file; entries without usable counters are passed over.
+
+    :raises ValueError: it is no JSON object.
+    """
+    try:
+        document = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(document, dict):
+        raise ValueError("not an object")
+    read = {listener: _entry(fields) for listener, fields in document.items()}
+    return {listener: entry for listener, entry in read.items() if entry is not None}
+
+
+def _fields(entry: Entry) -> dict[str, object]:
+    fields: dict[str, object] = dict(_counter_fields(entry.seen))
+    if entry.generation:
+        fields["generation"] = entry.generation
+    if entry.origin:
+        fields["origin"] = entry.origin
+    if entry.unsent != Counters():
+        fields["owed"] = _counter_fields(entry.unsent)
+    return fields
+
+
+def _counter_fields(counters: Counters) -> dict[str, int]:
+    return {
+        "bin": counters.received,
+        "bout": counters.sent,
+        "ereq": counters.errors,
+        "stot": counters.connections,
+    }
+
+
+def _entry(fields: object) -> Entry | None:
+    seen = _counters(fields)
+    if seen is None or not isinstance(fields, dict):
+        return None
+    generation, origin = fields.get("generation"), fields.get("origin")
+    return Entry(
+        seen,
+        generation if isinstance(generation, str) else "",
+        origin if isinstance(origin, str) else "",
+        _counters(fields.get("owed")) or Counters(),
+    )
+
+
+def _counters(fields: object) -> Counters | None:
+    if not isinstance(fields, dict):
+        return None
+    received, sent, connections, errors = (
+        _number(fields.get(name)) for name in ("bin", "bout", "stot", "ereq")
+    )
+    if received is None or sent is None or connections is None or errors is None:
+        return None
+    return Counters(received, sent, connections, errors)
+
+
+def _number(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None

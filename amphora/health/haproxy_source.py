@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads all haproxy processes side by side, in one pass, from one thread and without forking.
 
-A worker that does not answer delays the others once, by the patience of the caller; from then on it is
+A worker that does not answer delays the others once, by the timeout of the caller; from then on it is
 asked but not waited for until it answers again.
 """
 
@@ -15,13 +15,17 @@ from pathlib import Path
 
 from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.errors import ControlSocketError
+from amphora.haproxy.control.stats import RowKind, StatRow
 from amphora.haproxy.control.worker_link import WorkerAnswer, WorkerLink
-from amphora.health import haproxy_rows
-from amphora.health.readings import ProcessReading, SourceReading
+from amphora.health.readings import Counters, ListenerReading, PoolReading, ProcessReading, SourceReading
 
-#: Seconds after which a connection that brought no answer is replaced, and an answer is too old to tell.
+#: Seconds after which a connection without an answer is replaced, and an answer is too old to report.
 #: Below the 10 s after which haproxy closes idle connections, and the interval of most heartbeats.
 _GIVE_UP = 5.0
+
+
+#: Part of the names that controllers give to the endpoint behind a metrics listener; it is no listener.
+_INTERNAL = "prometheus"
 
 
 @dataclass(slots=True, eq=False)
@@ -60,12 +64,12 @@ class HaproxySource:
         self._generations: dict[str, str] = {}
         self._silent: set[str] = set()
 
-    def read(self, patience: float) -> SourceReading:
+    def read(self, timeout: float) -> SourceReading:
         """Return the listeners and pools of every worker that answers in time.
 
         :raises StorageError: the base path cannot be read.
         """
-        deadline = self._clock() + patience
+        deadline = self._clock() + timeout
         layouts = {layout.instance_id: layout for layout in self._directory.all()}
         problems: dict[str, str] = {}
         self._tidy(layouts.keys(), problems)
@@ -135,8 +139,8 @@ class HaproxySource:
             except ControlSocketError as error:
                 self._lose(track, error, problems)
 
-    def _collect(self, patience: float, problems: dict[str, str]) -> None:
-        for key, _ in self._selector.select(patience):
+    def _collect(self, timeout: float, problems: dict[str, str]) -> None:
+        for key, _ in self._selector.select(timeout):
             track: _Track = key.data
             try:
                 answer = track.link.receive()
@@ -198,7 +202,43 @@ def _reading(track: _Track, answer: WorkerAnswer) -> ProcessReading:
     return ProcessReading(
         track.origin,
         answer.generation,
-        haproxy_rows.listeners(answer.rows),
-        () if answer.stopping else haproxy_rows.pools(answer.rows),
+        listeners(answer.rows),
+        () if answer.stopping else pools(answer.rows),
         replaced=answer.stopping,
     )
+
+
+def listeners(rows: Iterable[StatRow]) -> tuple[ListenerReading, ...]:
+    """Return every frontend but internal ones."""
+    return tuple(
+        ListenerReading(
+            row.proxy,
+            row.status,
+            row.number("scur"),
+            Counters(row.number("bin"), row.number("bout"), row.number("stot"), row.number("ereq")),
+        )
+        for row in rows
+        if row.is_frontend and _INTERNAL not in row.proxy
+    )
+
+
+def pools(rows: Iterable[StatRow]) -> tuple[PoolReading, ...]:
+    """Return every backend but internal ones, with its servers."""
+    statuses: dict[str, str] = {}
+    members: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if _INTERNAL in row.proxy:
+            continue
+        if row.kind is RowKind.BACKEND:
+            statuses[row.proxy] = row.status
+        elif row.is_server:
+            members.setdefault(row.proxy, {})[row.service] = _member_state(row)
+    return tuple(PoolReading(name, status, members.get(name, {})) for name, status in statuses.items())
+
+
+def _member_state(row: StatRow) -> str:
+    # haproxy calls a server UP that gets no new clients because of its weight.
+    if row.status == "UP" and row.number("weight") == 0:
+        return "DRAIN"
+    # "MAINT (via other/server)": receivers know the word alone.
+    return row.status.partition(" (")[0]

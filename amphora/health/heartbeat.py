@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The heartbeat: tells controllers that this amphora lives, what state everything is in, and its traffic."""
+"""The heartbeat: life, states and traffic of this amphora, reported to controllers."""
 
 from __future__ import annotations
 
@@ -8,44 +8,66 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from amphora.errors import AmphoraError, StorageError
-from amphora.health.controllers import Controllers
-from amphora.health.counter_deltas import Ledger
-from amphora.health.counter_store import CounterStore
+from amphora.health.controllers import Controllers, DatagramSender
+from amphora.health.counter_deltas import CounterDeltas, CounterStore
 from amphora.health.message import LARGEST_DATAGRAM, Report, encode_within, make_report
 from amphora.health.notices import Notices
 from amphora.health.readings import ListenerSource, SourceReading
-from amphora.health.sender import DatagramSender
-from amphora.health.settings import HeartbeatSettings
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds that everything together may take to answer before a heartbeat goes without the rest.
-_PATIENCE = 1.0
+#: Seconds for each source to answer before a heartbeat is sent without the rest.
+_READ_TIMEOUT = 1.0
 
-#: Seconds between two looks at what has changed; longer where a look is dear, but soon enough that no
-#: connection to a worker is closed for idleness.
+#: Seconds between two readings; longer if a reading is expensive, but short enough that no connection to a
+#: worker is closed for idleness.
 _SHORTEST_WATCH, _LONGEST_WATCH = 1.0, 4.0
-#: Part of one processor's time that looking may take.
+#: Part of one processor's time that readings may take.
 _SHARE = 0.02
 
-#: Seconds between a heartbeat and the next one that goes early because of a change.
+#: Seconds between a heartbeat and the next one that is sent early because of a change.
 _CALM = 2.0
 
 _JITTER = 0.05
 
-#: Seconds between two heartbeats that are told in an ordinary log.
+#: Seconds between two heartbeats that are logged at INFO.
 _REMINDER = 3600.0
 
 
-class Heartbeat:
-    """One thread, asleep but for a look each second or so and a message each interval.
+@dataclass(frozen=True, slots=True)
+class HeartbeatSettings:
+    """Any of these may change while the heartbeat runs, but the id once there is one.
 
-    :param sources: what knows listeners; one that fails takes nothing from the others.
-    :param is_withheld: whether this amphora has to look dead.
-    :param drift: says what has come apart, for the log; empty: nothing has. The message does not tell.
+    :ivar controllers: ``address:port`` or ``name:port`` each, IPv6 addresses in brackets.
+    :ivar interval: seconds between two heartbeats.
+    :ivar key: shared with the controllers. It is in no log and no representation.
+    :ivar amphora_id: as the controller knows this amphora. Never a guess: a controller deletes the
+        machine of an amphora that it knows and has no load balancer for.
+    """
+
+    controllers: tuple[str, ...] = ()
+    interval: float = 10.0
+    key: str = field(default="", repr=False)
+    amphora_id: str = ""
+
+    def what_is_missing(self) -> str:
+        """Return the option without which there can be no heartbeat, or an empty string."""
+        if not self.controllers:
+            return "[health_manager] controller_ip_port_list"
+        if not self.key:
+            return "[health_manager] heartbeat_key"
+        return "" if self.amphora_id else "[amphora_agent] amphora_id"
+
+
+class Heartbeat:
+    """One thread that reads everything each second or so and sends a message each interval.
+
+    :param sources: of listeners; the failure of one does not affect the others.
+    :param is_withheld: whether no heartbeat may be sent, so that this amphora counts as dead.
+    :param drift: returns the drift for the log; empty for none. It is not in the message.
     """
 
     def __init__(
@@ -61,12 +83,12 @@ class Heartbeat:
         self._store = store
         self._is_withheld = is_withheld
         self._drift = drift
-        self._ledger = Ledger()
+        self._deltas = CounterDeltas()
         self._controllers = Controllers(())
         self._sender = DatagramSender()
         self._notices = Notices(LOG)
         self._sequence = 0
-        self._told: Report | None = None
+        self._sent: Report | None = None
         self._last_beat = self._next_beat = self._next_reminder = float("-inf")
         self._asked_for: HeartbeatSettings | None = settings
         self._lock = threading.Lock()
@@ -76,7 +98,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin, with a first heartbeat at once."""
-        self._ledger = Ledger(self._store.load())
+        self._deltas = CounterDeltas(self._store.load())
         self._thread.start()
 
     def reconfigure(self, settings: HeartbeatSettings) -> None:
@@ -85,12 +107,12 @@ class Heartbeat:
             self._asked_for = settings
         self._wake.set()
 
-    def look(self) -> None:
-        """Look at once for what has changed, and tell it. From any thread; safe to repeat."""
+    def wake(self) -> None:
+        """Read everything at once, and send what has changed. From any thread; safe to repeat."""
         self._wake.set()
 
     def close(self) -> None:
-        """End the thread, within the time of one look. Nothing is told any more. Safe to repeat."""
+        """End the thread, within the time of one reading. Nothing is sent any more. Safe to repeat."""
         self._ends = True
         self._wake.set()
         if self._thread.ident is not None:
@@ -110,7 +132,7 @@ class Heartbeat:
                 try:
                     self._turn()
                 except Exception:
-                    # Whatever it is, an amphora that falls silent over it would be replaced.
+                    # An amphora without heartbeats would be replaced.
                     LOG.exception("a heartbeat failed")
                 pause = self._pause(began)
             self._wake.wait(pause)
@@ -131,7 +153,7 @@ class Heartbeat:
             self._notices.say("heartbeat", f"none is sent, since {missing} is not set")
             self._let_go()
         else:
-            self._notices.settle("heartbeat")
+            self._notices.resolve("heartbeat")
 
     def _with_former_id(self, settings: HeartbeatSettings) -> HeartbeatSettings:
         former = self._settings.amphora_id
@@ -152,35 +174,35 @@ class Heartbeat:
         if drift := self._drift():
             self._notices.say("drift", drift)
         else:
-            self._notices.settle("drift")
+            self._notices.resolve("drift")
         now = time.monotonic()
         if self._is_withheld():
             self._notices.say("heartbeat", "withheld, since keepalived should run and does not")
             return
-        self._notices.settle("heartbeat")
-        report = make_report(reading.processes, self._ledger.owed)
+        self._notices.resolve("heartbeat")
+        report = make_report(reading.processes, self._deltas.unsent)
         is_early = self._has_changed(report) and now >= self._last_beat + min(_CALM, self._settings.interval)
         if now >= self._next_beat or is_early:
             self._beat(report, now)
 
     def _has_changed(self, report: Report) -> bool:
-        return self._told is not None and report.states() != self._told.states()
+        return self._sent is not None and report.states() != self._sent.states()
 
     def _read(self) -> SourceReading:
         readings = []
         problems = {}
         for source in self._sources:
             try:
-                readings.append(source.read(_PATIENCE))
+                readings.append(source.read(_READ_TIMEOUT))
             except (AmphoraError, OSError) as error:
                 problems[type(source).__name__] = str(error)
         whole = _merged(readings)
         self._notices.replace("statistics of ", {**problems, **whole.problems})
-        met_new = [self._ledger.note(process) for process in whole.processes]
+        met_new = [self._deltas.note(process) for process in whole.processes]
         if not problems:
-            self._ledger.forget(whole)
+            self._deltas.forget(whole)
         if any(met_new):
-            # Later nobody could tell what its predecessor has left owing.
+            # What its predecessor has left unsent could not be found out later.
             self._save()
         return whole
 
@@ -195,7 +217,7 @@ class Heartbeat:
         if left_out:
             self._notices.say("heartbeat size", f"too large, so without {left_out}", logging.ERROR)
         else:
-            self._notices.settle("heartbeat size")
+            self._notices.resolve("heartbeat size")
         if datagram is None:
             return
         if not self._send(datagram):
@@ -203,13 +225,13 @@ class Heartbeat:
             self._next_beat = now + min(_CALM, interval)
             return
         self._remind(now, len(datagram))
-        self._told = report
-        # Not before: what did not leave this machine has been told to nobody.
-        self._ledger.settle(report.listeners)
+        self._sent = report
+        # Not before: what did not leave this machine has not been sent.
+        self._deltas.mark_sent(report.listeners)
         self._save()
 
     def _remind(self, now: float, size: int) -> None:
-        """Log the heartbeat that was sent; most of them for those only who ask for every detail."""
+        """Log the heartbeat that was sent, at INFO once in a while."""
         level, number = logging.DEBUG, self._sequence - 1
         if now >= self._next_reminder:
             level, self._next_reminder = logging.INFO, now + _REMINDER
@@ -227,26 +249,26 @@ class Heartbeat:
             except OSError as error:
                 failure = f"{destination.address[0]}: {error.strerror or error}"
                 continue
-            self._notices.settle("sending")
+            self._notices.resolve("sending")
             return True
         self._notices.say("sending", failure)
         return False
 
     def _save(self) -> None:
         try:
-            self._store.save(self._ledger.entries())
-            self._notices.settle("counters")
+            self._store.save(self._deltas.entries())
+            self._notices.resolve("counters")
         except StorageError as error:
             self._notices.say("counters", str(error), logging.ERROR)
 
     def _pause(self, began: float) -> float:
-        """Return the seconds until the next look, or heartbeat if that comes first.
+        """Return the seconds until the next reading, or heartbeat if that comes first.
 
         :param began: processor time of this thread.
         """
         watch = min(max((time.thread_time() - began) / _SHARE, _SHORTEST_WATCH), _LONGEST_WATCH)
         until_beat = self._next_beat - time.monotonic()
-        # A heartbeat that is due already is withheld, and waits for the next look.
+        # A heartbeat that is due already is withheld until the next reading.
         return min(watch, until_beat) if until_beat > 0 else watch
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether keepalived should run and does not: the amphora must then look dead, so that it is replaced."""
+"""Whether keepalived should run and does not: heartbeats then stop, so that the amphora is replaced."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def keepalived_is_missing(layout: VrrpLayout) -> bool:
     pid = read_pid_file(layout.pid_file)
     if pid is None or identify(pid) is None:
         return True
-    # A pid file outlives a kill and a reboot, and its number then comes to mean somebody else. Another
-    # agent's keepalived has other arguments, but all read their configuration from this directory.
+    # A pid file outlives a kill and a reboot, and its number may then be another process's. Another agent's
+    # keepalived has other arguments, but all read their configuration from this directory.
     return not any(f"{layout.directory}/" in argument for argument in command_line(pid))

@@ -24,7 +24,7 @@ LARGEST_DATAGRAM = 65507
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one message tells.
+    """Content of one message.
 
     :ivar listeners: by id. Their counters are what is new.
     :ivar pools: by key.
@@ -48,12 +48,12 @@ class Report:
         return frozenset(listeners | pools | members)
 
 
-def make_report(processes: Iterable[ProcessReading], owed: Callable[[str], Counters]) -> Report:
-    """Put together what processes say of themselves.
+def make_report(processes: Iterable[ProcessReading], unsent: Callable[[str], Counters]) -> Report:
+    """Merge the readings of processes.
 
     A worker that was replaced has no listener any more, but may still have some of its connections.
 
-    :param owed: what is new of a listener.
+    :param unsent: returns what is new of a listener.
     """
     processes = tuple(processes)
     active: dict[str, int] = {}
@@ -63,7 +63,7 @@ def make_report(processes: Iterable[ProcessReading], owed: Callable[[str], Count
     current = [process for process in processes if not process.replaced]
     return Report(
         {
-            listener.id: replace(listener, active=active[listener.id], counters=owed(listener.id))
+            listener.id: replace(listener, active=active[listener.id], counters=unsent(listener.id))
             for process in current
             for listener in process.listeners
         },

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 
 class Notices:
-    """What is known to be wrong, so that no beat says it again."""
+    """Conditions that were logged, so that none is logged twice."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -20,15 +20,15 @@ class Notices:
             self._said[about] = sentence
             self._logger.log(level, "%s: %s", about, sentence)
 
-    def settle(self, about: str) -> None:
-        """Log that something is right again, if it was not."""
+    def resolve(self, about: str) -> None:
+        """Log that something has recovered, if it was logged before."""
         if self._said.pop(about, None) is not None:
-            self._logger.info("%s: right again", about)
+            self._logger.info("%s: recovered", about)
 
     def replace(self, prefix: str, sentences: Mapping[str, str]) -> None:
-        """Say these, and settle all others that begin with the prefix."""
+        """Say these, and resolve all others that begin with the prefix."""
         wrong = {f"{prefix}{about}": sentence for about, sentence in sentences.items()}
         for about in [said for said in self._said if said.startswith(prefix) and said not in wrong]:
-            self.settle(about)
+            self.resolve(about)
         for about, sentence in wrong.items():
             self.say(about, sentence)

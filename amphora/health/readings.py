@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sources of statistics tell the heartbeat, and what such a source is.
+"""Readings of listeners and pools, and the contract of what provides them.
 
-Everything is in the words of the heartbeat's message, so that only a source knows its program: haproxy
-is one, keepalived's LVS may be another.
+Everything is in the words of the heartbeat's message, so that only a source knows its program.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a listener has counted, or how much of that is new.
+    """Counters of a listener, or how much of them is new.
 
     :ivar received: bytes from clients.
     :ivar sent: bytes to clients.
@@ -28,21 +28,11 @@ class Counters:
     errors: int = 0
 
     def __add__(self, other: Counters) -> Counters:
-        return Counters(
-            self.received + other.received,
-            self.sent + other.sent,
-            self.connections + other.connections,
-            self.errors + other.errors,
-        )
+        return Counters(*map(operator.add, astuple(self), astuple(other)))
 
     def since(self, earlier: Counters) -> Counters:
-        """Return how much came since; a counter that went back has begun anew, and all of it is new."""
-        return Counters(
-            _new(self.received, earlier.received),
-            _new(self.sent, earlier.sent),
-            _new(self.connections, earlier.connections),
-            _new(self.errors, earlier.errors),
-        )
+        """Return how much came since; a counter that went back was reset, and all of it is new."""
+        return Counters(*map(_new, astuple(self), astuple(earlier)))
 
 
 def _new(now: int, earlier: int) -> int:
@@ -80,7 +70,7 @@ class PoolReading:
 
 @dataclass(frozen=True, slots=True)
 class ProcessReading:
-    """One process's answer.
+    """One process.
 
     :ivar origin: what the process runs: the id of a load balancer or instance.
     :ivar generation: names the process, when its counters begin with it and end with it. Empty where
@@ -97,12 +87,12 @@ class ProcessReading:
 
 @dataclass(frozen=True, slots=True)
 class SourceReading:
-    """All that a source knows at one moment.
+    """Everything that a source reads at one moment.
 
     :ivar origins: everything that exists, running or not; the counters of others are forgotten.
     :ivar generations: every process that answered or may yet do so again.
-    :ivar problems: origin to one sentence about what keeps it from being read. That something does not
-        run is no problem.
+    :ivar problems: origin to one sentence about why it cannot be read. Something that does not run is not
+        a problem.
     """
 
     processes: tuple[ProcessReading, ...] = ()
@@ -112,14 +102,14 @@ class SourceReading:
 
 
 class ListenerSource(Protocol):
-    """Something that knows listeners. All calls come from one thread."""
+    """Provides readings of listeners. All calls come from one thread."""
 
-    def read(self, patience: float) -> SourceReading:
+    def read(self, timeout: float) -> SourceReading:
         """Return everything as it is now, without starting any process.
 
-        :param patience: seconds after which to return with what there is.
-        :raises AmphoraError: nothing at all can be told. Other sources are heard all the same.
+        :param timeout: seconds after which to return with what there is.
+        :raises AmphoraError: nothing at all can be read. Other sources are read all the same.
         """
 
     def close(self) -> None:
-        """Let go of what is held. Safe to repeat; the next reading may take it up again."""
+        """Release what is held. Safe to repeat; the next reading may open it again."""

@@ -114,7 +114,7 @@ def test_what_has_come_apart_is_counted_in_the_log_of_the_heartbeat(stopped_agen
     stored.write_bytes(proven + b"# by hand\n")
     until_logged(agent, receiver, "health.heartbeat drift: configs 1")
     stored.write_bytes(proven)
-    until_logged(agent, receiver, "health.heartbeat drift: right again")
+    until_logged(agent, receiver, "health.heartbeat drift: recovered")
     log = agent.log_path.read_text()
     assert log.count("health.heartbeat drift: configs 1") == 1
     assert len(re.findall("heartbeat 0 sent, [0-9]+ bytes; drift: none", log)) == 1

@@ -11,10 +11,9 @@ import threading
 import pytest
 
 from amphora.core.haproxy.layout import InstanceDirectory
-from amphora.health.counter_store import CounterStore
+from amphora.health.counter_deltas import CounterStore
 from amphora.health.haproxy_source import HaproxySource
-from amphora.health.heartbeat import Heartbeat
-from amphora.health.settings import HeartbeatSettings
+from amphora.health.heartbeat import Heartbeat, HeartbeatSettings
 from amphora.testing.agent import free_port
 from tests.support.heartbeats import AMPHORA_ID, KEY, Receiver
 

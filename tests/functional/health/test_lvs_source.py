@@ -9,7 +9,7 @@ import pytest
 
 from amphora.core.lvs.layout import LvsDirectory
 from amphora.errors import OperationFailed
-from amphora.health.counter_deltas import Ledger
+from amphora.health.counter_deltas import CounterDeltas
 from amphora.health.lvs_source import KernelReading, LvsSource
 from amphora.health.readings import Counters, PoolReading
 from amphora.lvs.ipvs_counters import IpvsCounters
@@ -132,17 +132,17 @@ def test_counters_that_once_cannot_be_had_are_not_told_twice(source, kernel, sta
 
 def test_a_restart_of_keepalived_loses_no_count_and_tells_none_twice(source, kernel, stand_in):
     stand_in()
-    ledger = Ledger()
+    deltas = CounterDeltas()
     told = []
     for connections in (7, 9, 2):
         # Services that keepalived makes known anew count from zero.
         kernel.counters = {VIP: IpvsCounters(connections, 0, 0)}
         reading = source.read(1.0)
-        ledger.note(reading.processes[0])
-        ledger.forget(reading)
-        told.append(ledger.owed(LISTENER).connections)
-        ledger.settle([LISTENER])
-        ledger = Ledger(ledger.entries())
+        deltas.note(reading.processes[0])
+        deltas.forget(reading)
+        told.append(deltas.unsent(LISTENER).connections)
+        deltas.mark_sent([LISTENER])
+        deltas = CounterDeltas(deltas.entries())
     assert told == [7, 2, 2]
 
 

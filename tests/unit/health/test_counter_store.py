@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.errors import StorageError
-from amphora.health.counter_deltas import Entry
-from amphora.health.counter_store import CounterStore, decode, encode
+from amphora.health.counter_deltas import CounterStore, Entry, decode, encode
 from amphora.health.readings import Counters
 
 counters = st.builds(Counters, *[st.integers(0, 2**70)] * 4)
@@ -52,9 +51,9 @@ def test_it_is_written_only_when_something_is_new(tmp_path):
     first = path.stat().st_ino
     store.save({"L": Entry(Counters(1))})
     assert path.stat().st_ino == first
-    store.save({"L": Entry(Counters(2), owed=Counters(1))})
+    store.save({"L": Entry(Counters(2), unsent=Counters(1))})
     assert path.stat().st_ino != first
-    assert CounterStore(path).load() == {"L": Entry(Counters(2), owed=Counters(1))}
+    assert CounterStore(path).load() == {"L": Entry(Counters(2), unsent=Counters(1))}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100000])

@@ -8,10 +8,9 @@ import uuid
 import pytest
 
 from amphora.errors import OperationFailed
-from amphora.health.counter_store import CounterStore
-from amphora.health.heartbeat import Heartbeat
+from amphora.health.counter_deltas import CounterStore
+from amphora.health.heartbeat import Heartbeat, HeartbeatSettings
 from amphora.health.readings import Counters, ListenerReading, PoolReading, ProcessReading, SourceReading
-from amphora.health.settings import HeartbeatSettings
 from tests.support.heartbeats import AMPHORA_ID, KEY
 
 HOUR = 3600.0
@@ -26,7 +25,7 @@ class Source:
         self.error = None
         self.read_once = threading.Semaphore(0)
 
-    def read(self, patience):
+    def read(self, timeout):
         self.read_once.release()
         if self.error:
             raise self.error
@@ -116,7 +115,7 @@ def test_changes_in_quick_succession_are_told_together(make_rig, make_receiver):
     began = time.monotonic()
     for number in range(200):
         rig.source.status = f"X{number}"
-        rig.heartbeat.look()
+        rig.heartbeat.wake()
         assert rig.source.read_once.acquire(timeout=10)
     told = receiver.until(lambda message: message["pools"]["P"]["status"] == "X199")
     assert len(told) <= 1 + (time.monotonic() - began) / 2
@@ -128,7 +127,7 @@ def test_while_keepalived_is_missing_neither_number_nor_counters_move(make_rig, 
     rig.withheld, rig.source.received = True, 30
     rig.heartbeat.start()
     for _ in range(3):
-        rig.heartbeat.look()
+        rig.heartbeat.wake()
         assert rig.source.read_once.acquire(timeout=10)
     assert receiver.waiting() == []
     rig.source.received, rig.withheld = 50, False
@@ -184,7 +183,7 @@ def test_what_it_cannot_do_without_is_said_once_and_may_come_later(
     rig = make_rig(*((receiver.entry,) if settings else ()), **settings)
     deadline = time.monotonic() + 10
     while missing not in caplog.text and time.monotonic() < deadline:
-        rig.heartbeat.look()
+        rig.heartbeat.wake()
         time.sleep(0.01)
     assert receiver.waiting() == []
     rig.heartbeat.reconfigure(rig.with_settings(receiver.entry, key=KEY, amphora_id=AMPHORA_ID))
@@ -200,7 +199,7 @@ def test_what_could_not_be_sent_is_told_to_the_next_controller(make_rig, make_re
     rig.source.received = 70
     messages = receiver.until(lambda message: received(message) > 0)
     assert [each["seq"] for each in messages] == list(range(len(messages)))
-    assert rig.store.load()["L"].owed == Counters()
+    assert rig.store.load()["L"].unsent == Counters()
 
 
 def test_what_could_be_sent_to_nobody_stays_owed(make_rig, make_receiver, caplog):
@@ -209,7 +208,7 @@ def test_what_could_be_sent_to_nobody_stays_owed(make_rig, make_receiver, caplog
     rig.source.received = 70
     rig.heartbeat.start()
     for _ in range(3):
-        rig.heartbeat.look()
+        rig.heartbeat.wake()
         assert rig.source.read_once.acquire(timeout=10)
     rig.heartbeat.reconfigure(rig.with_settings(receiver.entry))
     assert received(receiver.next()) == 70
@@ -233,7 +232,7 @@ def test_a_restart_of_the_agent_tells_what_is_new_only(make_rig, make_receiver):
 def test_an_oversize_message_is_said_once_and_goes_out_reduced(make_rig, make_receiver, caplog):
     receiver = make_receiver()
     rig = make_rig(receiver.entry, start=False, interval=0.1)
-    rig.source.read = lambda _patience: SourceReading((crowded(),))
+    rig.source.read = lambda _timeout: SourceReading((crowded(),))
     rig.heartbeat.start()
     messages = [receiver.next() for _ in range(2)]
     assert [each["pools"]["P"]["members"] for each in messages] == [{}, {}]
@@ -247,7 +246,7 @@ def test_too_many_listeners_for_any_message_are_an_error_in_the_log(make_rig, ma
     listeners = tuple(ListenerReading(name, "OPEN", 0, Counters()) for name in names)
     too_many = SourceReading((ProcessReading("lb", "g1", listeners),))
     readings = iter([too_many, too_many])
-    rig.source.read = lambda _patience: next(readings, SourceReading())
+    rig.source.read = lambda _timeout: next(readings, SourceReading())
     rig.heartbeat.start()
     message = receiver.next()
     assert (message["seq"], message["listeners"]) == (2, {})
@@ -267,7 +266,7 @@ def test_drift_is_logged_when_it_changes_and_only_then(make_rig, make_receiver, 
         # What is sent second was read after the change.
         for _ in range(4):
             receiver.next()
-    assert drift_lines(caplog) == ["drift: links 1", "drift: links 1, vip 2", "drift: right again"]
+    assert drift_lines(caplog) == ["drift: links 1", "drift: links 1, vip 2", "drift: recovered"]
 
 
 def test_an_ordinary_log_has_one_of_many_heartbeats_with_the_drift(make_rig, make_receiver, caplog):
@@ -298,7 +297,7 @@ def test_drift_is_logged_though_nothing_is_sent(make_rig, make_receiver, caplog)
     rig.withheld, rig.drift = True, "configs 1"
     rig.heartbeat.start()
     for _ in range(2):
-        rig.heartbeat.look()
+        rig.heartbeat.wake()
         assert rig.source.read_once.acquire(timeout=10)
     rig.heartbeat.close()
     assert receiver.waiting() == []

@@ -9,9 +9,9 @@ def test_a_condition_is_logged_when_it_begins_changes_and_ends(caplog):
     notices = Notices(logging.getLogger("test"))
     for sentence in ("refused", "refused", "silent"):
         notices.say("a", sentence)
-    notices.settle("a")
-    notices.settle("a")
-    assert [record.getMessage() for record in caplog.records] == ["a: refused", "a: silent", "a: right again"]
+    notices.resolve("a")
+    notices.resolve("a")
+    assert [record.getMessage() for record in caplog.records] == ["a: refused", "a: silent", "a: recovered"]
 
 
 def test_a_set_of_conditions_is_replaced(caplog):
@@ -24,5 +24,5 @@ def test_a_set_of_conditions_is_replaced(caplog):
         "other: stays",
         "of x: silent",
         "of y: silent",
-        "of x: right again",
+        "of x: recovered",
     ]

@@ -2,7 +2,7 @@
 import pytest
 
 from amphora.haproxy.control.stats import parse_statistics
-from amphora.health import haproxy_rows
+from amphora.health.haproxy_source import listeners, pools
 from amphora.health.readings import Counters, ListenerReading, PoolReading
 from tests.support.heartbeats import HEADER, backend, frontend
 
@@ -14,7 +14,7 @@ def rows(*parts):
 
 
 def test_frontends_are_listeners():
-    found = haproxy_rows.listeners(rows(frontend(LISTENER, 3, 309, 3837, 2, 7, "FULL"), backend(POOL, {})))
+    found = listeners(rows(frontend(LISTENER, 3, 309, 3837, 2, 7, "FULL"), backend(POOL, {})))
     assert found == (ListenerReading(LISTENER, "FULL", 2, Counters(309, 3837, 3, 7)),)
 
 
@@ -24,13 +24,13 @@ def test_the_endpoint_behind_a_metrics_listener_is_none_but_its_own_frontend_is(
         frontend("prometheus-exporter-internal-endpoint"),
         backend("prometheus", {"s": "UP"}),
     )
-    assert [each.id for each in haproxy_rows.listeners(found)] == [LISTENER]
-    assert haproxy_rows.pools(found) == ()
+    assert [each.id for each in listeners(found)] == [LISTENER]
+    assert pools(found) == ()
 
 
 def test_a_backend_without_members_is_a_pool():
     key = f"{POOL}:{LISTENER}"
-    assert haproxy_rows.pools(rows(backend(key, {}))) == (PoolReading(key, "UP", {}),)
+    assert pools(rows(backend(key, {}))) == (PoolReading(key, "UP", {}),)
 
 
 @pytest.mark.parametrize(
@@ -49,5 +49,5 @@ def test_a_backend_without_members_is_a_pool():
     ],
 )
 def test_states_of_members(status, weight, told):
-    (pool,) = haproxy_rows.pools(rows(backend(POOL, {"m": (status, weight)}, "DOWN")))
+    (pool,) = pools(rows(backend(POOL, {"m": (status, weight)}, "DOWN")))
     assert (pool.status, pool.members) == ("DOWN", {"m": told})

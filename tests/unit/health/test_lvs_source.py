@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from amphora.health import lvs_rows
+from amphora.health.lvs_source import listener, pools
 from amphora.health.readings import Counters, PoolReading
 from amphora.lvs.configuration import LvsConfiguration, LvsMember, LvsPool
 from amphora.lvs.ipvs_counters import IpvsCounters
@@ -31,7 +31,7 @@ def configuration(*members, monitored=True):
 
 def pool(table, *members, monitored=True, is_restarting=False):
     read = configuration(*members, monitored=monitored)
-    return lvs_rows.pools(read, table, is_restarting=is_restarting)[0]
+    return pools(read, table, is_restarting=is_restarting)[0]
 
 
 def test_statistics_count_every_address_of_both_families():
@@ -47,15 +47,15 @@ def test_statistics_count_every_address_of_both_families():
         V6: IpvsCounters(4, 40, 400),
         ANOTHERS: IpvsCounters(1000, 1000, 1000),
     }
-    reading = lvs_rows.listener("id", configuration(), table, counters)
+    reading = listener("id", configuration(), table, counters)
     assert (reading.id, reading.status, reading.active) == ("id", "OPEN", 15)
     assert reading.counters == Counters(received=70, sent=700, connections=7, errors=0)
 
 
 def test_a_listener_without_a_pool_or_members_is_open_with_zeros():
     empty = LvsConfiguration("listener", True, (), None)
-    assert lvs_rows.listener("id", empty, (), {}).counters == Counters()
-    assert lvs_rows.pools(empty, (), is_restarting=False) == ()
+    assert listener("id", empty, (), {}).counters == Counters()
+    assert pools(empty, (), is_restarting=False) == ()
     assert pool(()) == PoolReading("pool", "UP", {})
 
 
