@@ -36,7 +36,7 @@ from amphora.drivers.cert_store.base import CertStore
 from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import VrrpNotConfigured
-from amphora.keepalived.routes import with_known_words
+from amphora.keepalived.overlay import with_known_words
 from amphora.models import ServiceState
 from amphora.system import files
 

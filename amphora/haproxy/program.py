@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,6 +128,18 @@ class HaproxyProgram:
         if not os.access(self._command, os.X_OK):
             raise OperationFailed(f"{self._command} cannot be run: it is not executable")
         return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def peer_name(amphora_id: str) -> str:
+    """Return the name under which controllers list an amphora among the peers of a load balancer.
+
+    It is the Base64 form of the id's SHA-1 digest, with the two characters that haproxy would not take
+    replaced the other way round than in URL-safe Base64, and no dash in front: as an argument of
+    ``-L`` that would be an option.
+    """
+    digest = hashlib.sha1(amphora_id.encode(), usedforsecurity=False).digest()
+    name = base64.b64encode(digest, altchars=b"_-").decode().rstrip("=")
+    return f"x{name[1:]}" if name.startswith("-") else name
 
 
 def _crash(result: CommandResult) -> str:

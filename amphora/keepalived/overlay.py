@@ -16,6 +16,11 @@ from amphora.errors import OperationFailed
 #: Longest process name in ``/proc/PID/comm`` (proc(5)).
 _LONGEST_NAME = 15
 
+#: Octavia's template gives the next hop of a host route after ``gateway``; keepalived knows ``via`` only
+#: (keepalived.conf(5), virtual_routes), takes the line for an error and leaves the route out.
+_ROUTES = re.compile(rb"virtual_routes(?:_excluded)?\s*\{[^}]*\}")
+_NEXT_HOP = re.compile(rb"(?<=\s)gateway(?=\s+[0-9a-fA-F.:]+)")
+
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -48,6 +53,11 @@ def render_overlay(included: Path, host_name: str, fifo: Path | None = None, gen
         *_global([f"vrrp_process_name {generation}"] if generation else []),
     ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def with_known_words(data: bytes) -> bytes:
+    """Return a configuration whose virtual routes keepalived understands; all else stays byte for byte."""
+    return _ROUTES.sub(lambda block: _NEXT_HOP.sub(b"via", block[0]), data)
 
 
 def _global(settings: list[str]) -> list[str]:

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 from amphora.errors import ProofFailed
 from amphora.keepalived.configuration import KeepalivedConfiguration
-from amphora.keepalived.notifications import VrrpState
 from amphora.keepalived.processes import KeepalivedProcesses
-from amphora.keepalived.state import VrrpStates
+from amphora.keepalived.state import VrrpState, VrrpStates
 from amphora.system.addresses import addresses_in
 from amphora.system.processes import ProcessIdentity
 from amphora.system.processes import bytes_read as bytes_read_now

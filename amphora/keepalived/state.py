@@ -1,21 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The states of VRRP instances as the running keepalived has told them, kept across restarts of ours."""
+"""States of VRRP instances, as keepalived writes them to its ``vrrp_notify_fifo`` (keepalived.conf(5)).
+
+They are kept across restarts of the agent.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from amphora.errors import StorageError
-from amphora.keepalived.notifications import Notification, VrrpState
 from amphora.models import Role
 from amphora.system import files
 from amphora.system.processes import PROC, ProcessIdentity
 
 LOG = logging.getLogger(__name__)
+
+#: Bytes without an end of line that are kept while waiting for one.
+_LONGEST_LINE = 1024
+
+_LINE = re.compile(rb'INSTANCE "(?P<name>[^"]*)" (?P<state>[A-Z_]+)(?: (?P<priority>\d{1,9}))?\s*')
+
+
+class VrrpState(Enum):
+    """State of one VRRP instance."""
+
+    MASTER = "MASTER"
+    BACKUP = "BACKUP"
+    #: Its interface or a script that it follows is down.
+    FAULT = "FAULT"
+    #: It is gone: keepalived has ended it in order, or a reload has removed it.
+    GONE = "GONE"
+
+
+_STATES = {
+    b"MASTER": VrrpState.MASTER,
+    # Written in addition while the state stays the same.
+    b"MASTER_RX_LOWER_PRI": VrrpState.MASTER,
+    b"BACKUP": VrrpState.BACKUP,
+    b"FAULT": VrrpState.FAULT,
+    b"STOP": VrrpState.GONE,
+    b"DELETED": VrrpState.GONE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """An instance has entered a state."""
+
+    instance: str
+    state: VrrpState
+
+
+def parse_notifications(data: bytes) -> tuple[list[Notification], bytes]:
+    """Return what whole lines say, and the beginning of an incomplete line.
+
+    Lines about groups and lines that cannot be read are skipped.
+    """
+    *lines, rest = data.split(b"\n")
+    found = []
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        state = _STATES.get(match["state"]) if match else None
+        if match and state is not None:
+            found.append(Notification(match["name"].decode("utf-8", "replace"), state))
+    return found, rest if len(rest) <= _LONGEST_LINE else b""
 
 
 class VrrpStates:
@@ -47,7 +102,7 @@ class VrrpStates:
         return Role.STANDBY if states else Role.UNKNOWN
 
     def note(self, notifications: Iterable[Notification]) -> None:
-        """Take over what keepalived has told, in its order."""
+        """Record what keepalived has written, in its order."""
         with self._lock:
             for notification in notifications:
                 if notification.state is VrrpState.GONE:
@@ -56,32 +111,32 @@ class VrrpStates:
                     self._states[notification.instance] = notification.state
 
     def belong_to(self, process: ProcessIdentity) -> None:
-        """Say which process the states are of; those of another one are kept, for it has just begun."""
+        """Set the process that the states are of; those of another one are kept, for it has just started."""
         with self._lock:
             self._process = process
 
     def forget(self) -> None:
-        """Know nothing any more: the process has ended."""
+        """Drop all states: the process has ended."""
         with self._lock:
             self._process = None
             self._states.clear()
 
     def restore(self, process: ProcessIdentity) -> bool:
-        """Take up the stored states if they are of this process; return whether they were."""
+        """Load the stored states if they are of this process; return whether they were."""
         try:
             document = json.loads(files.read_if_present(self._path) or b"{}")
             if document.get("process") != _written(process):
                 return False
             states = {str(name): VrrpState(state) for name, state in document["states"].items()}
         except (StorageError, ValueError, KeyError, AttributeError) as error:
-            LOG.warning("the stored VRRP states cannot be used: %s", error)
+            LOG.warning("could not use the stored VRRP states: %s", error)
             return False
         with self._lock:
             self._process, self._states = process, states
         return True
 
     def save(self) -> None:
-        """Store what is known if that has changed. A failure is logged: the memory counts.
+        """Store the states if they have changed. A failure is only logged.
 
         Only one thread may call this.
         """
@@ -97,7 +152,7 @@ class VrrpStates:
             files.write_atomically(self._path, data)
             self._saved = data
         except StorageError as error:
-            LOG.error("the VRRP states could not be stored: %s", error)
+            LOG.error("could not store the VRRP states: %s", error)
 
 
 def _written(process: ProcessIdentity) -> list[int | str]:

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from amphora.errors import AmphoraError
 from amphora.keepalived.configuration import KeepalivedConfiguration, VirtualAddress
-from amphora.keepalived.notifications import Notification, VrrpState, parse_notifications
 from amphora.keepalived.processes import KeepalivedProcesses
-from amphora.keepalived.state import VrrpStates
+from amphora.keepalived.state import Notification, VrrpState, VrrpStates, parse_notifications
 from amphora.system import files, namespaces
 from amphora.system.addresses import HeldAddress, addresses_in, remove_addresses
 from amphora.system.poll_thread import PollThread

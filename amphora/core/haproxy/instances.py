@@ -27,7 +27,7 @@ from amphora.errors import (
     InstanceWasGone,
     InvalidConfiguration,
 )
-from amphora.haproxy.peers import peer_name
+from amphora.haproxy.program import peer_name
 from amphora.haproxy.proof.prove import Evidence
 from amphora.haproxy.reading.addresses import IPAddress
 from amphora.haproxy.reading.configuration import parse

@@ -17,7 +17,7 @@ from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.core.lvs.layout import LvsDirectory
 from amphora.errors import AmphoraError, InvalidConfiguration
 from amphora.haproxy.reading.configuration import parse
-from amphora.lvs.node_check import render_node_check
+from amphora.lvs.check_scripts import render_node_check
 from amphora.system import files
 
 LOG = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import InvalidConfiguration, OperationFailed, ProofFailed
 from amphora.keepalived.configuration import KeepalivedConfiguration, parse
-from amphora.keepalived.overlay import render_overlay
+from amphora.keepalived.overlay import render_overlay, with_known_words
 from amphora.keepalived.processes import KeepalivedProcesses
 from amphora.keepalived.program import KeepalivedProgram
 from amphora.keepalived.proof import (
@@ -22,7 +22,6 @@ from amphora.keepalived.proof import (
     RunningKeepalived,
     new_generation,
 )
-from amphora.keepalived.routes import with_known_words
 from amphora.keepalived.state import VrrpStates
 from amphora.keepalived.watchdog import Watchdog
 from amphora.models import RestartPolicy, Role, ServiceSpec, ServiceState, ServiceStatus

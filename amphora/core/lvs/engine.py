@@ -13,8 +13,8 @@ from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ProofFailed
 from amphora.keepalived.overlay import render_overlay
 from amphora.lvs import ipvs_table
+from amphora.lvs.check_scripts import UDP_CHECK
 from amphora.lvs.configuration import LvsConfiguration
-from amphora.lvs.probe import UDP_CHECK
 from amphora.lvs.program import LvsProgram
 from amphora.models import RestartPolicy, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files, host

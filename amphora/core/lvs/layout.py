@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.lvs.processes import LvsProcesses
+from amphora.keepalived.processes import LvsProcesses
 from amphora.lvs.program import PidFiles
 from amphora.system import files
 

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from amphora.lvs.node_check import render_node_check
+from amphora.lvs.check_scripts import render_node_check
 from amphora.system.sctp import packet
 
 HERE = {"v4": "127.0.0.1", "v6": "::1"}

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from amphora.lvs.probe import UDP_CHECK
+from amphora.lvs.check_scripts import UDP_CHECK
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.haproxy.peers import peer_name
+from amphora.haproxy.program import peer_name
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.keepalived.notifications import Notification, VrrpState, parse_notifications
+from amphora.keepalived.state import Notification, VrrpState, parse_notifications
 
 NAME = st.text(st.characters(exclude_characters='"\n', exclude_categories=("Cs",)), max_size=12)
 WRITTEN = {

@@ -4,7 +4,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.keepalived.routes import with_known_words
+from amphora.keepalived.overlay import with_known_words
 
 ROUTES = """
 vrrp_instance one {

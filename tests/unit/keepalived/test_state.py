@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from amphora.keepalived.notifications import Notification, VrrpState
-from amphora.keepalived.state import VrrpStates
+from amphora.keepalived.state import Notification, VrrpState, VrrpStates
 from amphora.models import Role
 from amphora.system.processes import identify
 

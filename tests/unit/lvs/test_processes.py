@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from amphora.lvs.processes import LvsProcesses
+from amphora.keepalived.processes import LvsProcesses
 from amphora.system.processes import command_line
 
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.prometheus.names import GROUPS, renamed
-from amphora.prometheus.translation import Translator, own_gauges
+from amphora.prometheus.translation import GROUPS, Translator, own_gauges, renamed
 
 DATA = Path(__file__).with_name("data")
 

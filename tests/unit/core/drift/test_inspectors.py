@@ -16,7 +16,7 @@ from amphora.core.drift.vip import VipHolders, VipInspector
 from amphora.core.keepalived.topology import TopologyKind
 from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.errors import VrrpNotConfigured
-from amphora.keepalived.routes import with_known_words
+from amphora.keepalived.overlay import with_known_words
 from amphora.models import (
     DriftReason,
     InterfaceConfig,
