@@ -29,7 +29,6 @@ from amphora.errors import (
 )
 from amphora.haproxy.program import peer_name
 from amphora.haproxy.proof.prove import Evidence
-from amphora.haproxy.reading.addresses import IPAddress
 from amphora.haproxy.reading.configuration import parse
 from amphora.models import Done, IPAddress, Outcome, ServiceState, ServiceStatus
 from amphora.system import files, processes
