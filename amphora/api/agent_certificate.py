@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import ok
 from amphora.api.request import uploaded_file
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import ok
 from amphora.core.agent_files import AgentCertificate
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from webob import Response
 
 from amphora import errors
-from amphora.api.answers import json_answer
+from amphora.api.responses import json_answer
 
 LOG = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from webob import Request, Response
 
 from amphora.api import errors
 from amphora.api.idempotency import answer_once
-from amphora.core.changes.answered import Answered
+from amphora.core.changes.idempotency_store import Answered
 from amphora.errors import InvalidInput
 
 LOG = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from webob import Request, Response
 
-from amphora.core.changes.answered import Answer, Answered
+from amphora.core.changes.idempotency_store import Answer, Answered
 from amphora.errors import InvalidInput
 
 HEADER = "Idempotency-Key"

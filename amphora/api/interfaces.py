@@ -7,9 +7,9 @@ import ipaddress
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer
 from amphora.api.errors import BadAddress, MissingObject
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer
 from amphora.core.network.plug import Plug
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer
 from amphora.api.errors import AS_IN_TABLE, Wording
 from amphora.api.extensions.root import extensions_branch
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer
 from amphora.api.v0_1.node import InfoController
 from amphora.api.v0_1.root import VersionController
 from amphora.api.v1_0.node import API_VERSION

@@ -24,7 +24,7 @@ from amphora.cmd.ports import (
     topology_file,
 )
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
-from amphora.core.changes.answered import Answered
+from amphora.core.changes.idempotency_store import Answered
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.recovery import Recovery

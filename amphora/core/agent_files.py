@@ -10,9 +10,9 @@ from pathlib import Path
 
 from amphora.core import pem
 from amphora.core.changes.expected import etag_of
-from amphora.core.changes.flights import Flights
 from amphora.core.changes.journal import OperationState
 from amphora.core.changes.operations import Operations, Stands, Steps
+from amphora.core.changes.single_flight import Flights
 from amphora.errors import AgentConfigurationFailed, AmphoraError, ChangeFailed, InvalidInput
 from amphora.system import files
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from amphora.core.changes.expected import ANYTHING, Expected
-from amphora.core.changes.flights import Flights
+from amphora.core.changes.single_flight import Flights
 from amphora.core.haproxy.instances import Instances
 from amphora.core.haproxy.layout import InstanceDirectory
 from amphora.core.lvs.listeners import LvsListeners

@@ -19,7 +19,7 @@ from wsgiref.types import WSGIApplication
 import h11
 
 from amphora.server import wsgi
-from amphora.server.answers import Answer
+from amphora.server.responses import Answer
 from amphora.server.settings import MEBIBYTE, ServerSettings
 from amphora.server.wsgi import Endpoints, RequestBody
 

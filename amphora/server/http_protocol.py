@@ -12,10 +12,10 @@ from typing import cast
 
 import h11
 
-from amphora.server.answers import Answer, invalid_request
 from amphora.server.application import Application, Event, discard_rest, read_body
 from amphora.server.limited_log import LimitedLog
 from amphora.server.lobby import Address
+from amphora.server.responses import Answer, invalid_request
 from amphora.server.settings import ServerSettings
 from amphora.server.tls import peer_names
 from amphora.server.wsgi import Endpoints

@@ -20,7 +20,7 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import h11
 
-from amphora.server.answers import Answer, internal_error, new_request_id
+from amphora.server.responses import Answer, internal_error, new_request_id
 
 _LOG = logging.getLogger(__name__)
 _NO_BODY = (204, 304)

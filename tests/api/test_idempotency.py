@@ -8,8 +8,8 @@ import time
 import pytest
 
 from amphora.api.app import make_app
-from amphora.core.changes.answered import Answered
 from amphora.core.changes.expected import etag_of
+from amphora.core.changes.idempotency_store import Answered
 from amphora.errors import ServiceError
 from tests.api.conftest import CONFIGURATION, LISTENER, Client
 from tests.support.core import AMPHORA_ID

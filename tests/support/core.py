@@ -9,8 +9,8 @@ from pathlib import Path
 
 from amphora.cmd.drift import DriftSources, make_drift
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
-from amphora.core.changes.answered import Answered
 from amphora.core.changes.expected import ANYTHING
+from amphora.core.changes.idempotency_store import Answered
 from amphora.core.changes.journal import Journal
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations

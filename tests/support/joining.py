@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 
-from amphora.core.changes.flights import Flights
+from amphora.core.changes.single_flight import Flights
 
 _PATIENCE = 60.0
 

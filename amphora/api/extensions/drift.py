@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer
 from amphora.api.extensions.times import written
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer
 from amphora.core.drift.drift import Drift, Finding
 
 

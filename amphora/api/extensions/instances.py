@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer
 from amphora.api.extensions.operations import operation_document
 from amphora.api.extensions.times import written
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer
 from amphora.core.changes.journal import Operation
 from amphora.core.changes.operations import Operations
 from amphora.core.haproxy.instance_processes import InstanceProcesses, ProcessReader, limits_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer
 from amphora.api.extensions.times import written
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer
 from amphora.core.changes.journal import Operation
 from amphora.core.changes.operations import Operations
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora import errors
-from amphora.api.answers import json_answer, ok, tagged, text_answer
 from amphora.api.preconditions import expected_by
 from amphora.api.request import choose_action, parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer, ok, tagged, text_answer
 from amphora.api.v0_1.certificates import CertificatesController
 from amphora.api.v0_1.wording import listener_wording
 from amphora.api.v1_0.udp_listeners import WORD as UDP_LISTENER

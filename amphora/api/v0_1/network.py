@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import ok
 from amphora.api.request import json_object
 from amphora.api.resource import Branch, Handler, Resource
+from amphora.api.responses import ok
 from amphora.core.network.plug import Plug
 from amphora.core.network.plug_requests import parse_network_request, parse_vip, parse_vip_request
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer
 from amphora.api.v0_1.topology import topology_error
 from amphora.core.keepalived.topology import TopologyManager
 from amphora.core.node import Node, NodeInfo

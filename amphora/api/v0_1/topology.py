@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer, ok
 from amphora.api.request import json_object
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer, ok
 from amphora.core.keepalived.topology import Topology, TopologyKind, TopologyManager
 from amphora.core.node import Node
 from amphora.errors import InvalidInput

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import ok
 from amphora.api.preconditions import expected_by
 from amphora.api.request import choose_action, uploaded_file
 from amphora.api.resource import Branch, Handler, Resource
+from amphora.api.responses import ok
 from amphora.core.keepalived.vrrp import Vrrp
 from amphora.errors import OperationFailed, VrrpActionFailed, VrrpNotConfigured
 

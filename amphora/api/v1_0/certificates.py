@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer, ok, tagged
 from amphora.api.preconditions import expected_by
 from amphora.api.request import parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer, ok, tagged
 from amphora.core.haproxy.certificates import ANY_CONTENT, Certificates
 from amphora.errors import CertificateNotFound, InstanceNotFound, NotFound
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import ok
 from amphora.api.interfaces import InterfaceController
 from amphora.api.request import json_document
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import ok
 from amphora.api.v1_0.wording import refused_as_a_whole
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer, ok
 from amphora.api.preconditions import expected_by
 from amphora.api.request import parse_uuid
 from amphora.api.resource import Branch, Handler, Resource
+from amphora.api.responses import json_answer, ok
 from amphora.api.v1_0.udp_listeners import WORD, UdpListenerController, UdpListenerUploadController
 from amphora.core.services import CoreServices
 from amphora.errors import InstanceActionFailed, NotFound

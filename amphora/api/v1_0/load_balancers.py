@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import ok, tagged, text_answer
 from amphora.api.preconditions import expected_by
 from amphora.api.request import choose_action, parse_uuid, uploaded_file
 from amphora.api.resource import Branch, Handler, Resource
+from amphora.api.responses import ok, tagged, text_answer
 from amphora.api.v1_0.certificates import CertificateController
 from amphora.api.v1_0.wording import participle
 from amphora.core.objects import Engine

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import ok
 from amphora.api.request import json_object
 from amphora.api.resource import Branch, Handler, Resource
+from amphora.api.responses import ok
 from amphora.api.v1_0.wording import refused_as_a_whole
 from amphora.core.network.plug import Plug
 from amphora.core.network.plug_requests import parse_shared_network_request, parse_vip_request

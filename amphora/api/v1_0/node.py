@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from webob import Request, Response
 
-from amphora.api.answers import json_answer
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import json_answer
 from amphora.core.node import NodeInfo
 from amphora.core.sampler import Sample
 from amphora.core.services import CoreServices

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.answers import ok, tagged, text_answer
 from amphora.api.preconditions import expected_by
 from amphora.api.request import parse_uuid, uploaded_file
 from amphora.api.resource import Handler, Resource
+from amphora.api.responses import ok, tagged, text_answer
 from amphora.core.lvs.listeners import LvsListeners
 from amphora.errors import LvsActionFailed, OperationFailed
 

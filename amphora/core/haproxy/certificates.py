@@ -11,11 +11,11 @@ from cryptography import x509
 
 from amphora.core import pem
 from amphora.core.changes.expected import ANYTHING, Expected, etag_of
-from amphora.core.changes.flights import Flights
 from amphora.core.changes.journal import OperationState
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations, Stands, Steps
 from amphora.core.changes.service_changes import forgetting_the_gone
+from amphora.core.changes.single_flight import Flights
 from amphora.core.haproxy.instance_changes import certificates_of, certificates_target
 from amphora.core.haproxy.instances import Instances
 from amphora.drivers.cert_store.base import CertStore

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from amphora.core.adoption import take_over
 from amphora.core.changes.expected import ANYTHING, Expected
-from amphora.core.changes.flights import Flights
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.service_changes import RELOAD, START, delete_steps, forgetting_the_gone, stop_steps
+from amphora.core.changes.single_flight import Flights
 from amphora.core.haproxy.engine import HaproxyEngine
 from amphora.core.haproxy.instance_changes import Activation, Upload, certificates_target
 from amphora.core.haproxy.instance_recovery import settle

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from amphora.core.changes.expected import ANYTHING, Expected
-from amphora.core.changes.flights import Flights
 from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.locks import KEEPALIVED, InstanceLocks
 from amphora.core.changes.operations import Operations, Stands, Steps, has_touched
@@ -21,6 +20,7 @@ from amphora.core.changes.service_changes import (
     make_again,
     stands,
 )
+from amphora.core.changes.single_flight import Flights
 from amphora.core.keepalived.vrrp_change import VrrpActivation
 from amphora.core.keepalived.vrrp_engine import VrrpEngine
 from amphora.core.keepalived.vrrp_layout import VrrpLayout

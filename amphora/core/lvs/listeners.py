@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from amphora.core.changes.expected import ANYTHING, Expected
-from amphora.core.changes.flights import Flights
 from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import DELETE, Change, Operations, has_touched
@@ -21,6 +20,7 @@ from amphora.core.changes.service_changes import (
     forgetting_the_gone,
     stop_steps,
 )
+from amphora.core.changes.single_flight import Flights
 from amphora.core.lvs.change import LvsChange, LvsUpload
 from amphora.core.lvs.engine import LvsEngine
 from amphora.core.lvs.layout import LvsDirectory, LvsLayout

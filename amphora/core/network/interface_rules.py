@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.core.changes.flights import Flights
 from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.locks import INTERFACES, InstanceLocks
 from amphora.core.changes.operations import Operations, Stands, Steps, has_touched
+from amphora.core.changes.single_flight import Flights
 from amphora.core.network.packet_filter import FAMILY, TABLE, fingerprint_of, render_packet_filter
 from amphora.core.network.rule_requests import AllowRule
 from amphora.errors import AmphoraError, ChangeFailed, OperationFailed, ProofFailed, RulesFailed

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Protocol
 
-from amphora.core.changes.flights import Flights
 from amphora.core.changes.locks import INTERFACES, InstanceLocks
 from amphora.core.changes.operations import Operations
+from amphora.core.changes.single_flight import Flights
 from amphora.core.network.interface_plan import (
     held_elsewhere,
     held_here,

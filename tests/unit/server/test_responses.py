@@ -2,7 +2,7 @@
 import json
 import re
 
-from amphora.server.answers import Answer, internal_error, invalid_request
+from amphora.server.responses import Answer, internal_error, invalid_request
 
 
 def test_invalid_request_is_json_with_an_identifier() -> None:

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from amphora.core.changes.flights import Flights
+from amphora.core.changes.single_flight import Flights
 
 
 class Work:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.core.changes import answered as module
-from amphora.core.changes.answered import CAPACITY, LIFETIME, Answer, Answered
+from amphora.core.changes import idempotency_store as module
+from amphora.core.changes.idempotency_store import CAPACITY, LIFETIME, Answer, Answered
 from amphora.errors import Busy, KeyReused
 
 DONE = Answer(202, (("Content-Type", "application/json"),), b"{}")
