@@ -45,4 +45,4 @@ def make_app(core: CoreServices, allowed_client_names: Collection[str]) -> Gatew
         guess_content_type_from_ext=False,
         debug=False,
     )
-    return Gateway(app, allowed_client_names, root.wording, core.answered)
+    return Gateway(app, allowed_client_names, root.wording, core.idempotency_store)

@@ -13,8 +13,8 @@ from oslo_context import context
 from webob import Request, Response
 
 from amphora.api import errors
-from amphora.api.idempotency import answer_once
-from amphora.core.changes.idempotency_store import Answered
+from amphora.api.idempotency import respond_once
+from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.errors import InvalidInput
 
 LOG = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Gateway:
     :ivar allowed_client_names: names of client certificates that may use the API; empty: all may.
         Replaced as a whole when the configuration changes.
     :param wording: returns the words for the errors of a path.
-    :param answered: knows what was answered to requests with a key.
+    :param idempotency_store: the responses to requests with a key.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Gateway:
         app: WsgiApp,
         allowed_client_names: Collection[str],
         wording: Callable[[str], errors.Wording],
-        answered: Answered,
+        idempotency_store: IdempotencyStore,
     ) -> None:
         self._app = app
-        self._answered = answered
+        self._idempotency_store = idempotency_store
         self._wording = wording
         self.allowed_client_names = frozenset(allowed_client_names)
 
@@ -78,7 +78,7 @@ class Gateway:
         request.environ.pop("HTTP_ACCEPT", None)
         if request.method == "HEAD":
             request.method = "GET"
-        return answer_once(self._answered, request, lambda: request.get_response(self._app))
+        return respond_once(self._idempotency_store, request, lambda: request.get_response(self._app))
 
     def _check_client(self, request: Request) -> None:
         names: tuple[str, ...] | None = request.environ.get("amphora.peer_names")

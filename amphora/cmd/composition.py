@@ -24,7 +24,7 @@ from amphora.cmd.ports import (
     topology_file,
 )
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
-from amphora.core.changes.idempotency_store import Answered
+from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.recovery import Recovery
@@ -105,7 +105,7 @@ class Composition:
         take("instances", core.instances.recover)
         take("LVS listeners", core.lvs.recover)
         take("own files", self._recover_own_files)
-        take("answers", core.answered.recover)
+        take("answers", core.idempotency_store.recover)
         self._foundation.sampler.start()
         self._heartbeat.start()
         core.drift.start()
@@ -221,7 +221,7 @@ def _core(
         agent_configuration=own_files.configuration,
         operations=foundation.operations,
         drift=_drift(base, instances, lvs.listeners, rules, vrrp, topology),
-        answered=Answered(Path(conf.haproxy_amphora.base_path) / "answers"),
+        idempotency_store=IdempotencyStore(Path(conf.haproxy_amphora.base_path) / "answers"),
     )
 
 

@@ -12,7 +12,7 @@ from amphora.core import pem
 from amphora.core.changes.expected import etag_of
 from amphora.core.changes.journal import OperationState
 from amphora.core.changes.operations import Operations, Stands, Steps
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 from amphora.errors import AgentConfigurationFailed, AmphoraError, ChangeFailed, InvalidInput
 from amphora.system import files
 
@@ -128,7 +128,7 @@ class AgentFile:
         self._validate = validate
         self._apply = apply
         self._operations = operations
-        self._flights = Flights[None]()
+        self._single_flight = SingleFlight[None]()
         self._one_at_a_time = threading.Lock()
 
     def replace(self, path: Path, data: bytes) -> None:
@@ -144,7 +144,7 @@ class AgentFile:
             with self._one_at_a_time:
                 self._run(path, data)
 
-        self._flights.join((path, data), replace)
+        self._single_flight.join((path, data), replace)
 
     def recover(self, path: Path) -> None:
         """Settle a replacement that was interrupted; the file is whole in any case.

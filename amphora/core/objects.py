@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from amphora.core.changes.expected import ANYTHING, Expected
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.haproxy.instances import Instances
 from amphora.core.haproxy.layout import InstanceDirectory
 from amphora.core.lvs.listeners import LvsListeners
@@ -56,7 +56,7 @@ class ServedObjects:
         self._directory = directory
         self._instances = instances
         self._lvs = lvs
-        self._deletions = Flights[None]()
+        self._deletions = SingleFlight[None]()
 
     def find(self, object_id: str) -> ServedObject:
         """Return an object; an id that is not known is taken for a load balancer's, whose actions say so."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
-from amphora.core.changes.idempotency_store import Answered
+from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.core.changes.operations import Operations
 from amphora.core.drift.drift import Drift
 from amphora.core.haproxy.certificates import Certificates
@@ -43,4 +43,4 @@ class CoreServices:
     agent_configuration: AgentConfiguration
     operations: Operations
     drift: Drift
-    answered: Answered
+    idempotency_store: IdempotencyStore

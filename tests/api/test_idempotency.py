@@ -9,7 +9,7 @@ import pytest
 
 from amphora.api.app import make_app
 from amphora.core.changes.expected import etag_of
-from amphora.core.changes.idempotency_store import Answered
+from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.errors import ServiceError
 from tests.api.conftest import CONFIGURATION, LISTENER, Client
 from tests.support.core import AMPHORA_ID
@@ -151,8 +151,8 @@ def test_repetitions_wait_for_the_first_and_get_its_answer(client, rig):
 
 def test_an_agent_that_starts_again_knows_its_answers(client, rig):
     first = client.do("PUT", UPLOAD, CONFIGURATION, Idempotency_Key="k")
-    object.__setattr__(rig.services, "answered", Answered(rig.base_path / "answers"))
-    rig.services.answered.recover()
+    object.__setattr__(rig.services, "idempotency_store", IdempotencyStore(rig.base_path / "answers"))
+    rig.services.idempotency_store.recover()
     restarted = Client(make_app(rig.services, []), extra_environ={"amphora.peer_names": ("controller",)})
     assert told(restarted.do("PUT", UPLOAD, CONFIGURATION, Idempotency_Key="k")) == told(first)
     assert restarted.do("PUT", UPLOAD, OTHER, Idempotency_Key="k").status_int == 409

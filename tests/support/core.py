@@ -10,7 +10,7 @@ from pathlib import Path
 from amphora.cmd.drift import DriftSources, make_drift
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.core.changes.expected import ANYTHING
-from amphora.core.changes.idempotency_store import Answered
+from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.core.changes.journal import Journal
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
@@ -279,7 +279,7 @@ class CoreRig:
             ),
             operations=operations,
             drift=self._drift(base_path, locks, plug, rules),
-            answered=Answered(base_path / "answers"),
+            idempotency_store=IdempotencyStore(base_path / "answers"),
         )
 
     def _plug(self, locks, rules):

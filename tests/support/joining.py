@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 
 _PATIENCE = 60.0
 
@@ -58,7 +58,7 @@ def _has_joined(thread):
     """Whether a thread waits for what another one does."""
     frame = sys._current_frames().get(thread.ident)
     while frame is not None and frame.f_back is not None:
-        if frame.f_code is threading.Event.wait.__code__ and frame.f_back.f_code is Flights.run.__code__:
+        if frame.f_code is threading.Event.wait.__code__ and frame.f_back.f_code is SingleFlight.run.__code__:
             return True
         frame = frame.f_back
     return False

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Final answers to requests that their callers gave a key, so that a repetition is answered and not done.
+"""Final responses to requests with an idempotency key, so that a retry is answered and not carried out.
 
-They survive the agent: each is a small file that is named by its key's digest. Neither the key nor the
-request is stored, only digests of them; answers hold no secrets.
+They survive a restart: each is a small file named by its key's digest. Neither the key nor the request is
+stored, only digests of them; responses hold no secrets.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from amphora.system import files
 
 LOG = logging.getLogger(__name__)
 
-#: Keys that are remembered at most, and for how many seconds.
+#: Keys stored at most, and for how many seconds.
 CAPACITY, LIFETIME = 256, 24 * 60 * 60.0
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 
-#: What reading a file raises that is damaged, whatever its bytes.
+#: What reading a damaged file raises, whatever its bytes.
 _UNREADABLE = (
     StorageError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a caller was told.
+class StoredResponse:
+    """A response to a request with a key.
 
-    :ivar is_final: the same request again could get no other answer; else it is worth doing anew.
+    :ivar is_final: a retry could get no other response; else a retry is carried out.
     """
 
     status: int
@@ -50,45 +50,45 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class _Record:
     request: str
-    answer: Answer
+    response: StoredResponse
     moment: float
 
 
 class _Attempt:
     def __init__(self, request: str) -> None:
         self.request = request
-        self.ended = threading.Event()
-        self.answer: Answer | None = None
+        self.done = threading.Event()
+        self.response: StoredResponse | None = None
         self.error: BaseException | None = None
 
-    def outcome(self) -> Answer:
-        if self.answer is None:
+    def result(self) -> StoredResponse:
+        if self.response is None:
             raise self.error or AssertionError("asked before the end")
-        return self.answer
+        return self.response
 
 
-class Answered:
-    """Does each request with a key once, for whoever sends it and however often.
+class IdempotencyStore:
+    """Carries out each request with a key once, however often it is sent.
 
-    :param directory: of the files; made when the first answer is stored.
-    :param patience: seconds to wait for a first try that still runs.
-    :param now: returns seconds since the epoch, as answers outlive the machine's uptime.
+    :param directory: of the files; made when the first response is stored.
+    :param timeout: seconds to wait for a first attempt that still runs.
+    :param now: returns seconds since the epoch, as responses outlive the machine's uptime.
     """
 
     def __init__(
-        self, directory: Path, *, patience: float = 600.0, now: Callable[[], float] = time.time
+        self, directory: Path, *, timeout: float = 600.0, now: Callable[[], float] = time.time
     ) -> None:
         self._directory = directory
-        self._patience = patience
+        self._timeout = timeout
         self._now = now
         self._guard = threading.Lock()
-        # Held while files change, so that memory and disk forget the same.
+        # Held while files change, so that memory and disk drop the same records.
         self._storing = threading.Lock()
         self._records: OrderedDict[str, _Record] = OrderedDict()
-        self._under_way: dict[str, _Attempt] = {}
+        self._running: dict[str, _Attempt] = {}
 
     def recover(self) -> None:
-        """Read what an earlier agent has answered; what cannot be read is removed. Called once, at start.
+        """Read the records of an earlier agent; remove those that cannot be read. Called once, at start.
 
         :raises StorageError: the directory cannot be read.
         """
@@ -99,81 +99,81 @@ class Answered:
             known = [(name, record) for name, record in found.items() if record is not None]
             with self._guard:
                 self._records = OrderedDict(sorted(known, key=lambda each: each[1].moment))
-            self._forget({name for name, record in found.items() if record is None})
+            self._drop({name for name, record in found.items() if record is None})
 
-    def once(self, key: str, request: str, work: Callable[[], Answer]) -> Answer:
-        """Return the answer to a request: the stored one, that of a try under way, or a new one.
+    def once(self, key: str, request: str, work: Callable[[], StoredResponse]) -> StoredResponse:
+        """Return the response to a request: the stored one, that of a running attempt, or a new one.
 
         :param key: chosen by the caller for this request.
         :param request: a digest of all that makes the request what it is.
-        :param work: does it. It may raise; whoever waits for it gets that too.
+        :param work: carries it out. What it raises is raised for every caller that waits for it.
         :raises KeyReused: the key was given to another request.
-        :raises Busy: the first try has not ended in time.
+        :raises Busy: timed out waiting for the first attempt.
         """
         name = hashlib.sha256(key.encode()).hexdigest()
         with self._guard:
             record = self._records.get(name)
-            is_first = name not in self._under_way
+            is_first = name not in self._running
             if is_first and record is not None and self._is_fresh(record):
                 _require_same(record.request, request)
-                return record.answer
-            attempt = self._under_way.setdefault(name, _Attempt(request))
+                return record.response
+            attempt = self._running.setdefault(name, _Attempt(request))
         if is_first:
             return self._attempt(name, attempt, work)
         _require_same(attempt.request, request)
-        if not attempt.ended.wait(self._patience):
+        if not attempt.done.wait(self._timeout):
             raise Busy("The first request with this key is still being carried out; try again later")
-        return attempt.outcome()
+        return attempt.result()
 
-    def _attempt(self, name: str, attempt: _Attempt, work: Callable[[], Answer]) -> Answer:
+    def _attempt(self, name: str, attempt: _Attempt, work: Callable[[], StoredResponse]) -> StoredResponse:
         try:
-            attempt.answer = work()
-            if attempt.answer.is_final:
-                self._store(name, _Record(attempt.request, attempt.answer, self._now()))
+            attempt.response = work()
+            if attempt.response.is_final:
+                self._store(name, _Record(attempt.request, attempt.response, self._now()))
         except BaseException as error:
             attempt.error = error
             raise
         finally:
             with self._guard:
-                del self._under_way[name]
-            attempt.ended.set()
-        return attempt.answer
+                del self._running[name]
+            attempt.done.set()
+        return attempt.response
 
     def _store(self, name: str, record: _Record) -> None:
         with self._storing:
             try:
                 files.ensure_directory(self._directory, 0o700)
-                files.write_atomically(self._directory / name, _written(record))
+                files.write_atomically(self._directory / name, _serialized(record))
             except StorageError as error:
-                # What was asked for is done; a repetition is recognised until the agent ends.
-                LOG.warning("an answer is remembered in memory only: %s", error)
+                # The request has been carried out; a retry is recognised until the agent ends.
+                LOG.warning("could not store an idempotency record, kept in memory only: %s", error)
             with self._guard:
                 self._records[name] = record
                 self._records.move_to_end(name)
-            self._forget(set())
+            self._drop(set())
 
-    def _forget(self, names: set[str]) -> None:
+    def _drop(self, names: set[str]) -> None:
         with self._guard:
             surplus = list(self._records)[: max(0, len(self._records) - CAPACITY)]
-            old = (name for name, record in self._records.items() if not self._is_fresh(record))
-            forgotten = names.union(surplus, old)
-            for name in forgotten:
+            expired = (name for name, record in self._records.items() if not self._is_fresh(record))
+            dropped = names.union(surplus, expired)
+            for name in dropped:
                 self._records.pop(name, None)
-        for name in forgotten:
+        for name in dropped:
             try:
                 files.remove(self._directory / name)
             except StorageError as error:
-                LOG.warning("an old answer stays: %s", error)
+                LOG.warning("could not delete an expired idempotency record: %s", error)
 
     def _is_fresh(self, record: _Record) -> bool:
-        # A clock that was ahead and was set back must not make answers last for ever.
+        # A clock that was ahead and was set back must not make records last for ever.
         return abs(self._now() - record.moment) < LIFETIME
 
     def _read(self, name: str) -> _Record | None:
         try:
             return _parsed(files.read_if_present(self._directory / name) or b"")
         except _UNREADABLE as error:
-            LOG.warning("the stored answer %s cannot be used and is forgotten: %s", name, error)
+            LOG.warning("deleting an unreadable idempotency record %s: %s", name, error)
             return None
 
 
@@ -182,15 +182,15 @@ def _require_same(known: str, request: str) -> None:
         raise KeyReused("This key belongs to a request with another method, path or body")
 
 
-def _written(record: _Record) -> bytes:
-    answer = record.answer
+def _serialized(record: _Record) -> bytes:
+    response = record.response
     document = {
         "request": record.request,
         "moment": record.moment,
-        "status": answer.status,
-        "headers": answer.headers,
+        "status": response.status,
+        "headers": response.headers,
         # Each byte is one character, so that any body comes back as it was.
-        "body": answer.body.decode("latin-1"),
+        "body": response.body.decode("latin-1"),
     }
     return json.dumps(document).encode()
 
@@ -198,7 +198,7 @@ def _written(record: _Record) -> bytes:
 def _parsed(data: bytes) -> _Record:
     document = json.loads(data)
     headers = tuple((str(name), str(value)) for name, value in document["headers"])
-    answer = Answer(int(document["status"]), headers, document["body"].encode("latin-1"))
-    if not 200 <= answer.status < 500:
-        raise ValueError(f"{answer.status} is no status of a final answer")
-    return _Record(str(document["request"]), answer, float(document["moment"]))
+    response = StoredResponse(int(document["status"]), headers, document["body"].encode("latin-1"))
+    if not 200 <= response.status < 500:
+        raise ValueError(f"{response.status} is not the status of a final response")
+    return _Record(str(document["request"]), response, float(document["moment"]))

@@ -141,7 +141,7 @@ class Steps:
 
 
 #: Told as they are: what the caller sent, named or is in the way of.
-_CALLERS_MATTER = (InvalidInput, NotFound, InterfaceConflict)
+_CLIENT_ERRORS = (InvalidInput, NotFound, InterfaceConflict)
 _UNSETTLED = (OperationState.UNDER_WAY, OperationState.FAILED)
 _BEFORE_TOUCHING = ("stage", "check", "preflight")
 _TOUCHING = ("swap", "act", "prove", "keep")
@@ -338,7 +338,7 @@ class Operations:
             self._end(operation, OperationState.FAILED, reason=str(error), evidence=outcome)
         else:
             self._end(operation, OperationState.UNDONE, reason=str(error), evidence=outcome)
-        if isinstance(error, _CALLERS_MATTER):
+        if isinstance(error, _CLIENT_ERRORS):
             raise error
         raise ChangeFailed(str(error), outcome, is_undone=operation.state is OperationState.UNDONE) from error
 

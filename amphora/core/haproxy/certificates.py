@@ -15,7 +15,7 @@ from amphora.core.changes.journal import OperationState
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations, Stands, Steps
 from amphora.core.changes.service_changes import forgetting_the_gone
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.haproxy.instance_changes import certificates_of, certificates_target
 from amphora.core.haproxy.instances import Instances
 from amphora.drivers.cert_store.base import CertStore
@@ -58,7 +58,7 @@ class Certificates:
         self._operations = operations
         self._instances = instances
         self._locks = locks
-        self._flights = Flights[None]()
+        self._single_flight = SingleFlight[None]()
 
     def put(
         self,
@@ -91,7 +91,7 @@ class Certificates:
                 expected.require_digest(self._store.digest(instance_id, filename))
                 self._put(instance_id, filename, data)
 
-        self._flights.join((instance_id, instance_must_exist, filename, data, rules, expected), store)
+        self._single_flight.join((instance_id, instance_must_exist, filename, data, rules, expected), store)
 
     def digest(self, instance_id: str, filename: str, rules: CertificateRules = NAMED_PAIRS) -> str:
         """Return the MD5 of a stored file.
@@ -131,7 +131,7 @@ class Certificates:
                 expected.require_digest(digest)
                 self._delete(instance_id, filename)
 
-        self._flights.join((instance_id, filename, expected), remove)
+        self._single_flight.join((instance_id, filename, expected), remove)
 
     def recover(self) -> None:
         """Say what became of changes that were cut off: each file is whole. Called once, at start.

@@ -13,7 +13,7 @@ from amphora.core.changes.expected import ANYTHING, Expected
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.service_changes import RELOAD, START, delete_steps, forgetting_the_gone, stop_steps
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.haproxy.engine import HaproxyEngine
 from amphora.core.haproxy.instance_changes import Activation, Upload, certificates_target
 from amphora.core.haproxy.instance_recovery import settle
@@ -59,8 +59,8 @@ class Instances:
         self._directory = directory
         self._engine = engine
         self._operations = operations
-        self._uploads = Flights[str]()
-        self._actions = Flights[Outcome]()
+        self._uploads = SingleFlight[str]()
+        self._actions = SingleFlight[Outcome]()
         self._cert_store = cert_store
         self._locks = locks
         self._announce = announce

@@ -20,7 +20,7 @@ from amphora.core.changes.service_changes import (
     make_again,
     stands,
 )
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.keepalived.vrrp_change import VrrpActivation
 from amphora.core.keepalived.vrrp_engine import VrrpEngine
 from amphora.core.keepalived.vrrp_layout import VrrpLayout
@@ -59,8 +59,8 @@ class Vrrp:
         self._engine = engine
         self._locks = locks
         self._operations = operations
-        self._uploads = Flights[str]()
-        self._actions = Flights[Outcome]()
+        self._uploads = SingleFlight[str]()
+        self._actions = SingleFlight[Outcome]()
 
     def upload(self, data: bytes, expected: Expected = ANYTHING) -> str:
         """Store a configuration of the controller's, once keepalived accepts it. Safe to repeat.

@@ -20,7 +20,7 @@ from amphora.core.changes.service_changes import (
     forgetting_the_gone,
     stop_steps,
 )
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.lvs.change import LvsChange, LvsUpload
 from amphora.core.lvs.engine import LvsEngine
 from amphora.core.lvs.layout import LvsDirectory, LvsLayout
@@ -58,8 +58,8 @@ class LvsListeners:
         self._locks = locks
         self._announce = announce
         self._changed = changed
-        self._uploads = Flights[str]()
-        self._actions = Flights[Outcome]()
+        self._uploads = SingleFlight[str]()
+        self._actions = SingleFlight[Outcome]()
 
     def upload(self, listener_id: str, data: bytes, expected: Expected = ANYTHING) -> str:
         """Check and store a configuration. What runs is not touched. Safe to repeat.

@@ -11,7 +11,7 @@ from pathlib import Path
 from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.locks import INTERFACES, InstanceLocks
 from amphora.core.changes.operations import Operations, Stands, Steps, has_touched
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.network.packet_filter import FAMILY, TABLE, fingerprint_of, render_packet_filter
 from amphora.core.network.rule_requests import AllowRule
 from amphora.errors import AmphoraError, ChangeFailed, OperationFailed, ProofFailed, RulesFailed
@@ -60,7 +60,7 @@ class InterfaceRules:
         self._locks = locks
         self._make_namespace = make_namespace
         self._operations = operations
-        self._flights = Flights[None]()
+        self._single_flight = SingleFlight[None]()
         self._seen: ProvenRules | None = None
         self._proven: ProvenRules | None = None
 
@@ -103,7 +103,7 @@ class InterfaceRules:
             with self._locks.hold(INTERFACES):
                 self._change(text)
 
-        self._flights.join(text, change)
+        self._single_flight.join(text, change)
 
     def protect(self, interface: str) -> None:
         """Put the stored rules into force, or where none are stored those that let nobody in.

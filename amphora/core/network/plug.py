@@ -12,7 +12,7 @@ from typing import Protocol
 
 from amphora.core.changes.locks import INTERFACES, InstanceLocks
 from amphora.core.changes.operations import Operations
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.network.interface_plan import (
     held_elsewhere,
     held_here,
@@ -113,7 +113,7 @@ class Plug:
         self._guard = guard
         self._look_for_links = look_for_links
         self._alone = alone
-        self._plugs = Flights[PluggedInterface]()
+        self._plugs = SingleFlight[PluggedInterface]()
 
     def plug_vip(self, request: VipRequest) -> PluggedInterface:
         """Take the port of a VIP into use. The same again changes nothing and is no error.

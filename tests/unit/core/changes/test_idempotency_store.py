@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.core.changes import idempotency_store as module
-from amphora.core.changes.idempotency_store import CAPACITY, LIFETIME, Answer, Answered
+from amphora.core.changes.idempotency_store import CAPACITY, LIFETIME, IdempotencyStore, StoredResponse
 from amphora.errors import Busy, KeyReused
 
-DONE = Answer(202, (("Content-Type", "application/json"),), b"{}")
+DONE = StoredResponse(202, (("Content-Type", "application/json"),), b"{}")
 
 
 class Work:
@@ -43,7 +43,7 @@ def directory(memory_dir):
 
 @pytest.fixture
 def answered(directory, clock):
-    return Answered(directory, patience=30.0, now=clock)
+    return IdempotencyStore(directory, timeout=30.0, now=clock)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def again(directory, clock):
     """Starts the agent again."""
 
     def start():
-        started = Answered(directory, now=clock)
+        started = IdempotencyStore(directory, now=clock)
         started.recover()
         return started
 
@@ -150,7 +150,7 @@ def test_without_room_on_the_disk_it_is_remembered_in_memory(answered, directory
 
 
 def test_what_is_not_final_is_done_anew(answered, directory):
-    work = Work(Answer(500, (), b"", is_final=False))
+    work = Work(StoredResponse(500, (), b"", is_final=False))
     for _ in range(2):
         answered.once("k", "r", work)
     assert work.count == 2
@@ -187,8 +187,8 @@ def test_everybody_who_waits_gets_an_error_and_it_is_not_remembered(answered):
     assert answered.once("k", "r", Work()) == DONE
 
 
-def test_patience_with_the_first_try_ends(directory):
-    answered = Answered(directory, patience=0.01)
+def test_waiting_for_the_first_attempt_times_out(directory):
+    answered = IdempotencyStore(directory, timeout=0.01)
 
     def ask_again():
         with pytest.raises(Busy):
@@ -201,7 +201,7 @@ def test_patience_with_the_first_try_ends(directory):
 headers = st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=3).map(tuple)
 
 
-@given(st.builds(Answer, st.integers(200, 499), headers, st.binary(max_size=100)), st.floats(0, 1e10))
+@given(st.builds(StoredResponse, st.integers(200, 499), headers, st.binary(max_size=100)), st.floats(0, 1e10))
 def test_any_answer_is_read_as_it_was_written(answer, moment):
     record = module._Record("digest", answer, moment)
-    assert module._parsed(module._written(record)) == record
+    assert module._parsed(module._serialized(record)) == record

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from amphora.core.changes.single_flight import Flights
+from amphora.core.changes.single_flight import SingleFlight
 
 
 class Work:
@@ -23,8 +23,8 @@ class Work:
 
 
 class Callers:
-    def __init__(self, flights, work):
-        self._flights, self._work = flights, work
+    def __init__(self, flight, work):
+        self._flight, self._work = flight, work
         self.answers, self.threads = [], []
 
     def call(self):
@@ -36,7 +36,7 @@ class Callers:
 
         def run():
             try:
-                self.answers.append(self._flights.run("key", wanted, self._work))
+                self.answers.append(self._flight.run("key", wanted, self._work))
             except ValueError as error:
                 self.answers.append(str(error))
 
@@ -57,7 +57,7 @@ def work():
 
 @pytest.fixture
 def callers(work):
-    return Callers(Flights(), work)
+    return Callers(SingleFlight(), work)
 
 
 def test_the_same_request_again_joins_the_one_under_way(callers, work):
@@ -95,7 +95,7 @@ def test_one_after_the_other_is_done_twice(callers, work):
 
 
 def test_everybody_who_waited_gets_the_error():
-    flights, begun, let_go = Flights(), threading.Event(), threading.Event()
+    flight, begun, let_go = SingleFlight(), threading.Event(), threading.Event()
 
     def fail():
         begun.set()
@@ -103,7 +103,7 @@ def test_everybody_who_waited_gets_the_error():
         raise ValueError("no")
 
     work = Work()
-    callers = Callers(flights, work)
+    callers = Callers(flight, work)
     callers._work = type("Failing", (), {"state": 1, "__call__": lambda _: fail()})()
     callers.call()
     assert begun.wait(20)
@@ -114,10 +114,10 @@ def test_everybody_who_waited_gets_the_error():
 
 
 def test_another_key_does_not_wait(work):
-    flights = Flights()
-    busy = threading.Thread(target=lambda: flights.run("one", lambda: 1, work))
+    flight = SingleFlight()
+    busy = threading.Thread(target=lambda: flight.run("one", lambda: 1, work))
     busy.start()
     work.begun.acquire()
-    assert flights.run("other", lambda: 1, lambda: "free") == "free"
+    assert flight.run("other", lambda: 1, lambda: "free") == "free"
     work.let_go.release()
     busy.join()
