@@ -9,7 +9,6 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from amphora.cmd.request_context import in_request
 from amphora.core.changes.journal import Journal
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
@@ -96,4 +95,4 @@ def configured_topology(conf: cfg.ConfigOpts) -> TopologyKind:
 
 def make_operations(conf: cfg.ConfigOpts) -> Operations:
     """Return what makes changes and keeps their journal."""
-    return Operations(Journal(Path(conf.haproxy_amphora.base_path) / "operations"), in_context=in_request)
+    return Operations(Journal(Path(conf.haproxy_amphora.base_path) / "operations"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls that nobody waits for without end."""
+"""Run a call with a time limit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import logging
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from oslo_context import context
 
 from amphora.errors import StepTimeout
 
@@ -16,10 +18,10 @@ R = TypeVar("R")
 
 
 class LimitedCall(Generic[R]):
-    """A call in a thread of its own, that is waited for no longer than a time.
+    """A call in a thread of its own, with a time limit.
 
-    The thread cannot be ended from outside. One that comes back too late is logged, and what it did
-    then is for drift detection to find.
+    Its log lines carry the id of the caller's request. The thread cannot be ended from outside: one that
+    returns too late is logged, and drift detection finds what it did.
 
     :ivar limit: seconds.
     :ivar what: names it in the log.
@@ -29,6 +31,7 @@ class LimitedCall(Generic[R]):
         self.limit = limit
         self.what = what
         self._function = function
+        self._context = context.get_current()
         self._results: list[R] = []
         self._errors: list[BaseException] = []
         self._is_late = threading.Event()
@@ -53,6 +56,8 @@ class LimitedCall(Generic[R]):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        if self._context is not None:
+            self._context.update_store()
         try:
             self._results.append(self._function())
         except BaseException as error:  # handed to the caller's thread

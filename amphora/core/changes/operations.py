@@ -158,17 +158,10 @@ class Operations:
     Serialising changes to one target is the caller's, as only it knows what belongs together.
 
     :param step_limit: seconds that a step may take unless its change says otherwise.
-    :param in_context: wraps a step so that its log lines belong to the request of the calling thread.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        step_limit: float = 60.0,
-        in_context: Callable[[Step], Step] = lambda step: step,
-    ) -> None:
+    def __init__(self, journal: Journal, step_limit: float = 60.0) -> None:
         self._journal = journal
-        self._in_context = in_context
         self._step_limit = step_limit
         self._guard = threading.Lock()
         self._known: OrderedDict[str, Operation] = OrderedDict()
@@ -308,7 +301,7 @@ class Operations:
     def _call(self, change: Change, name: str, step: Step) -> object:
         limit = change.limits.get(name, self._step_limit)
         what = f"step {name!r} of {change.kind} of {change.target}"
-        call = LimitedCall(self._in_context(step), limit, what)
+        call = LimitedCall(step, limit, what)
         try:
             return call.result()
         except StepTimeout:

@@ -4,6 +4,7 @@ import functools
 import threading
 
 import pytest
+from oslo_context import context
 
 from amphora.core.changes.journal import Journal, Operation, OperationState
 from amphora.core.changes.operations import Operations, Stands, Steps
@@ -159,19 +160,24 @@ def test_a_change_needs_only_the_steps_it_has(operations):
 def test_steps_run_in_the_context_of_the_caller(directory):
     entered = []
 
-    def in_context(step):
-        caller = threading.current_thread()
+    class InContext(Recorder):
+        def _step(self, name):
+            entered.append(context.get_current())
+            return super()._step(name)
 
-        def run():
-            entered.append(caller)
-            return step()
-
-        return run
-
-    operations = Operations(Journal(directory), in_context=in_context)
+    operations = Operations(Journal(directory))
     operations.recover()
-    operations.run(Recorder().change)
-    assert entered == [threading.current_thread()] * len(ORDER)
+    callers = []
+
+    def call():
+        callers.append(context.RequestContext(overwrite=True))
+        operations.run(InContext().change)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    caller.join(30)
+    assert entered == callers * len(ORDER)
+    assert len(callers) == 1
 
 
 @pytest.mark.parametrize("name", ["swap", "act", "prove", "keep"])
