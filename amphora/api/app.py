@@ -3,41 +3,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import pecan
 from pecan.hooks import PecanHook
 from webob import Response
 
-from amphora.api import errors
-from amphora.api.errors import Wording
+from amphora.api.errors import error_response
 from amphora.api.gateway import Gateway
 from amphora.api.request import AgentRequest
-from amphora.api.root import RootController
+from amphora.api.root import make_root
+from amphora.api.routes import RoutingController
 from amphora.core.services import CoreServices
 
 
 class ErrorHook(PecanHook):  # type: ignore[misc]
-    """Answers every exception that a controller or the routing raises."""
+    """Turns every exception of a handler or of routing into a response."""
 
-    def __init__(self, wording: Callable[[str], Wording]) -> None:
-        self._wording = wording
+    def __init__(self, root: RoutingController) -> None:
+        self._root = root
 
     def on_error(self, state: Any, error: Exception) -> Response:
-        """Return the answer; Pecan uses it instead of its own."""
-        return errors.answer_to(error, self._wording(state.request.path_info))
+        """Return the response; Pecan sends it instead of its own."""
+        return error_response(error, self._root.wording(state.request.path_info))
 
 
 def make_app(core: CoreServices, allowed_client_names: Collection[str]) -> Gateway:
-    """Return the application. Building it has no effect outside it.
+    """Return the application; building it has no effect outside it.
 
     :param allowed_client_names: names of client certificates that may use the API; empty: all may.
     """
-    root = RootController(core)
+    root = make_root(core)
     app = pecan.make_app(
         root,
-        hooks=[ErrorHook(root.wording)],
+        hooks=[ErrorHook(root)],
         request_cls=AgentRequest,
         use_context_locals=False,
         force_canonical=False,

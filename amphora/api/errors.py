@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one table that turns errors into answers.
+"""The one table that turns errors into responses.
 
-Controllers take any error status other than 400, 401, 403, 404, 405, 409, 500 and 503 for success,
-so no other status leaves this module but 412, which only clients get that asked for it by ``If-Match``;
-a test holds it to that. An API version may word some errors in its own way (:class:`Wording`), but their
-status is always that of the table.
+Controllers take any error status other than 400, 401, 403, 404, 405, 409, 500 and 503 for success, so no
+other leaves this module, except 412 for clients that sent ``If-Match``. An API version may word errors in its
+own way (:class:`Wording`); their status is always that of the table.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 from webob import Response
 
 from amphora import errors
-from amphora.api.responses import json_answer
+from amphora.api.responses import json_response
 
 LOG = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ _GERUND = {"start": "starting", "stop": "stopping", "reload": "reloading"}
 
 
 class Unauthorized(Exception):
-    """The client's certificate does not entitle it to use this API."""
+    """The client's certificate may not use this API."""
 
 
 class PathNotFound(Exception):
@@ -33,9 +32,9 @@ class PathNotFound(Exception):
 
 
 class MethodNotAllowed(Exception):
-    """The resource exists and does not know this method.
+    """The resource exists and does not support this method.
 
-    :ivar allowed: the methods it knows.
+    :ivar allowed: the methods it supports.
     """
 
     def __init__(self, method: str, allowed: list[str]) -> None:
@@ -43,22 +42,18 @@ class MethodNotAllowed(Exception):
         self.allowed = allowed
 
 
-class MissingObject(Exception):
-    """A resource that only one API version knows under this name is missing; worded by that version."""
-
-    def __init__(self, message: str, details: str = "") -> None:
-        super().__init__(details)
-        self.message = message
+class InterfaceNotFound(Exception):
+    """No interface holds the address in the path."""
 
 
 class BadAddress(Exception):
-    """What should be an IP address in the path is none."""
+    """The path does not hold an IP address where it should."""
 
 
 class BadParameters(Exception):
-    """The parameters of a request are refused as a whole; worded by the version that does it.
+    """The parameters of a request are invalid; worded by the version that raises it.
 
-    :param reason: what is wrong with which of them; for the log.
+    :param reason: which parameter and why, for the log.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -68,7 +63,7 @@ class BadParameters(Exception):
 
 Message = str | Callable[[Any], str]
 
-#: Exception class, status, message, and whether details belong to the answer; first match wins.
+#: Exception class, status, message, and whether the body has details; first match wins.
 _TABLE: tuple[tuple[type[Exception], int, Message, bool], ...] = (
     (errors.UnknownAction, 400, "Invalid Request", True),
     (errors.InvalidFilename, 400, "Filename has wrong format", False),
@@ -83,7 +78,7 @@ _TABLE: tuple[tuple[type[Exception], int, Message, bool], ...] = (
     (BadAddress, 400, "Bad IP address version", False),
     (Unauthorized, 401, "Unauthorized", True),
     (PathNotFound, 404, "Not Found", True),
-    (MissingObject, 404, lambda error: error.message, True),
+    (InterfaceNotFound, 404, "Error interface not found for IP address", False),
     (errors.CertificateNotFound, 404, "Certificate Not Found", True),
     (errors.NoSuchLink, 404, "No suitable network interface found", True),
     (errors.NotFound, 404, "Not Found", True),
@@ -113,8 +108,8 @@ class Wording:
     """How one API version words errors.
 
     :ivar bodies: exception class and what makes its body; first match wins, all others are as in the table.
-    :ivar defect: the body of an answer to a defect of ours.
-    :ivar names_methods: whether a 405 says in ``Allow`` which methods there are.
+    :ivar defect: the body for an unexpected error.
+    :ivar names_methods: whether a 405 has ``Allow``.
     """
 
     bodies: tuple[tuple[type[Exception], Callable[[Any], dict[str, Any]]], ...]
@@ -133,19 +128,19 @@ AS_IN_TABLE = Wording(
 
 
 def statuses() -> frozenset[int]:
-    """Return every status that :func:`answer_to` can give."""
+    """Return every status that :func:`error_response` can give."""
     return frozenset(status for _, status, _, _ in _TABLE) | {500}
 
 
-def answer_to(error: Exception, wording: Wording = AS_IN_TABLE) -> Response:
-    """Return the answer for an error; one that no row covers is our defect: 500, traceback logged."""
+def error_response(error: Exception, wording: Wording = AS_IN_TABLE) -> Response:
+    """Return the response to an error; one that no row covers is a defect: 500, traceback logged."""
     for kind, status, message, with_details in _TABLE:
         if isinstance(error, kind):
             body = _own_body(error, wording) or _table_body(error, message, with_details)
             LOG.log(logging.ERROR if status >= 500 else logging.INFO, "answered %d: %s", status, error)
-            return _with_headers(json_answer(status, body), error, wording)
+            return _with_headers(json_response(status, body), error, wording)
     LOG.error("unexpected error", exc_info=error)
-    return json_answer(500, wording.defect)
+    return json_response(500, wording.defect)
 
 
 def _own_body(error: Exception, wording: Wording) -> dict[str, Any] | None:

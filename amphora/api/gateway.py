@@ -55,7 +55,7 @@ class Gateway:
             response = self._answer(request)
         except Exception as error:  # nothing may escape to the server: the client gets JSON whatever happens
             # As the server has it: what is no UTF-8 must have its answer, too.
-            response = errors.answer_to(error, self._wording(environ["PATH_INFO"]))
+            response = errors.error_response(error, self._wording(environ["PATH_INFO"]))
         response.headers[REQUEST_ID_HEADER] = request_context.request_id
         LOG.info(
             "%s %s %s -> %d in %.1f ms",

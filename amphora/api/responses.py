@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two forms an answer can have: JSON, and a raw configuration; and the tag that names bytes."""
+"""The forms of a response: JSON, a raw configuration, and the ``ETag`` of stored content."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from webob import Response
 from amphora.core.changes.expected import etag_of
 
 
-def json_answer(status: int, body: Any) -> Response:
-    """Return an answer with a JSON body in compact form."""
+def json_response(status: int, body: Any) -> Response:
+    """Return a response with a JSON body in compact form."""
     return Response(
         status=status,
         body=json.dumps(body, separators=(",", ":")).encode(),
@@ -21,17 +21,24 @@ def json_answer(status: int, body: Any) -> Response:
     )
 
 
-def text_answer(body: bytes) -> Response:
-    """Return stored text as it is, byte for byte."""
+def text_response(body: bytes) -> Response:
+    """Return stored text, byte for byte."""
     return Response(status=200, body=body, content_type="text/plain", charset="UTF-8")
 
 
 def ok(status: int, details: str = "") -> Response:
-    """Return the answer to a change that was made."""
-    return json_answer(status, {"message": "OK"} | ({"details": details} if details else {}))
+    """Return the response to a change that was made."""
+    return json_response(status, {"message": "OK"} | ({"details": details} if details else {}))
 
 
 def tagged(response: Response, content: bytes) -> Response:
-    """Add the ``ETag`` that names stored bytes: their MD5 without quotes, as controllers know it."""
+    """Add the ``ETag`` of stored content: its MD5 without quotes, the form that controllers read."""
     response.headers["ETag"] = etag_of(content)
+    return response
+
+
+def digest_response(digest: str) -> Response:
+    """Return the MD5 of a stored certificate, also as its ``ETag``."""
+    response = json_response(200, {"md5sum": digest})
+    response.headers["ETag"] = digest
     return response

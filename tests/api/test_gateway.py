@@ -69,7 +69,7 @@ def test_each_request_has_an_id_of_its_own_in_answer_and_log(client, caplog):
 
 
 def test_busy_says_when_to_come_back():
-    answer = api_errors.answer_to(errors.Busy("later"))
+    answer = api_errors.error_response(errors.Busy("later"))
     assert (answer.status_int, answer.headers["Retry-After"]) == (503, "5")
 
 

@@ -4,7 +4,7 @@
 import pytest
 
 from amphora import errors
-from amphora.api.errors import answer_to
+from amphora.api.errors import error_response
 
 MAC = "fa:16:3e:00:00:01"
 
@@ -21,10 +21,10 @@ MAC = "fa:16:3e:00:00:01"
     ],
 )
 def test_what_a_failed_plug_is_answered(error, status, message):
-    answer = answer_to(error)
+    answer = error_response(error)
     assert (answer.status_code, answer.json["message"]) == (status, message)
     assert answer.json.get("details", error.details) == error.details
 
 
 def test_a_missing_port_is_told_so_in_the_details_too():
-    assert "No suitable network interface found" in answer_to(errors.NoSuchLink(MAC)).json["details"]
+    assert "No suitable network interface found" in error_response(errors.NoSuchLink(MAC)).json["details"]

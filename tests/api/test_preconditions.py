@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amphora.api.preconditions import parse_if_match
+from amphora.api.request import parse_if_match
 from amphora.errors import InvalidInput, PreconditionFailed
 from tests.api.conftest import CONFIGURATION, LISTENER
 from tests.support.core import AMPHORA_ID

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is not as it is to be."""
+"""Differences between desired and actual state."""
 
 from __future__ import annotations
 
@@ -7,34 +7,29 @@ from collections.abc import Iterable
 
 from webob import Request, Response
 
-from amphora.api.extensions.times import written
-from amphora.api.resource import Handler, Resource
-from amphora.api.responses import json_answer
+from amphora.api.extensions.operations import timestamp
+from amphora.api.responses import json_response
 from amphora.core.drift.drift import Drift, Finding
 
 
-class DriftController(Resource):
+class DriftHandlers:
     """``/extensions/drift``."""
 
     def __init__(self, drift: Drift) -> None:
         self._drift = drift
 
-    def handlers(self) -> dict[str, Handler]:
-        """GET only."""
-        return {"GET": self._get}
-
-    def _get(self, request: Request) -> Response:
+    def get(self, request: Request) -> Response:
+        """Return the last result; with ``now=1`` also start an observation for the next request."""
         if request.GET.get("now") == "1":
-            # Of the look that is taken now the next answer tells; nobody waits for it here.
             self._drift.ask()
         result, counts = self._drift.result(), self._drift.counts()
-        return json_answer(
+        return json_response(
             200,
             {
                 "drift": _findings(result.drift),
                 "pending": _findings(result.pending),
                 "unchecked": [{"object": name, "why": why} for name, why in sorted(result.unchecked.items())],
-                "checked_at": None if result.checked_at is None else written(result.checked_at),
+                "checked_at": None if result.checked_at is None else timestamp(result.checked_at),
                 "interval": self._drift.settings.interval,
                 "areas": {area.value: number for area, number in counts.drift.items()},
                 "healing": {
@@ -57,7 +52,7 @@ def _findings(findings: Iterable[Finding]) -> list[dict[str, str]]:
             "reason": finding.difference.reason.value,
             "desired": finding.difference.desired,
             "found": finding.difference.found,
-            "since": written(finding.since),
+            "since": timestamp(finding.since),
         }
         for finding in findings
     ]

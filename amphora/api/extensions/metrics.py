@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the agent itself is doing, for the Prometheus of whoever runs amphorae.
+"""The agent's own metrics, for the Prometheus of the operator.
 
-Not what a PROMETHEUS listener tells: that is for the users of a load balancer, who have no business here.
+The metrics of a PROMETHEUS listener are for the users of a load balancer, who have no access to these.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 
 from webob import Request, Response
 
-from amphora.api.resource import Handler, Resource
 from amphora.core.changes.journal import Operation
 from amphora.core.drift.drift import Drift
 from amphora.core.haproxy.instance_processes import InstanceProcesses
@@ -20,25 +20,19 @@ from amphora.prometheus.exposition import CONTENT_TYPE, Metric, counter, gauge, 
 from amphora.system.own_process import OwnProcess, own_process
 
 
-class MetricsController(Resource):
-    """``/extensions/metrics``.
+class MetricsHandler:
+    """``/extensions/metrics``."""
 
-    :param version: of the agent.
-    """
-
-    def __init__(self, core: CoreServices, version: str) -> None:
+    def __init__(self, core: CoreServices) -> None:
         self._core = core
-        self._version = version
+        self._version = version("amphora-agent")
 
-    def handlers(self) -> dict[str, Handler]:
-        """GET only."""
-        return {"GET": self._get}
-
-    def _get(self, _request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
+        """Return all metrics in the text format."""
         lines = [line for metric in self._metrics() for line in metric.lines()]
-        answer = Response(status=200, body="\n".join([*lines, ""]).encode())
-        answer.headers["Content-Type"] = CONTENT_TYPE
-        return answer
+        response = Response(status=200, body="\n".join([*lines, ""]).encode())
+        response.headers["Content-Type"] = CONTENT_TYPE
+        return response
 
     def _metrics(self) -> Iterator[Metric]:
         core = self._core
@@ -66,7 +60,7 @@ def _of_drift(drift: Drift) -> Iterator[Metric]:
     yield gauge(
         "amphora_agent_drift_unchecked", "Objects that could not be looked at.", sample(len(result.unchecked))
     )
-    # None of them before the first look: 1970 would be an alarm.
+    # Absent before the first look: 1970 would raise an alarm.
     looks = [] if result.checked_at is None else [sample(result.checked_at)]
     yield gauge(
         "amphora_agent_drift_last_look_timestamp_seconds", "When the last look at drift ended.", *looks
@@ -84,7 +78,7 @@ def _of_drift(drift: Drift) -> Iterator[Metric]:
 
 
 def _of_operations(operations: Iterable[Operation]) -> Metric:
-    # The oldest are forgotten, so this is no counter.
+    # The oldest are dropped, so this is not a counter.
     numbers = Counter((operation.kind, operation.state.value) for operation in operations)
     return gauge(
         "amphora_agent_operations",
@@ -108,7 +102,7 @@ def _of_haproxies(instances: Iterable[InstanceProcesses]) -> Iterator[Metric]:
 
 
 def _of_process(process: OwnProcess) -> Iterator[Metric]:
-    """Yield what every Prometheus client library tells of its process, by the names they all use."""
+    """Yield what every Prometheus client library reports of its process, under the same names."""
     yield counter(
         "process_cpu_seconds_total", "Processor time of the agent in seconds.", sample(process.cpu_seconds)
     )

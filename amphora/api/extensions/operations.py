@@ -1,60 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The changes that were made or tried, and how far each has come."""
+"""Changes that were made or attempted, and how far each has come."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from webob import Request, Response
 
-from amphora.api.extensions.times import written
-from amphora.api.resource import Handler, Resource
-from amphora.api.responses import json_answer
+from amphora.api.responses import json_response
 from amphora.core.changes.journal import Operation
 from amphora.core.changes.operations import Operations
 
 
-class OperationsController(Resource):
+class OperationHandlers:
     """``/extensions/operations``."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    def child(self, segment: str) -> Resource:
-        """Return one change, whether it is known or not."""
-        return _OperationController(self._operations, segment)
-
-    def handlers(self) -> dict[str, Handler]:
-        """GET only."""
-        return {"GET": self._get}
-
-    def _get(self, _request: Request) -> Response:
+    def all(self, _request: Request) -> Response:
+        """Return all changes that are remembered."""
         known = [operation_document(operation) for operation in self._operations.all()]
-        return json_answer(200, {"operations": known})
+        return json_response(200, {"operations": known})
 
-
-class _OperationController(Resource):
-    """``/extensions/operations/{id}``."""
-
-    def __init__(self, operations: Operations, identity: str) -> None:
-        self._operations = operations
-        self._identity = identity
-
-    def handlers(self) -> dict[str, Handler]:
-        """GET only."""
-        return {"GET": self._get}
-
-    def _get(self, _request: Request) -> Response:
-        return json_answer(200, operation_document(self._operations.get(self._identity)))
+    def one(self, _request: Request, identity: str) -> Response:
+        """Return one change."""
+        return json_response(200, operation_document(self._operations.get(identity)))
 
 
 def operation_document(operation: Operation) -> dict[str, object]:
-    """Return a change as it is told everywhere."""
+    """Return the document of a change, the same wherever changes are reported."""
     return {
         "id": operation.identity,
         "kind": operation.kind,
         "target": operation.target,
         "state": operation.state.value,
         "steps": [{"name": step.name, "seconds": step.seconds} for step in operation.steps],
-        "began": written(operation.began),
+        "began": timestamp(operation.began),
         "reason": operation.reason,
         "evidence": operation.evidence,
     }
+
+
+def timestamp(seconds: float) -> str:
+    """Return a time as ISO 8601 in UTC, to the millisecond.
+
+    :param seconds: since the epoch.
+    """
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listeners of API v0.1: each is one instance with one frontend."""
+"""Listeners of API v0.1, each one instance with one frontend, and their certificates."""
 
 from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora import errors
-from amphora.api.preconditions import expected_by
-from amphora.api.request import choose_action, parse_uuid, uploaded_file
-from amphora.api.resource import Handler, Resource
-from amphora.api.responses import json_answer, ok, tagged, text_answer
-from amphora.api.v0_1.certificates import CertificatesController
-from amphora.api.v0_1.wording import listener_wording
-from amphora.api.v1_0.udp_listeners import WORD as UDP_LISTENER
-from amphora.api.v1_0.udp_listeners import UdpListenerUploadController
+from amphora.api.request import choose_action, expected_by, parse_uuid, uploaded_file
+from amphora.api.responses import digest_response, json_response, ok, tagged, text_response
+from amphora.core.haproxy.certificates import NAMED_PAIRS, CertificateRules
 from amphora.core.haproxy.instance_status import InstanceStatus
 from amphora.core.services import CoreServices
 from amphora.models import InstanceState
@@ -25,48 +19,30 @@ _STATUS = {
 }
 
 
-class ListenersController(Resource):
-    """``/listeners``."""
+class ListenerHandlers:
+    """``/listeners`` and below.
 
-    def __init__(self, core: CoreServices, is_legacy: bool) -> None:
+    :param certificate_rules: what may be uploaded as a certificate.
+    :param listener_must_exist: whether a certificate is refused before its listener's configuration.
+    """
+
+    def __init__(
+        self,
+        core: CoreServices,
+        certificate_rules: CertificateRules = NAMED_PAIRS,
+        listener_must_exist: bool = True,
+    ) -> None:
         self._core = core
-        self._is_legacy = is_legacy
+        self._certificate_rules = certificate_rules
+        self._listener_must_exist = listener_must_exist
 
-    def child(self, segment: str) -> Resource:
-        """Return the listener, or the amphora, with this id."""
-        return ListenerController(self._core, segment, self._is_legacy)
+    def all(self, _request: Request) -> Response:
+        """Section "Get all listeners' statuses"."""
+        return json_response(200, [_summary(status) for status in self._core.status.all()])
 
-    def handlers(self) -> dict[str, Handler]:
-        """GET: section "Get all listeners' statuses"."""
-        return {"GET": self._get}
-
-    def _get(self, _request: Request) -> Response:
-        return json_answer(200, [_summary(status) for status in self._core.status.all()])
-
-
-class ListenerController(Resource):
-    """``/listeners/:listener``; also ``/listeners/:amphora_id``, the way to an upload."""
-
-    def __init__(self, core: CoreServices, given_id: str, is_legacy: bool) -> None:
-        self._core = core
-        self._given_id = given_id
-        self._is_legacy = is_legacy
-
-    def child(self, segment: str) -> Resource:
-        """Return what belongs to this listener; any other word is an action or a listener's id."""
-        if segment == "haproxy":
-            return ConfigurationController(self._core, self._given_id)
-        if segment == "certificates":
-            return CertificatesController(self._core.certificates, self._given_id, self._is_legacy)
-        return ActionController(self._core, self._given_id, segment, self._is_legacy)
-
-    def handlers(self) -> dict[str, Handler]:
-        """GET and DELETE: sections "Get a listener's status" and "Delete a listener"."""
-        return {"GET": self._get, "DELETE": self._delete}
-
-    def _get(self, _request: Request) -> Response:
-        with listener_wording():
-            status = self._core.status.one(parse_uuid("listener", self._given_id))
+    def one(self, _request: Request, given_id: str) -> Response:
+        """Section "Get a listener's status"."""
+        status = self._core.status.one(_listener_id(given_id))
         pools = [
             {
                 "uuid": pool.id,
@@ -75,79 +51,53 @@ class ListenerController(Resource):
             }
             for pool in status.pools
         ]
-        return json_answer(200, _summary(status) | {"pools": pools})
+        return json_response(200, _summary(status) | {"pools": pools})
 
-    def _delete(self, request: Request) -> Response:
-        with listener_wording():
-            self._core.objects.delete(parse_uuid("listener", self._given_id), expected_by(request))
+    def delete(self, request: Request, given_id: str) -> Response:
+        """Section "Delete a listener"."""
+        self._core.objects.delete(_listener_id(given_id), expected_by(request))
+        return ok(200)
+
+    def configuration(self, _request: Request, given_id: str) -> Response:
+        """Section "Get listener haproxy configuration"."""
+        data = self._core.instances.configuration(_listener_id(given_id))
+        return tagged(text_response(data), data)
+
+    def act(self, _request: Request, given_id: str, word: str) -> Response:
+        """Section "Start or Stop a listener"."""
+        action = choose_action(word, self._core.objects.find(_listener_id(given_id)).actions)
+        return ok(202, action())
+
+    def upload(self, request: Request, given_amphora_id: str, given_id: str) -> Response:
+        """Section "Upload listener haproxy configuration"."""
+        amphora_id, listener_id = parse_uuid("amphora_id", given_amphora_id), _listener_id(given_id)
+        data, expected = uploaded_file(request), expected_by(request)
+        return ok(201, self._core.instances.upload(listener_id, data, amphora_id, expected=expected))
+
+    def certificate_digest(self, _request: Request, given_id: str, filename: str) -> Response:
+        """Section "Get SSL certificate md5sum"."""
+        return digest_response(self._core.certificates.digest(_listener_id(given_id), filename))
+
+    def put_certificate(self, request: Request, given_id: str, filename: str) -> Response:
+        """Section "Upload SSL certificate PEM file"."""
+        self._core.certificates.put(
+            _listener_id(given_id),
+            filename,
+            uploaded_file(request),
+            instance_must_exist=self._listener_must_exist,
+            rules=self._certificate_rules,
+            expected=expected_by(request),
+        )
+        return ok(201)
+
+    def delete_certificate(self, request: Request, given_id: str, filename: str) -> Response:
+        """Section "Delete SSL certificate PEM file"."""
+        self._core.certificates.delete(_listener_id(given_id), filename, expected=expected_by(request))
         return ok(200)
 
 
-class ConfigurationController(Resource):
-    """``/listeners/:listener/haproxy`` (section "Get listener haproxy configuration")."""
-
-    def __init__(self, core: CoreServices, given_id: str) -> None:
-        self._core = core
-        self._given_id = given_id
-
-    def handlers(self) -> dict[str, Handler]:
-        """GET; PUT is an action of this name, which does not exist, as the path has no amphora id."""
-        return {"GET": self._get, "PUT": self._unknown_action}
-
-    def _get(self, _request: Request) -> Response:
-        with listener_wording():
-            data = self._core.instances.configuration(parse_uuid("listener", self._given_id))
-        return tagged(text_answer(data), data)
-
-    def _unknown_action(self, _request: Request) -> Response:
-        raise errors.UnknownAction("haproxy")
-
-
-class ActionController(Resource):
-    """``/listeners/:listener/:action`` (section "Start or Stop a listener")."""
-
-    def __init__(self, core: CoreServices, given_id: str, word: str, is_legacy: bool) -> None:
-        self._core = core
-        self._given_id = given_id
-        self._word = word
-        self._is_legacy = is_legacy
-
-    def child(self, segment: str) -> Resource | None:
-        """Return the upload resource where this is ``:amphora_id/:listener``."""
-        if segment == "haproxy":
-            return UploadController(self._core, self._given_id, self._word)
-        if segment == UDP_LISTENER and self._is_legacy:
-            return UdpListenerUploadController(self._core.lvs, self._given_id, self._word)
-        return None
-
-    def handlers(self) -> dict[str, Handler]:
-        """PUT only."""
-        return {"PUT": self._put}
-
-    def _put(self, _request: Request) -> Response:
-        listener_id = parse_uuid("listener", self._given_id)
-        act = choose_action(self._word, self._core.objects.find(listener_id).actions)
-        with listener_wording():
-            return ok(202, act())
-
-
-class UploadController(Resource):
-    """``/listeners/:amphora_id/:listener/haproxy`` (section "Upload listener haproxy configuration")."""
-
-    def __init__(self, core: CoreServices, given_amphora_id: str, given_id: str) -> None:
-        self._core = core
-        self._given_amphora_id = given_amphora_id
-        self._given_id = given_id
-
-    def handlers(self) -> dict[str, Handler]:
-        """PUT only."""
-        return {"PUT": self._put}
-
-    def _put(self, request: Request) -> Response:
-        amphora_id = parse_uuid("amphora_id", self._given_amphora_id)
-        listener_id = parse_uuid("listener", self._given_id)
-        data, expected = uploaded_file(request), expected_by(request)
-        return ok(201, self._core.instances.upload(listener_id, data, amphora_id, expected=expected))
+def _listener_id(given_id: str) -> str:
+    return parse_uuid("listener", given_id)
 
 
 def _summary(status: InstanceStatus) -> dict[str, object]:

@@ -6,49 +6,25 @@ from __future__ import annotations
 from webob import Request, Response
 
 from amphora.api.request import json_object
-from amphora.api.resource import Branch, Handler, Resource
 from amphora.api.responses import ok
 from amphora.core.network.plug import Plug
 from amphora.core.network.plug_requests import parse_network_request, parse_vip, parse_vip_request
 
 
-def plug_branch(plug: Plug) -> Branch:
-    """Return ``/plug``: ``vip/:ip`` and ``network``."""
-    children = {
-        "vip": Branch(lambda address: VipController(plug, address)),
-        "network": NetworkController(plug),
-    }
-    return Branch(children.get)
-
-
-class VipController(Resource):
-    """``/plug/vip/:ip`` (section "Plug VIP")."""
-
-    def __init__(self, plug: Plug, given_address: str) -> None:
-        self._plug = plug
-        self._given_address = given_address
-
-    def handlers(self) -> dict[str, Handler]:
-        """POST only."""
-        return {"POST": self._post}
-
-    def _post(self, request: Request) -> Response:
-        vip = parse_vip(self._given_address)
-        plugged = self._plug.plug_vip(parse_vip_request(self._given_address, json_object(request)))
-        return ok(202, f"VIP {vip} plugged on interface {plugged.name}")
-
-
-class NetworkController(Resource):
-    """``/plug/network`` (section "Plug Network")."""
+class NetworkHandlers:
+    """``/plug``."""
 
     def __init__(self, plug: Plug) -> None:
         self._plug = plug
 
-    def handlers(self) -> dict[str, Handler]:
-        """POST only."""
-        return {"POST": self._post}
+    def plug_vip(self, request: Request, given_address: str) -> Response:
+        """Section "Plug VIP"."""
+        vip = parse_vip(given_address)
+        plugged = self._plug.plug_vip(parse_vip_request(given_address, json_object(request)))
+        return ok(202, f"VIP {vip} plugged on interface {plugged.name}")
 
-    def _post(self, request: Request) -> Response:
+    def plug_network(self, request: Request) -> Response:
+        """Section "Plug Network"."""
         plugged = self._plug.plug_network(parse_network_request(json_object(request)))
         remark = "; it has no address yet" if plugged.awaits_addresses else ""
         return ok(202, f"Plugged interface {plugged.name}{remark}")

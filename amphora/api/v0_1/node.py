@@ -7,12 +7,11 @@ from collections.abc import Mapping
 
 from webob import Request, Response
 
-from amphora.api.resource import Handler, Resource
-from amphora.api.responses import json_answer
+from amphora.api.responses import json_response
 from amphora.api.v0_1.topology import topology_error
-from amphora.core.keepalived.topology import TopologyManager
-from amphora.core.node import Node, NodeInfo
+from amphora.core.node import NodeInfo
 from amphora.core.sampler import Rates
+from amphora.core.services import CoreServices
 
 API_VERSION = "0.1"
 
@@ -29,35 +28,22 @@ _MEMORY = {
 }
 
 
-class InfoController(Resource):
-    """``/info`` (section "Get amphora info")."""
+class NodeHandlers:
+    """``/info`` and ``/details``."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, core: CoreServices) -> None:
+        self._node = core.node
+        self._topology = core.topology
 
-    def handlers(self) -> dict[str, Handler]:
-        """GET only."""
-        return {"GET": self._get}
+    def info(self, _request: Request) -> Response:
+        """Section "Get amphora info"."""
+        return json_response(200, _info(self._node.info()))
 
-    def _get(self, _request: Request) -> Response:
-        return json_answer(200, _info(self._node.info()))
-
-
-class DetailsController(Resource):
-    """``/details`` (section "Get amphora details")."""
-
-    def __init__(self, node: Node, topology: TopologyManager) -> None:
-        self._node = node
-        self._topology = topology
-
-    def handlers(self) -> dict[str, Handler]:
-        """GET only."""
-        return {"GET": self._get}
-
-    def _get(self, _request: Request) -> Response:
+    def details(self, _request: Request) -> Response:
+        """Section "Get amphora details"."""
         details = self._node.details()
         cpu = details.rates.cpu
-        return json_answer(
+        return json_response(
             200,
             _info(details.info)
             | _networks(details.rates)

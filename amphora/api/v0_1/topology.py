@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 from webob import Request, Response
 
 from amphora.api.request import json_object
-from amphora.api.resource import Handler, Resource
-from amphora.api.responses import json_answer, ok
+from amphora.api.responses import json_response, ok
 from amphora.core.keepalived.topology import Topology, TopologyKind, TopologyManager
-from amphora.core.node import Node
+from amphora.core.services import CoreServices
 from amphora.errors import InvalidInput
 from amphora.models import Role
 
@@ -21,55 +20,52 @@ _E = TypeVar("_E", bound=Enum)
 
 
 class _ConfiguredRole(Enum):
-    """What a controller may ask a node of a pair to be."""
+    """The roles that a controller may ask for."""
 
     ACTIVE = "ACTIVE"
     STANDBY = "STANDBY"
 
 
-class TopologyController(Resource):
-    """``/topology`` (sections "Get amphora topology" and "Set amphora topology")."""
+class TopologyHandlers:
+    """``/topology``."""
 
-    def __init__(self, topology: TopologyManager, node: Node) -> None:
-        self._topology = topology
-        self._node = node
+    def __init__(self, core: CoreServices) -> None:
+        self._topology = core.topology
+        self._node = core.node
 
-    def handlers(self) -> dict[str, Handler]:
-        """GET and POST."""
-        return {"GET": self._get, "POST": self._post}
-
-    def _get(self, _request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
+        """Section "Get amphora topology"."""
         info, current = self._node.info(), self._topology.current()
-        role = self._topology.role()
-        return json_answer(
+        return json_response(
             200,
             {
                 "hostname": info.hostname,
                 "uuid": info.amphora_id,
                 "topology": current.kind.value,
-                "role": _role_word(role),
+                "role": _role_word(self._topology.role()),
                 "ha_ip": current.ha_ip,
             }
             | topology_error(self._topology),
         )
 
-    def _post(self, request: Request) -> Response:
+    def change(self, request: Request) -> Response:
+        """Section "Set amphora topology"."""
         return ok(202 if self._topology.change(parse_topology(json_object(request))) else 200)
 
 
 def topology_error(topology: TopologyManager) -> dict[str, str]:
-    """Return why the last change of topology failed, as a part of an answer; nothing unless it did."""
+    """Return why the last change of topology failed, as a part of a response; empty unless it did."""
     error = topology.error()
     return {"topology_error": error} if error else {}
 
 
 def _role_word(role: Role | None) -> str:
-    # A node whose keepalived is silent holds no address, which is what a standby is to its controller.
+    # A node whose keepalived is silent holds no address, which makes it a standby for its controller.
     return "" if role is None else (Role.ACTIVE if role is Role.ACTIVE else Role.STANDBY).value
 
 
 def parse_topology(parameters: dict[str, Any]) -> Topology:
-    """Read the parameters of a change. Those that do not apply to a topology are not looked at.
+    """Read the parameters of a change; those that do not apply to the topology are ignored.
 
     :raises InvalidInput: names every parameter that is missing or unusable.
     """
@@ -88,7 +84,7 @@ def parse_topology(parameters: dict[str, Any]) -> Topology:
 
 
 class _Reader:
-    """Reads parameters one by one and keeps what is wrong with each."""
+    """Reads parameters one by one and collects what is wrong with each."""
 
     def __init__(self, parameters: dict[str, Any]) -> None:
         self._parameters = parameters

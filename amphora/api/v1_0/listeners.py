@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listeners of all load balancers in API 1.0."""
+"""Listeners of all load balancers, and deletion, in API 1.0."""
 
 from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.preconditions import expected_by
-from amphora.api.request import parse_uuid
-from amphora.api.resource import Branch, Handler, Resource
-from amphora.api.responses import json_answer, ok
-from amphora.api.v1_0.udp_listeners import WORD, UdpListenerController, UdpListenerUploadController
+from amphora.api.request import expected_by, parse_uuid
+from amphora.api.responses import json_response, ok, text_response
+from amphora.api.v1_0.wording import absence_is_success
 from amphora.core.services import CoreServices
-from amphora.errors import InstanceActionFailed, NotFound
+from amphora.errors import InstanceActionFailed
 from amphora.models import InstanceState
 
 _LVS_STATUS = {
@@ -21,22 +19,14 @@ _LVS_STATUS = {
 }
 
 
-class ListenersController(Resource):
+class ListenerHandlers:
     """``/listeners``."""
 
     def __init__(self, core: CoreServices) -> None:
         self._core = core
 
-    def child(self, segment: str) -> Resource:
-        """Return what is deleted under this id."""
-        return ListenerController(self._core, segment)
-
-    def handlers(self) -> dict[str, Handler]:
-        """GET only."""
-        return {"GET": self._get}
-
-    def _get(self, _request: Request) -> Response:
-        # A status of its own is only in the heartbeat: here a listener that is known is active.
+    def all(self, _request: Request) -> Response:
+        """Return all listeners; the true status of haproxy's is in the heartbeat only."""
         by_haproxy = [
             {"status": "ACTIVE", "uuid": listener.id, "type": listener.protocol.value}
             for listener in self._core.status.listeners()
@@ -46,40 +36,18 @@ class ListenersController(Resource):
             {"status": _LVS_STATUS[listener.state], "uuid": listener.id, "type": "UDP"}
             for listener in self._core.lvs_status.all()
         ]
-        return json_answer(200, by_haproxy + by_lvs)
+        return json_response(200, by_haproxy + by_lvs)
 
-
-class ListenerController(Resource):
-    """``/listeners/:id``: a load balancer, in spite of the word, or a UDP or SCTP listener.
-
-    Also ``/listeners/:amphora_id``, the way to an upload.
-    """
-
-    def __init__(self, core: CoreServices, given_id: str) -> None:
-        self._core = core
-        self._given_id = given_id
-
-    def child(self, segment: str) -> Resource:
-        """Return the configuration of this listener; any other word is the id of one of this amphora's."""
-        lvs, given_id = self._core.lvs, self._given_id
-        if segment == WORD:
-            return UdpListenerController(lvs, given_id)
-        return Branch(
-            lambda word: UdpListenerUploadController(lvs, given_id, segment) if word == WORD else None
-        )
-
-    def handlers(self) -> dict[str, Handler]:
-        """DELETE only."""
-        return {"DELETE": self._delete}
-
-    def _delete(self, request: Request) -> Response:
+    def delete(self, request: Request, given_id: str) -> Response:
+        """Delete a load balancer, or a UDP or SCTP listener."""
         expected = expected_by(request)
         try:
-            self._core.objects.delete(parse_uuid("id", self._given_id), expected)
-        except NotFound:
-            expected.require(None)
-            # Whoever deletes again after a time-out wants to hear that it is gone.
-            return ok(200)
+            with absence_is_success(expected):
+                self._core.objects.delete(parse_uuid("id", given_id), expected)
         except InstanceActionFailed as error:
             raise InstanceActionFailed("delete", error.details) from error
         return ok(200)
+
+    def udp_configuration(self, _request: Request, given_id: str) -> Response:
+        """Return the stored configuration of a UDP or SCTP listener."""
+        return text_response(self._core.lvs.configuration(parse_uuid("id", given_id)))

@@ -1,111 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Load balancers of API 1.0: each is one instance."""
+"""Load balancers of API 1.0, each one instance, and all that their TLS needs as files."""
 
 from __future__ import annotations
 
 from webob import Request, Response
 
-from amphora.api.preconditions import expected_by
-from amphora.api.request import choose_action, parse_uuid, uploaded_file
-from amphora.api.resource import Branch, Handler, Resource
-from amphora.api.responses import ok, tagged, text_answer
-from amphora.api.v1_0.certificates import CertificateController
-from amphora.api.v1_0.wording import participle
+from amphora.api.request import choose_action, expected_by, parse_uuid, uploaded_file
+from amphora.api.responses import digest_response, ok, tagged, text_response
+from amphora.api.v1_0.wording import absence_is_success, participle
+from amphora.core.haproxy.certificates import ANY_CONTENT
 from amphora.core.objects import Engine
 from amphora.core.services import CoreServices
-from amphora.errors import InstanceWasGone, UnknownAction
+from amphora.errors import CertificateNotFound, InstanceNotFound, InstanceWasGone
 from amphora.models import Done
 
-#: What an action came to, whatever was the case before it: a reload is always a restart.
+#: What an action on LVS did, whatever the state before it: a reload is always a restart.
 _DONE_BY_LVS = {"start": "started", "stop": "stoped", "reload": "restarted"}
 
 
-class LoadBalancerController(Resource):
-    """``/loadbalancer/:id``; also ``/loadbalancer/:amphora_id``, the way to an upload."""
+class LoadBalancerHandlers:
+    """``/loadbalancer``. Certificates may be uploaded before the load balancer's configuration."""
 
-    def __init__(self, core: CoreServices, given_id: str) -> None:
+    def __init__(self, core: CoreServices) -> None:
         self._core = core
-        self._given_id = given_id
 
-    def child(self, segment: str) -> Resource:
-        """Return what belongs to this load balancer; any other word is an action or an id."""
-        if segment == "haproxy":
-            return ConfigurationController(self._core, self._given_id)
-        if segment == "certificates":
-            certificates = self._core.certificates
-            return Branch(lambda name: CertificateController(certificates, self._given_id, name))
-        return ActionController(self._core, self._given_id, segment)
+    def configuration(self, _request: Request, given_id: str) -> Response:
+        """Return the stored configuration."""
+        data = self._core.instances.configuration(_id(given_id))
+        return tagged(text_response(data), data)
 
+    def upload(self, request: Request, given_amphora_id: str, given_id: str) -> Response:
+        """Store a configuration."""
+        amphora_id, load_balancer_id = parse_uuid("amphora_id", given_amphora_id), _id(given_id)
+        data, expected = uploaded_file(request), expected_by(request)
+        # A load balancer whose listeners are all disabled has no frontend.
+        self._core.instances.upload(load_balancer_id, data, amphora_id, may_be_idle=True, expected=expected)
+        return tagged(ok(202), data)
 
-class ConfigurationController(Resource):
-    """``/loadbalancer/:id/haproxy``."""
-
-    def __init__(self, core: CoreServices, given_id: str) -> None:
-        self._core = core
-        self._given_id = given_id
-
-    def handlers(self) -> dict[str, Handler]:
-        """GET; PUT is an action of this name, which does not exist, as the path has no amphora id."""
-        return {"GET": self._get, "PUT": self._unknown_action}
-
-    def _get(self, _request: Request) -> Response:
-        data = self._core.instances.configuration(parse_uuid("id", self._given_id))
-        return tagged(text_answer(data), data)
-
-    def _unknown_action(self, _request: Request) -> Response:
-        raise UnknownAction("haproxy")
-
-
-class ActionController(Resource):
-    """``/loadbalancer/:id/:action``."""
-
-    def __init__(self, core: CoreServices, given_id: str, word: str) -> None:
-        self._core = core
-        self._given_id = given_id
-        self._word = word
-
-    def child(self, segment: str) -> Resource | None:
-        """Return the upload resource where this is ``:amphora_id/:id``."""
-        return UploadController(self._core, self._given_id, self._word) if segment == "haproxy" else None
-
-    def handlers(self) -> dict[str, Handler]:
-        """PUT only."""
-        return {"PUT": self._put}
-
-    def _put(self, _request: Request) -> Response:
-        word = choose_action(self._word, {word: word for word in ("start", "stop", "reload")})
-        served = self._core.objects.find(parse_uuid("id", self._given_id))
+    def act(self, _request: Request, given_id: str, word: str) -> Response:
+        """Start, stop or reload a load balancer, or a UDP or SCTP listener."""
+        word = choose_action(word, {word: word for word in ("start", "stop", "reload")})
+        served = self._core.objects.find(_id(given_id))
         try:
             done = served.actions[word]().done
         except InstanceWasGone:
             done = Done.STOPPED
         if served.engine is Engine.LVS:
             return ok(202, f"keepalivedlvs listener {served.id} {_DONE_BY_LVS[word]}")
-        return ok(202, _sentence(served.id, done))
+        if done is Done.STARTED:
+            return ok(202, f"Configuration file is valid\nhaproxy daemon for {served.id} started")
+        return ok(202, f"Listener {served.id} {participle(done)}")
+
+    def certificate_digest(self, _request: Request, given_id: str, filename: str) -> Response:
+        """Return the digest of a file, never its content."""
+        try:
+            return digest_response(self._core.certificates.digest(_id(given_id), filename, ANY_CONTENT))
+        except InstanceNotFound as error:
+            raise CertificateNotFound(filename) from error
+
+    def put_certificate(self, request: Request, given_id: str, filename: str) -> Response:
+        """Store a file."""
+        data = uploaded_file(request)
+        self._core.certificates.put(
+            _id(given_id),
+            filename,
+            data,
+            instance_must_exist=False,
+            rules=ANY_CONTENT,
+            expected=expected_by(request),
+        )
+        return tagged(ok(200), data)
+
+    def delete_certificate(self, request: Request, given_id: str, filename: str) -> Response:
+        """Delete a file."""
+        expected = expected_by(request)
+        with absence_is_success(expected):
+            self._core.certificates.delete(_id(given_id), filename, ANY_CONTENT, expected)
+        return ok(200)
 
 
-class UploadController(Resource):
-    """``/loadbalancer/:amphora_id/:id/haproxy``."""
-
-    def __init__(self, core: CoreServices, given_amphora_id: str, given_id: str) -> None:
-        self._core = core
-        self._given_amphora_id = given_amphora_id
-        self._given_id = given_id
-
-    def handlers(self) -> dict[str, Handler]:
-        """PUT only."""
-        return {"PUT": self._put}
-
-    def _put(self, request: Request) -> Response:
-        amphora_id = parse_uuid("amphora_id", self._given_amphora_id)
-        load_balancer_id = parse_uuid("id", self._given_id)
-        data, expected = uploaded_file(request), expected_by(request)
-        # A load balancer whose listeners are all disabled has no frontend.
-        self._core.instances.upload(load_balancer_id, data, amphora_id, may_be_idle=True, expected=expected)
-        return tagged(ok(202), data)
-
-
-def _sentence(load_balancer_id: str, done: Done) -> str:
-    if done is Done.STARTED:
-        return f"Configuration file is valid\nhaproxy daemon for {load_balancer_id} started"
-    return f"Listener {load_balancer_id} {participle(done)}"
+def _id(given_id: str) -> str:
+    return parse_uuid("id", given_id)

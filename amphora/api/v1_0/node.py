@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from webob import Request, Response
 
-from amphora.api.resource import Handler, Resource
-from amphora.api.responses import json_answer
+from amphora.api.responses import json_response
 from amphora.core.node import NodeInfo
 from amphora.core.sampler import Sample
 from amphora.core.services import CoreServices
@@ -27,34 +26,21 @@ _MEMORY = {
 }
 
 
-class InfoController(Resource):
-    """``/info``."""
+class NodeHandlers:
+    """``/info`` and ``/details``."""
 
     def __init__(self, core: CoreServices) -> None:
         self._core = core
 
-    def handlers(self) -> dict[str, Handler]:
-        """GET only."""
-        return {"GET": self._get}
-
-    def _get(self, _request: Request) -> Response:
+    def info(self, _request: Request) -> Response:
+        """Return names and versions."""
         node = self._core.node
-        return json_answer(200, _info(node.info(), node.package_versions()))
+        return json_response(200, _info(node.info(), node.package_versions()))
 
-
-class DetailsController(Resource):
-    """``/details``."""
-
-    def __init__(self, core: CoreServices) -> None:
-        self._core = core
-
-    def handlers(self) -> dict[str, Handler]:
-        """GET only."""
-        return {"GET": self._get}
-
-    def _get(self, _request: Request) -> Response:
+    def details(self, _request: Request) -> Response:
+        """Return what ``/info`` has, and figures of load."""
         details = self._core.node.details()
-        return json_answer(
+        return json_response(
             200,
             _info(details.info, details.packages)
             | {
@@ -68,7 +54,7 @@ class DetailsController(Resource):
                 "load": [f"{load:.2f}" for load in details.load],
                 "active_tuned_profiles": details.tuned_profiles,
                 "listeners": self._listeners(),
-                # Constants, whatever is the case: controllers know these things better.
+                # Constants, whatever the real state: controllers track these themselves.
                 "active": True,
                 "topology": "SINGLE",
                 "topology_status": "OK",

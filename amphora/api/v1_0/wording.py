@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How API 1.0 words errors, some of its slips included: controllers and their users know them so."""
+"""The wording of API 1.0, its misspellings included: controllers and scripts match it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from amphora.api.errors import (
     Unauthorized,
     Wording,
 )
+from amphora.core.changes.expected import Expected
 from amphora.models import Done
 
 _GERUND = {"start": "starting", "stop": "stoping", "reload": "reloading", "delete": "stopping"}
@@ -31,12 +32,12 @@ _DEFECT = (
 
 
 def participle(done: Done) -> str:
-    """Return what an action came to in this API's spelling."""
+    """Return the result of an action in this API's spelling."""
     return "stoped" if done is Done.STOPPED else done.value
 
 
 def framework_error(status: int, description: str) -> dict[str, Any]:
-    """Return the body of an error that belongs to no object: always exactly these two keys."""
+    """Return the body of an error of no particular object: always exactly these two keys."""
     return {"error": f"{status} {HTTPStatus(status).phrase}: {description}", "http_code": status}
 
 
@@ -50,7 +51,13 @@ WORDING = Wording(
         (BadAddress, lambda _error: {"message": "Invalid IP address"}),
         (Unauthorized, lambda error: framework_error(401, str(error))),
         (PathNotFound, lambda _error: framework_error(404, _NOT_FOUND)),
-        (errors.InstanceNotFound, lambda error: _not_found("Loadbalancer", "loadbalancer", error)),
+        (
+            errors.InstanceNotFound,
+            lambda error: {
+                "message": "Loadbalancer Not Found",
+                "details": f"No loadbalancer with UUID: {error.instance_id}",
+            },
+        ),
         (
             errors.CertificateNotFound,
             lambda error: {
@@ -58,7 +65,7 @@ WORDING = Wording(
                 "details": f"No certificate with filename: {error.filename}",
             },
         ),
-        # Controllers look for this sentence in the details, and try again.
+        # Controllers match this sentence in the details, and retry.
         (errors.NoSuchLink, lambda _error: {"details": "No suitable network interface found"}),
         (
             MethodNotAllowed,
@@ -93,26 +100,29 @@ WORDING = Wording(
 
 
 @contextmanager
-def refused_as_a_whole(message: str) -> Iterator[None]:
-    """Word what is wrong with parameters as one sentence, where nothing more exact is known.
+def parameters_refused_as(message: str) -> Iterator[None]:
+    """Word invalid parameters by one message, unless they have a wording of their own.
 
-    :raises BadParameters: for every InvalidInput that has no wording of its own.
+    :raises BadParameters: for every other InvalidInput.
     """
     try:
         yield
-    except (
-        errors.InvalidFixedIp,
-        errors.InvalidVip,
-        errors.InvalidNetwork,
-        errors.InvalidOwnAddress,
-    ):
+    except (errors.InvalidFixedIp, errors.InvalidVip, errors.InvalidNetwork, errors.InvalidOwnAddress):
         raise
     except errors.InvalidInput as error:
         raise BadParameters(message, error.details) from error
 
 
-def _not_found(what: str, word: str, error: errors.InstanceNotFound) -> dict[str, Any]:
-    return {"message": f"{what} Not Found", "details": f"No {word} with UUID: {error.instance_id}"}
+@contextmanager
+def absence_is_success(expected: Expected) -> Iterator[None]:
+    """Let a deletion that is retried after a timeout succeed, though the object is gone.
+
+    :raises PreconditionFailed: the client requires that the object exists.
+    """
+    try:
+        yield
+    except errors.NotFound:
+        expected.require(None)
 
 
 def _vrrp_failed(error: errors.VrrpActionFailed) -> dict[str, Any]:
@@ -126,5 +136,5 @@ def _lvs_failed(error: errors.LvsActionFailed) -> dict[str, Any]:
         "upload": "Error enabling octavia-keepalivedlvs service",
         "delete": "Error stopping keepalivedlvs",
     }
-    in_general = f"Failed to {error.action} keepalivedlvs listener {error.listener_id}"
-    return {"message": messages.get(error.action, in_general), "details": str(error)}
+    default = f"Failed to {error.action} keepalivedlvs listener {error.listener_id}"
+    return {"message": messages.get(error.action, default), "details": str(error)}
