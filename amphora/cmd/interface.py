@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amphora.cmd.driver_loading import load_network
 from amphora.cmd.ports import changing_interfaces, make_data_namespace
-from amphora.conf.commands import AGENT_CONFIGURATION, read_configuration
+from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
 from amphora.drivers.network.base import NetworkDriver
 from amphora.errors import AmphoraError, OperationFailed
 from amphora.models import InterfaceConfig

@@ -16,7 +16,7 @@ from amphora.cmd.ports import (
     make_plug,
     topology_file,
 )
-from amphora.conf.commands import AGENT_CONFIGURATION, read_configuration
+from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.keepalived.topology import TopologyKind, read_topology
 from amphora.errors import AmphoraError

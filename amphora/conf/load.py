@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads configuration files and turns every way to get them wrong into one clear sentence."""
+"""Reads configuration files; every error in them becomes one clear sentence."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from amphora.errors import ConfigurationError
 #: Exit status of oslo.config; argparse has 2 for a wrong command line.
 _UNUSABLE_IN_FILE = 1
 
-_OF_REFERENCES = (cfg.NoSuchOptError, cfg.NoSuchGroupError, cfg.TemplateSubstitutionError, RecursionError)
+_REFERENCE_ERRORS = (cfg.NoSuchOptError, cfg.NoSuchGroupError, cfg.TemplateSubstitutionError, RecursionError)
 
 _DESCRIPTION = (
     "Serves the API of a load-balancer VM until SIGTERM. With the word 'drivers' in front, or with "
-    "--list-drivers anywhere, it prints instead each installed driver, where it comes from, whether it can "
-    "be used here, and which ones this configuration selects; exit status 2 when it could not start for "
-    "want of a driver."
+    "--list-drivers anywhere, it only prints each installed driver, where it comes from, whether it can "
+    "be used here, and which ones this configuration selects; exit status 2 if a driver that is needed "
+    "to start is missing."
 )
 
 
@@ -57,7 +57,7 @@ def load(arguments: Sequence[str], version: str) -> cfg.ConfigOpts:
     except SystemExit as error:
         if error.code != _UNUSABLE_IN_FILE:
             raise
-        # oslo.config tells which to whoever reads the error output, and would end whoever tries a file out.
+        # oslo.config names it on standard error, and would end the process that validates a file.
         raise ConfigurationError(
             "an option that the command line knows too, such as debug, has a value that cannot be used"
         ) from None
@@ -71,7 +71,7 @@ def file_in_use(conf: cfg.ConfigOpts) -> Path | None:
 
 
 def load_instead(arguments: Sequence[str], version: str, current: Path, other: Path) -> cfg.ConfigOpts:
-    """Like :func:`load`, with one file read in place of another that the command line names.
+    """Like :func:`load`, with one file in place of another that the command line names.
 
     :raises ConfigurationError: file, group, option and why; or the command line does not name it.
     """
@@ -91,7 +91,7 @@ def _with_other_value(argument: str, current: Path, other: Path) -> str:
 
 
 def check_values(conf: cfg.ConfigOpts) -> None:
-    """Read every option of ours once, since oslo.config checks a value only when it is read.
+    """Read every option of the agent's once, since oslo.config checks a value only when it is read.
 
     :raises ConfigurationError: names file, group, option and why.
     """
@@ -106,7 +106,7 @@ def check_values(conf: cfg.ConfigOpts) -> None:
 def unknown_options(conf: cfg.ConfigOpts) -> Iterator[str]:
     """Yield a sentence for each option in the files that this release does not know.
 
-    Controllers of other releases write more options than one agent reads, so these are no errors.
+    Controllers of other releases write options that this one does not read, so these are not errors.
     """
     known = {(group, option.dest) for group, options in opts.list_opts() for option in options}
     known |= {("DEFAULT", name) for name in conf}
@@ -119,7 +119,7 @@ def unknown_options(conf: cfg.ConfigOpts) -> Iterator[str]:
                     yield f"{path}: [{group}] {name} is not known to this release and is ignored"
 
 
-#: Options that a reload takes up; all others are read once, at start.
+#: Options that a reload applies; all others are read once, at start.
 _RELOADED = frozenset(
     {
         ("amphora_agent", "agent_server_ca"),
@@ -151,7 +151,7 @@ def changes_needing_restart(old: cfg.ConfigOpts, new: cfg.ConfigOpts) -> Iterato
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of a file, with the section and the option that it is of; each may be empty."""
+    """A line of a file, with the section and the option that it belongs to; each may be empty."""
 
     path: str
     number: int
@@ -173,7 +173,7 @@ def _lines(path: str) -> Iterator[_Line]:
 
 
 def _unreadable(error: cfg.ConfigFileParseError) -> str:
-    """Return what is wrong with a file without quoting it: the line may be a secret one."""
+    """Return what is wrong with a file, without quoting the line: it may hold a secret."""
     why = error.__context__
     if not isinstance(why, cfg.ParseError):
         return f"{error.config_file} cannot be read"
@@ -183,13 +183,13 @@ def _unreadable(error: cfg.ConfigFileParseError) -> str:
 
 
 def _unusable(conf: cfg.ConfigOpts, group: str, option: cfg.Opt, error: Exception) -> str:
-    """Return why a value cannot be used, without quoting what may be a secret."""
+    """Return why a value cannot be used, without quoting what may be secret."""
     lines = [line for path in conf.config_file for line in _lines(path)]
     found = [line for line in lines if (line.section.lower(), line.option) == (group.lower(), option.dest)]
     reason = _one_line(error).rpartition(" is not valid: ")[2]
-    if isinstance(error, _OF_REFERENCES):
-        # Its words are a part of the value.
-        reason = "it refers by $ to what is no option or to itself; $ itself is written as $$"
+    if isinstance(error, _REFERENCE_ERRORS):
+        # The error's own words quote the value.
+        reason = "it refers by $ to itself or to no option; $ itself is written as $$"
     elif option.secret or any("$" in line.text for line in found):
         reason = "its value cannot be used"
     if not found:
