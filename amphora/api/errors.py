@@ -121,7 +121,7 @@ AS_IN_TABLE = Wording(
     bodies=(),
     defect={
         "message": "Internal server error",
-        "details": "The agent met an unexpected error; its log has the details under this request's id.",
+        "details": "An unexpected error occurred; the agent's log has the details under this request's id.",
     },
     names_methods=True,
 )

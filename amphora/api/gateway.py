@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The WSGI layer around Pecan: request ids, the client's right to be here, and no answer but ours."""
+"""The WSGI layer around Pecan: request ids, checks that hold for every request, and JSON for every error."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ REQUEST_ID_HEADER = "X-Request-ID"
 
 
 class Gateway:
-    """Runs each request through the checks that hold for all of them, then through the inner app.
+    """Checks each request, then passes it to the inner application.
 
     :ivar allowed_client_names: names of client certificates that may use the API; empty: all may.
         Replaced as a whole when the configuration changes.
-    :param wording: returns the words for the errors of a path.
+    :param wording: returns how errors of a path are worded.
     :param idempotency_store: the responses to requests with a key.
     """
 
@@ -52,9 +52,9 @@ class Gateway:
         request = Request(environ)
         method = request.method
         try:
-            response = self._answer(request)
-        except Exception as error:  # nothing may escape to the server: the client gets JSON whatever happens
-            # As the server has it: what is no UTF-8 must have its answer, too.
+            response = self._respond(request)
+        except Exception as error:  # the client gets JSON, whatever happens
+            # The undecoded path: what is not UTF-8 must be answered as well.
             response = errors.error_response(error, self._wording(environ["PATH_INFO"]))
         response.headers[REQUEST_ID_HEADER] = request_context.request_id
         LOG.info(
@@ -65,16 +65,16 @@ class Gateway:
             response.status_int,
             (time.monotonic() - began) * 1000,
         )
-        # Pecan was asked with GET; webob leaves the body out where the client asked with HEAD.
+        # HEAD was passed on as GET; webob leaves the body out for HEAD.
         environ["REQUEST_METHOD"] = method
         return response(environ, start_response)  # type: ignore[no-any-return]
 
-    def _answer(self, request: Request) -> Response:
+    def _respond(self, request: Request) -> Response:
         self._check_client(request)
         _check_path(request)
-        _check_query(request)
+        _decoded("query", request.query_string)
         _check_body(request)
-        # Every answer has one form only, so what a client accepts decides nothing.
+        # Every response has one form only, so Accept decides nothing.
         request.environ.pop("HTTP_ACCEPT", None)
         if request.method == "HEAD":
             request.method = "GET"
@@ -94,10 +94,6 @@ def _check_path(request: Request) -> None:
         raise InvalidInput("Encoded slashes are not allowed in the path")
     if not _decoded("path", raw).isprintable():
         raise InvalidInput("Control characters are not allowed in the path")
-
-
-def _check_query(request: Request) -> None:
-    _decoded("query", request.query_string)
 
 
 def _decoded(part: str, text: str) -> str:

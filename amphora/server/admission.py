@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bounded crowd in which a newcomer always finds room."""
+"""A bounded set of connections that never refuses a new one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ _Member = TypeVar("_Member")
 
 
 class Quota(Generic[_Member]):
-    """Members grouped by source address, bounded in all and per source.
+    """Members grouped by source address, bounded in total and per source.
 
-    When a bound is reached the *oldest* member of the source that holds most has to go: a flood then
-    pushes out its own connections, while a controller, which needs milliseconds, is never refused.
-    Sources are single addresses, not prefixes: neighbours on a management network share a prefix, and
-    the network's port security keeps each to its own address.
+    At a bound the *oldest* member of the source with most members is evicted: a flood then evicts its own
+    connections, while a controller, which needs milliseconds, is never refused. Sources are single addresses,
+    not prefixes: hosts of a management network share a prefix, and port security keeps each to its own.
 
     Not thread-safe.
 
-    :param limit: members in all, at least 1.
+    :param limit: members in total, at least 1.
     :param limit_per_source: members of one source, at least 1.
     """
 
@@ -37,7 +36,7 @@ class Quota(Generic[_Member]):
         return list(self._sources)
 
     def admit(self, member: _Member, source: str) -> _Member | None:
-        """Add a newcomer and return the member that had to go for it, if any; never the newcomer."""
+        """Add a member and return the one evicted for it, if any; never the new one."""
         self._arrivals += 1
         group = self._groups.setdefault(source, {})
         group[member] = self._arrivals
@@ -52,18 +51,18 @@ class Quota(Generic[_Member]):
         return evicted
 
     def count(self, source: str) -> int:
-        """Tell how many members a source has."""
+        """Return how many members a source has."""
         return len(self._groups.get(source, ()))
 
     def candidate(self) -> _Member | None:
-        """Tell who would have to go first: the oldest of the source that holds most; None when empty."""
+        """Return who would be evicted first: the oldest of the source with most members; None if empty."""
         if not self._groups:
             return None
         heaviest = max(self._groups.values(), key=lambda group: (len(group), -next(iter(group.values()))))
         return next(iter(heaviest))
 
     def discard(self, member: _Member) -> None:
-        """Remove a member; nothing happens when it is not there."""
+        """Remove a member if it is there."""
         source = self._sources.pop(member, None)
         if source is None:
             return

@@ -28,9 +28,9 @@ _NO_HANDLERS: Mapping[int, Callable[[], None]] = MappingProxyType({})
 class AgentServer:
     """Serves a WSGI application over mutual TLS. It knows nothing of what the application does.
 
-    :param on_ready: called once, in the loop's thread, with the address that accepts connections.
-    :param signal_handlers: by signal number; called in the loop's thread while :meth:`run` runs, so
-        they must return at once and leave longer work to a thread. Needs the main thread if not empty.
+    :param on_ready: called once, in the loop's thread, with the listening address.
+    :param signal_handlers: by signal number; called in the loop's thread while :meth:`run` runs, so they must
+        return at once and leave longer work to a thread. Needs the main thread if not empty.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class AgentServer:
         self._liveness: Liveness | None = None
 
     def run(self) -> int:
-        """Serve until :meth:`stop`, then finish running requests within the grace. Runs once.
+        """Serve until :meth:`stop`, then finish running requests within the grace period. Runs once.
 
-        :return: how many requests were cut off. Their threads may still be busy, and the interpreter
-            would wait for them: when this is not 0, end the process with ``os._exit``.
+        :return: how many requests were cut off. Their threads may still be busy, and the interpreter would
+            wait for them: if this is not 0, end the process with ``os._exit``.
         :raises ConfigurationError: the address cannot be listened on.
         """
         return asyncio.run(self._serve())
@@ -69,10 +69,7 @@ class AgentServer:
                 self._wake()
 
     def replace_tls_context(self, context: ssl.SSLContext) -> None:
-        """Use another certificate and CA from the next handshake on; from any thread.
-
-        Connections and handshakes that exist keep what they began with.
-        """
+        """Use another certificate and CA from the next handshake on; from any thread."""
         self._tls_context = context
 
     def check_alive(self, timeout: float) -> None:
@@ -81,11 +78,11 @@ class AgentServer:
         Takes a few milliseconds, and leaves no thread, no connection and no line in the log.
 
         :param timeout: seconds for all of it.
-        :raises OperationFailed: it would not, or does not run.
+        :raises OperationFailed: it would not, or is not running.
         """
         liveness = self._liveness
         if liveness is None:
-            raise OperationFailed("the server does not run")
+            raise OperationFailed("the server is not running")
         liveness.check(timeout)
 
     async def _serve(self) -> int:
@@ -97,10 +94,11 @@ class AgentServer:
         connections = Connections(application, self._settings, log)
         lobby = Lobby(self._settings, lambda: self._tls_context, connections.welcome, log)
         acceptor = Acceptor(listener, lobby, log)
-        self._install_signal_handlers(loop)
+        for number, handler in self._signal_handlers.items():
+            loop.add_signal_handler(number, handler)
         try:
             acceptor.start()
-            self._liveness = Liveness(loop, listener, lobby, application.have_work_done)
+            self._liveness = Liveness(loop, listener, lobby, application.check_threads)
             self._on_ready(listener.getsockname()[:2])
             await self._stopped(loop)
         finally:
@@ -109,7 +107,8 @@ class AgentServer:
             lobby.close()
             cut_off = await connections.finish()
             application.close()
-            self._remove_signal_handlers(loop)
+            for number in self._signal_handlers:
+                loop.remove_signal_handler(number)
         return cut_off
 
     async def _stopped(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -124,17 +123,9 @@ class AgentServer:
             with self._lock:
                 self._wake = None
 
-    def _install_signal_handlers(self, loop: asyncio.AbstractEventLoop) -> None:
-        for number, handler in self._signal_handlers.items():
-            loop.add_signal_handler(number, handler)
-
-    def _remove_signal_handlers(self, loop: asyncio.AbstractEventLoop) -> None:
-        for number in self._signal_handlers:
-            loop.remove_signal_handler(number)
-
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what asyncio could not hand to anybody: one line for a broken connection, all of a fault."""
+    """Log an error that asyncio has no caller for: one line for a broken connection, else the traceback."""
     error = context.get("exception")
     if isinstance(error, OSError):
         _LOG.debug("%s: %s", context["message"], error)

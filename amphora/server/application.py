@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands before the WSGI application: whole bodies only, and two queues.
+"""Whole request bodies, and the threads that call the WSGI application.
 
-A request's body is read on the event loop, so a slow or silent client holds no thread, and the WSGI
-application is called only once the body is whole. Requests that only read have threads of their own.
+A body is read on the event loop, so a slow or silent client holds no thread, and the application is called
+only once it is whole. Requests that only read have threads of their own.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from wsgiref.types import WSGIApplication
 import h11
 
 from amphora.server import wsgi
-from amphora.server.responses import Answer
+from amphora.server.responses import Response
 from amphora.server.settings import MEBIBYTE, ServerSettings
 from amphora.server.wsgi import Endpoints, RequestBody
 
 _LOG = logging.getLogger(__name__)
 _READ_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-#: How much of a refused body is read and thrown away: a client that sends all of it before it reads
-#: would otherwise be reset before it sees the answer.
+#: How much of a refused body is read and discarded: a client that sends all of it before it reads would
+#: otherwise be reset before it sees the response.
 _DISCARD_BYTES = 8 * MEBIBYTE
 _DISCARD_SECONDS = 2.0
 
@@ -43,10 +43,10 @@ class Application:
         self._reads = ThreadPoolExecutor(settings.read_workers, thread_name_prefix="read")
         self._changes = ThreadPoolExecutor(settings.change_workers, thread_name_prefix="change")
 
-    async def answer(self, request: h11.Request, endpoints: Endpoints, body: RequestBody) -> Answer:
-        """Have one request answered by a thread.
+    async def respond(self, request: h11.Request, endpoints: Endpoints, body: RequestBody) -> Response:
+        """Return the response to one request; a thread runs the application.
 
-        :raises asyncio.CancelledError: the server stops, and the client has been cut off already.
+        :raises asyncio.CancelledError: the server stops, and the client is cut off already.
         """
         environ = wsgi.build_environ(request, endpoints, body)
         pool = self._reads if request.method in _READ_METHODS else self._changes
@@ -57,12 +57,12 @@ class Application:
             _LOG.warning("%s %s did not finish before the server stopped", method, path)
             raise
 
-    async def have_work_done(self) -> None:
-        """Return once a thread that answers reading requests was free for a moment."""
+    async def check_threads(self) -> None:
+        """Return once a thread for reading requests was free."""
         await asyncio.get_running_loop().run_in_executor(self._reads, _nothing)
 
     def close(self) -> None:
-        """Take no more work; threads that are busy finish what they do."""
+        """Accept no more work; busy threads finish theirs."""
         self._reads.shutdown(wait=False, cancel_futures=True)
         self._changes.shutdown(wait=False, cancel_futures=True)
 
@@ -74,14 +74,14 @@ def _nothing() -> None:
 async def read_body(
     headers: Iterable[tuple[bytes, bytes]], receive: Receive, max_body: int
 ) -> RequestBody | None:
-    """Read a request's body to its end, or to the point where it is refused.
+    """Read a request's body to its end, or until it is refused.
 
-    A body whose announced size is too large is refused before anything is read, hence before a client
-    that asked with ``Expect: 100-continue`` is told to go on.
+    A body whose declared size is too large is refused before anything is read, hence before the response to
+    ``Expect: 100-continue``.
 
     :param headers: names in lower case; h11 has already checked their form.
-    :param receive: returns the next piece; h11's ConnectionClosed when the client has left.
-    :return: None when the client left before the end.
+    :param receive: returns the next piece; h11's ConnectionClosed if the client disconnected.
+    :return: None if the client disconnected before the end.
     :raises h11.RemoteProtocolError: as ``receive`` does.
     """
     declared = {name: value for name, value in headers if name in (b"content-length", b"transfer-encoding")}
@@ -102,7 +102,7 @@ async def read_body(
 
 
 async def discard_rest(receive: Receive) -> None:
-    """Read what is left of a refused body, up to a limit of bytes and of time.
+    """Read the rest of a refused body, up to a limit of bytes and of time.
 
     :raises h11.RemoteProtocolError: as ``receive`` does.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The authenticated connections: their protocol, their number, and how they end."""
+"""The authenticated connections: their protocol, their limit, and how they end."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from amphora.server.settings import ServerSettings
 
 _LOG = logging.getLogger(__name__)
 _CHECK_SECONDS = 0.02
-#: For the answer's last bytes and close_notify, once no request runs any more.
+#: For the last bytes of responses and close_notify, once no request runs any more.
 _CLOSING_SECONDS = 1.5
 
 
 class Connections:
-    """Builds the protocol for each connection that has passed the lobby. Loop thread only."""
+    """Creates the protocol of each authenticated connection. Loop thread only."""
 
     def __init__(self, application: Application, settings: ServerSettings, log: LimitedLog) -> None:
         self._application = application
         self._settings = settings
         self._log = log
-        #: A connection that is lost stays here while its request is still at work.
+        #: A lost connection stays here while its request is still running.
         self._protocols: set[AgentHttpProtocol] = set()
 
     def welcome(self, transport: asyncio.Transport, address: Address) -> asyncio.Protocol:
-        """Give a connection its protocol, if need be at the cost of the one idle for longest."""
+        """Return the protocol for a connection; at the limit, close the one idle for longest."""
         if sum(not each.is_lost for each in self._protocols) >= self._settings.max_connections:
             self._make_room(transport, address)
         protocol = AgentHttpProtocol(
@@ -40,7 +40,7 @@ class Connections:
         return protocol
 
     async def finish(self) -> int:
-        """Let running requests finish within the grace, close everything, and count those cut off."""
+        """Let running requests finish within the grace period, close all, and count those cut off."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.shutdown_grace
         for protocol in self._protocols:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/1 on one authenticated connection: h11 reads and writes, and every wait for the client has an end."""
+"""HTTP/1 on one authenticated connection, by h11; every wait for the client has a timeout."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ import h11
 from amphora.server.application import Application, Event, discard_rest, read_body
 from amphora.server.limited_log import LimitedLog
 from amphora.server.lobby import Address
-from amphora.server.responses import Answer, invalid_request
+from amphora.server.responses import Response, invalid_request
 from amphora.server.settings import ServerSettings
 from amphora.server.tls import peer_names
 from amphora.server.wsgi import Endpoints
 
 #: Bytes of a request's head.
 _MAX_HEAD = 64 * 1024
-#: Bytes that may wait to be parsed before the client is made to wait, too.
+#: Unparsed bytes after which reading from the client pauses.
 _HIGH_WATER = 64 * 1024
-#: How long a connection stays open, and ignored, after a 400, so that the client can read it.
+#: How long a connection stays open after a 400, so that the client can read it.
 _LINGER_SECONDS = 1.0
 
 
 class AgentHttpProtocol(asyncio.Protocol):
-    """Takes one request after the other, each with its whole body, and writes the whole answer.
+    """Handles one request after the other, each with its whole body and its whole response.
 
-    What the client sends ahead stays unparsed until the answer before it is written.
+    What the client sends ahead stays unparsed until the response before it is written.
 
     :param client: the peer's address.
-    :param on_end: called once the connection is gone and no request of it is at work any more.
+    :param on_end: called once the connection is closed and none of its requests is running any more.
     :ivar is_idle: no request is being read beyond its head, handled or answered.
-    :ivar idle_since: since when it is idle, in the loop's time.
+    :ivar idle_since: in the loop's time.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class AgentHttpProtocol(asyncio.Protocol):
 
     @property
     def is_lost(self) -> bool:
-        """The connection is gone."""
+        """The connection is closed."""
         return self._lost.is_set()
 
     @property
     def is_closing(self) -> bool:
-        """The connection is gone or on its way."""
+        """The connection is closed or closing."""
         return self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Learn who the peer is and start waiting for the first request."""
+        """Read the peer's names and wait for the first request."""
         self._transport = cast(asyncio.Transport, transport)
         server = transport.get_extra_info("sockname")[:2]
         names = peer_names(transport.get_extra_info("peercert"))
@@ -84,14 +84,14 @@ class AgentHttpProtocol(asyncio.Protocol):
         self._task.add_done_callback(lambda _task: self._on_end(self))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wake up whoever waits for the client."""
+        """Wake up what waits for the client."""
         self._stop_write_timer()
         self._lost.set()
         self._arrived.set()
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came until it is asked for, and make the client wait when it is much."""
+        """Buffer what came, and pause reading above the limit."""
         if self._last and self.is_idle:
             return
         self._conn.receive_data(data)
@@ -101,23 +101,23 @@ class AgentHttpProtocol(asyncio.Protocol):
         self._arrived.set()
 
     def pause_writing(self) -> None:
-        """Give a client that does not read its answer a limited time."""
+        """Close the connection after a timeout if the client does not read its response."""
         self._writable.clear()
         self._write_timer = self._loop.call_later(self._settings.write_timeout, self._transport.abort)
 
     def resume_writing(self) -> None:
-        """End that time."""
+        """Cancel that timeout."""
         self._stop_write_timer()
         self._writable.set()
 
     def shutdown(self) -> None:
-        """Close now when idle, else after the answer under way."""
+        """Close now if idle, else after the current response."""
         self._last = True
         if self.is_idle:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, and give up the request at work."""
+        """Close at once, and cancel the current request."""
         self._transport.abort()
         self._task.cancel()
 
@@ -154,15 +154,15 @@ class AgentHttpProtocol(asyncio.Protocol):
     async def _handle(self, request: h11.Request) -> None:
         if not request.http_version.startswith(b"1."):
             version = request.http_version.decode("ascii")
-            raise h11.RemoteProtocolError(f"HTTP/{version} is not spoken here, HTTP/1.1 and HTTP/1.0 are")
+            raise h11.RemoteProtocolError(f"HTTP/{version} is not supported, only HTTP/1.1 and HTTP/1.0 are")
         with self._limit(self._settings.request_read_timeout, self._transport.abort):
             body = await read_body(request.headers, self._receive, self._settings.max_body)
         if body is None:
             return
-        answer = await self._application.answer(request, self._endpoints, body)
+        response = await self._application.respond(request, self._endpoints, body)
         if self.is_lost:
             return
-        self._write(answer, close=self._last or bool(body.error), head_only=request.method == b"HEAD")
+        self._write(response, close=self._last or bool(body.error), head_only=request.method == b"HEAD")
         if body.unread:
             await discard_rest(self._receive)
 
@@ -171,8 +171,8 @@ class AgentHttpProtocol(asyncio.Protocol):
             if self.is_lost:
                 return h11.ConnectionClosed()
             if self._conn.they_are_waiting_for_100_continue:
-                going_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-                self._transport.write(self._conn.send(going_on) or b"")
+                continuing = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                self._transport.write(self._conn.send(continuing) or b"")
             await self._data()
         return event
 
@@ -183,28 +183,28 @@ class AgentHttpProtocol(asyncio.Protocol):
             self._transport.resume_reading()
             await self._arrived.wait()
 
-    def _write(self, answer: Answer, close: bool, head_only: bool = False) -> None:
+    def _write(self, response: Response, close: bool, head_only: bool = False) -> None:
         events: list[h11.Event] = [
             h11.Response(
-                status_code=answer.status,
-                headers=answer.header_list(close),
-                reason=responses.get(answer.status, "").encode("ascii"),
+                status_code=response.status,
+                headers=response.header_list(close),
+                reason=responses.get(response.status, "").encode("ascii"),
             ),
-            h11.Data(data=b"" if head_only else answer.body),
+            h11.Data(data=b"" if head_only else response.body),
             h11.EndOfMessage(),
         ]
         self._transport.write(b"".join(self._conn.send(event) or b"" for event in events))
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
-        """Answer what is no HTTP as we understand it: JSON with the reason; the caller closes."""
-        # h11's exception refers to itself; through its frames it would keep this connection.
+        """Send the reason in JSON; the caller closes the connection."""
+        # h11's exception refers to itself; its frames would keep this connection alive.
         error.__traceback__ = None
         if self.is_lost:
             return
         self._log.write(logging.WARNING, f"Invalid HTTP request from {self._client[0]}: {error}")
         self._last = self.is_idle = True
         if self._conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            return  # an answer is already on its way
+            return  # a response is already being sent
         self._write(invalid_request(str(error)), close=True)
         with self._limit(_LINGER_SECONDS, self._transport.close):
             await self._lost.wait()

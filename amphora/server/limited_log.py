@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log lines that strangers can provoke, bounded so that a flood cannot fill the disk."""
+"""A rate limit for log lines that unauthenticated clients can cause, so that a flood cannot fill the disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 class LimitedLog:
-    """Write at most ``lines`` messages per ``seconds``; the next one says how many were left out.
+    """Writes at most ``lines`` messages per ``seconds``; the next one says how many were left out.
 
     :param clock: monotonic seconds.
     """
@@ -30,7 +30,7 @@ class LimitedLog:
         self._left_out = 0
 
     def write(self, level: int, message: str) -> None:
-        """Write one finished message, or count it when the window is full."""
+        """Write one message, or count it if the limit is reached."""
         now = self._clock()
         if now >= self._window_end:
             self._window_end = now + self._seconds

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listening sockets, and the loop that accepts from them even when descriptors run out."""
+"""The listening socket, and accepting from it even when file descriptors run out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from amphora.server.lobby import Lobby
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 1024
-#: Accepted in one go, so that a flood of connections cannot keep the event loop from everything else.
+#: Accepted at once, so that a flood of connections cannot starve the event loop.
 _BATCH = 64
 _PAUSE_SECONDS = 0.2
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -23,10 +23,10 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 def open_listener(host: str, port: int) -> socket.socket:
     """Open a non-blocking listening socket.
 
-    ``::`` accepts IPv4, too, and becomes ``0.0.0.0`` on a kernel without IPv6.
+    ``::`` accepts IPv4 as well, and becomes ``0.0.0.0`` on a kernel without IPv6.
 
     :param host: IP address.
-    :raises ConfigurationError: it is no address of this machine, or the port is taken.
+    :raises ConfigurationError: it is not an address of this machine, or the port is in use.
     """
     try:
         return _open(host, port)
@@ -56,7 +56,7 @@ def _open(host: str, port: int) -> socket.socket:
 
 
 class Acceptor:
-    """Accepts connections and leads them into the lobby. Loop thread only."""
+    """Accepts connections and hands them to the lobby. Loop thread only."""
 
     def __init__(self, listener: socket.socket, lobby: Lobby, log: LimitedLog) -> None:
         self._loop = asyncio.get_running_loop()
@@ -66,12 +66,12 @@ class Acceptor:
         self._pause: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to accept, or go on after a pause."""
+        """Start accepting, or resume after a pause."""
         self._pause = None
         self._loop.add_reader(self._listener, self._accept)
 
     def stop(self) -> None:
-        """Accept no more and close the listening socket."""
+        """Stop accepting and close the listening socket."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listener)
@@ -92,7 +92,7 @@ class Acceptor:
             self._lobby.enter(sock, (_plain_host(address[0]), address[1]))
 
     def _failed(self, error: OSError) -> None:
-        """Make room for the newcomer; when there is none to make, do not spin on a ready socket."""
+        """Free a descriptor by dropping a connection; without one to drop, pause instead of spinning."""
         self._log.write(logging.ERROR, f"Cannot accept a connection: {error.strerror}")
         if error.errno in _EXHAUSTED and self._lobby.make_room():
             return
@@ -101,5 +101,5 @@ class Acceptor:
 
 
 def _plain_host(host: str) -> str:
-    """Name an IPv4 client of a dual-stack socket by its IPv4 address."""
+    """Return the IPv4 address of an IPv4 client of a dual-stack socket."""
     return host.removeprefix("::ffff:") if "." in host else host

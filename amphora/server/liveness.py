@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds out whether the server would serve a stranger now, in the way a stranger would."""
+"""Checks whether the server would serve a new client, by connecting to it as one."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ import errno
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from amphora.errors import OperationFailed
 from amphora.server.lobby import Address, Lobby
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  replaced, not listened on
-#: The address that was listened on is no longer this machine's: nothing that a new start could mend.
+#: The listening address is no longer this machine's, which a restart would not mend.
 _ADDRESS_GONE = frozenset({errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
 
 
 class Liveness:
     """Checks a running server from a thread that is not its own.
 
-    A check opens a connection to the server's own port and shakes hands without a client certificate,
-    until the server says that it wants one: so the listening socket, the acceptor, the lobby, the TLS
-    context and the event loop all work. It then has a job done by the threads that answer reading
-    requests. Nothing needs to be trusted for that, and no request appears anywhere.
+    A check connects to the server's own port and starts a handshake without a client certificate, until the
+    server refuses it for that: so listening socket, acceptor, lobby, TLS context and event loop all work. It
+    then runs a job on the threads for reading requests. That needs no credentials, and no request is logged.
 
     :param listener: the listening socket.
-    :param work: has a job done by the application's threads.
+    :param work: runs a job on the application's threads.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class Liveness:
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
         lobby: Lobby,
-        work: Callable[[], Awaitable[None]],
+        work: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._loop = loop
         self._family = listener.family
@@ -46,18 +45,18 @@ class Liveness:
         self._lobby = lobby
         self._work = work
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # In TLS 1.3 the client is done before the server looks for its certificate, so that being refused
-        # for want of one cannot be mistaken for a server that has none itself.
+        # In TLS 1.3 the client's handshake ends before the server asks for its certificate, so this refusal
+        # cannot be confused with a server that has no certificate itself.
         self._context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._context.check_hostname = False
-        # Whom we speak to is known: it is this process. What it presents is the clients' business.
+        # The peer is this process; clients verify its certificate.
         self._context.verify_mode = ssl.CERT_NONE
 
     def check(self, timeout: float) -> None:
-        """Return when the server serves. May be repeated, never by two threads at once.
+        """Return if the server serves. May be repeated, never by two threads at once.
 
         :param timeout: seconds for all of it.
-        :raises OperationFailed: what does not work, in one sentence.
+        :raises OperationFailed: one sentence on what does not work.
         """
         deadline = time.monotonic() + timeout
         with socket.socket(self._family, socket.SOCK_STREAM) as client:
@@ -67,7 +66,7 @@ class Liveness:
                 return
             with self._lobby.expecting(address):
                 self._shake_hands(client, deadline)
-                # It also ends after the loop has noticed the end of the connection.
+                # Also waits until the loop has noticed the end of the connection.
                 self._await_work(deadline)
 
     def _bind(self, client: socket.socket) -> Address | None:
@@ -92,22 +91,19 @@ class Liveness:
         except ssl.SSLError as error:
             raise OperationFailed(f"the TLS handshake failed: {error.reason or error}") from error
         except TimeoutError as error:
-            raise OperationFailed("a new connection was not answered in time") from error
+            raise OperationFailed("a new connection timed out") from error
         except OSError as error:
             raise OperationFailed(f"a new connection failed: {error.strerror or error}") from error
         if not refused:
             raise OperationFailed("a client without a certificate was not refused")
 
     def _await_work(self, deadline: float) -> None:
-        job = asyncio.run_coroutine_threadsafe(self._work_done(), self._loop)
+        job = asyncio.run_coroutine_threadsafe(self._work(), self._loop)
         try:
             job.result(_remaining(deadline))
         except concurrent.futures.TimeoutError as error:
             job.cancel()
-            raise OperationFailed("the threads that answer requests did no work in time") from error
-
-    async def _work_done(self) -> None:
-        await self._work()
+            raise OperationFailed("the threads that handle requests timed out") from error
 
 
 def _is_refused(tls: ssl.SSLSocket) -> bool:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where connections wait, at next to no cost, until they have proved who they are.
+"""Where connections wait, at almost no cost, until they are authenticated.
 
-asyncio builds TLS state as soon as a connection is accepted: about 300 KiB for every stranger who opens
-one. Here a connection is a bare socket until its whole ClientHello lies in the kernel's buffer, where
-we look at it without taking it out. Only then does it get TLS buffers, and only few at a time do.
+asyncio builds TLS state as soon as a connection is accepted: about 300 KiB for every unauthenticated client.
+Here a connection is a bare socket until its whole ClientHello is in the kernel's buffer, which the lobby only
+peeks at. Then it gets TLS buffers, and only a few connections have them at a time.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _MAX_RECORD = 16384
 _TLS_HANDSHAKE = 0x16
 _TLS_MAJOR = 3
 _TCP_ESTABLISHED = 1
-#: While others wait for its place, a handshake may keep it this long; a genuine one needs milliseconds.
+#: While others queue, a handshake may take this long; a genuine one needs milliseconds.
 _FAIR_SECONDS = 0.2
 
 
 def hello_size(data: bytes) -> int | None:
-    """Tell how many bytes the first TLS record takes (RFC 8446, 5.1), from its beginning.
+    """Return the size in bytes of the first TLS record (RFC 8446, 5.1), from its beginning.
 
-    :return: 5, the size of a record's header, while less than that is known; None when this is no TLS
+    :return: 5, the size of a record's header, as long as that is incomplete; None if this is not a TLS
         handshake.
     """
     if data and data[0] != _TLS_HANDSHAKE:
@@ -72,8 +72,8 @@ class _Arrival:
 class Lobby:
     """All connections that have not finished their TLS handshake. Loop thread only.
 
-    :param tls_context: asked for each handshake, so a new certificate counts from the next one on.
-    :param welcome: gives the protocol for a connection whose handshake is over.
+    :param tls_context: called for each handshake, so a new certificate applies from the next one on.
+    :param welcome: returns the protocol for an authenticated connection.
     """
 
     def __init__(
@@ -107,16 +107,13 @@ class Lobby:
                 logging.WARNING, f"Too many unauthenticated connections: dropped one of {evicted.address[0]}"
             )
             self._drop(evicted)
-        # From the kernel's side "readable" now means: as many bytes as we want, or the end.
+        # The kernel now reports the socket as readable once it has that many bytes, or at its end.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, arrival.wanted)
         self._loop.add_reader(sock, self._peek, arrival)
 
     @contextlib.contextmanager
     def expecting(self, address: Address) -> Iterator[None]:
-        """Let the handshake with this address fail without a word: it is the agent's own check.
-
-        From any thread.
-        """
+        """Do not log a failed handshake with this address: it is the agent's own check. From any thread."""
         self._expected.add(address)
         try:
             yield
@@ -124,7 +121,7 @@ class Lobby:
             self._expected.discard(address)
 
     def make_room(self) -> bool:
-        """Drop one connection to free its descriptor; False when there is none."""
+        """Drop one connection to free its descriptor; return False if there is none."""
         evicted = self._present.candidate()
         if evicted is None:
             return False
@@ -132,7 +129,7 @@ class Lobby:
         return True
 
     def close(self) -> None:
-        """Drop everyone."""
+        """Drop all connections."""
         self._stop_turn()
         self._ready.clear()
         for arrival in self._present.members():
@@ -169,7 +166,7 @@ class Lobby:
         elif size > arrival.wanted:
             arrival.wanted = size
             arrival.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-        elif _is_established(arrival.sock):  # short of memory the kernel does not wait for all of it
+        elif _is_established(arrival.sock):  # short of memory, the kernel does not wait for the whole record
             self._queue(arrival)
         else:
             self._drop(arrival)
@@ -180,7 +177,7 @@ class Lobby:
         self._take_turns()
 
     def _take_turns(self) -> None:
-        """Fill the places for handshakes; when all are taken, free the one held too long."""
+        """Start handshakes up to the limit; at the limit, drop the one that takes too long."""
         self._stop_turn()
         while self._ready and len(self._handshakes) < self._settings.max_handshakes:
             self._begin_handshake(self._next_in_line())
@@ -194,7 +191,7 @@ class Lobby:
             self._log.write(
                 logging.WARNING, f"Too many unfinished handshakes: dropped one of {longest.address[0]}"
             )
-            self._drop(longest)  # the turn goes on once it has ended
+            self._drop(longest)  # its end takes the next turn
 
     def _stop_turn(self) -> None:
         if self._turn is not None:
@@ -202,7 +199,7 @@ class Lobby:
             self._turn = None
 
     def _next_in_line(self) -> _Arrival:
-        """Choose the source with the fewest handshakes, and its newest: floods wait behind newcomers."""
+        """Choose the source with the fewest handshakes, and its newest: floods wait behind others."""
         return min(reversed(self._ready), key=lambda arrival: self._handshakes.count(arrival.address[0]))
 
     def _begin_handshake(self, arrival: _Arrival) -> None:
@@ -236,7 +233,7 @@ class Lobby:
         self._take_turns()
         error = over.exception()
         if error is not None:
-            # The traceback's frames hold the connection's buffers until the next full collection.
+            # The traceback's frames would keep the connection's buffers until the next full collection.
             error.__traceback__ = None
             if arrival.address not in self._expected:
                 self._log.write(
@@ -245,7 +242,7 @@ class Lobby:
 
 
 def handshake_fault(error: BaseException) -> str:
-    """Say in a few words why a handshake failed."""
+    """Return in a few words why a handshake failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"client certificate refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:
@@ -256,5 +253,5 @@ def handshake_fault(error: BaseException) -> str:
 
 
 def _is_established(sock: socket.socket) -> bool:
-    """Tell whether the peer has kept its side open: the first byte of struct tcp_info is the state."""
+    """Return whether the peer has not closed: the first byte of struct tcp_info is the state."""
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Complete HTTP answers, and those the server itself gives before or instead of the application."""
+"""HTTP responses with a whole body, and those that the server itself sends instead of the application."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _SERVER = (b"server", b"amphora-agent")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer whose body is complete.
+class Response:
+    """A response with its whole body.
 
     :ivar headers: names in lower case, values as ISO-8859-1 text (PEP 3333).
     """
@@ -23,7 +23,7 @@ class Answer:
     body: bytes
 
     def header_list(self, close: bool = False) -> list[tuple[bytes, bytes]]:
-        """Encode the headers and add Server and Date, and ``Connection: close`` when asked to."""
+        """Return the encoded headers with Server, Date and, if asked for, ``Connection: close``."""
         encoded = [
             (name.encode("latin-1"), value.encode("latin-1"))
             for name, value in self.headers
@@ -37,28 +37,28 @@ class Answer:
         return encoded
 
 
-def json_answer(status: int, message: str, details: str, request_id: str) -> Answer:
-    """Build an error answer in the form of the API's own: ``message`` and ``details``."""
+def json_response(status: int, message: str, details: str, request_id: str) -> Response:
+    """Return an error response in the form of the API's own: ``message`` and ``details``."""
     body = json.dumps({"message": message, "details": details}).encode("ascii")
     headers = (
         ("content-type", "application/json"),
         ("content-length", str(len(body))),
         ("x-request-id", request_id),
     )
-    return Answer(status, headers, body)
+    return Response(status, headers, body)
 
 
-def invalid_request(details: str) -> Answer:
-    """Answer a request that is not HTTP as we understand it."""
-    return json_answer(400, "Invalid request", details, new_request_id())
+def invalid_request(details: str) -> Response:
+    """Return the response to what cannot be parsed as HTTP."""
+    return json_response(400, "Invalid request", details, new_request_id())
 
 
-def internal_error(request_id: str) -> Answer:
-    """Answer for an application that raised; the reason is in the log only."""
+def internal_error(request_id: str) -> Response:
+    """Return the response for an application that raised; the reason is in the log only."""
     details = f"The request could not be handled; the agent's log has the reason under {request_id}."
-    return json_answer(500, "Internal Server Error", details, request_id)
+    return json_response(500, "Internal Server Error", details, request_id)
 
 
 def new_request_id() -> str:
-    """Make an identifier for one request, in the form OpenStack uses."""
+    """Return an identifier for one request, in OpenStack's form."""
     return f"req-{uuid.uuid4()}"

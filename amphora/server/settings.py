@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the server may be told: address, time limits and bounds."""
+"""Address, timeouts and limits of the server."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ServerSettings:
     :ivar write_timeout: how long a client may leave a full send buffer unread.
     :ivar idle_timeout: how long a kept-alive connection may be silent.
     :ivar max_body: bytes of a request body.
-    :ivar max_unauthenticated: connections that have not finished their handshake, of all sources.
+    :ivar max_unauthenticated: connections that have not finished their handshake, from all sources.
     :ivar max_unauthenticated_per_source: the same for one source address.
-    :ivar max_handshakes: how many of them may hold TLS buffers, about 80 KiB each, at one time.
+    :ivar max_handshakes: how many of them may hold TLS buffers, about 80 KiB each.
     :ivar max_connections: connections that have finished their handshake.
     :ivar change_workers: threads for requests that may change something.
-    :ivar read_workers: threads for GET, HEAD and OPTIONS, which thus never queue behind changes.
+    :ivar read_workers: threads for GET, HEAD and OPTIONS, which never queue behind changes.
     :ivar shutdown_grace: how long running requests may take to finish after :meth:`AgentServer.stop`.
     """
 

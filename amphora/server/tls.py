@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's side of mutual TLS: which certificates, versions and ciphers."""
+"""The server's side of mutual TLS: certificates, versions and ciphers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def build_context(
         before the intermediate ones.
     :param client_ca: PEM file with the certificate authorities that sign client certificates.
     :param minimum_version: TLS 1.2 or newer; anything older is raised to TLS 1.2.
-    :param require_client_certificate: when False a client may come without a certificate, but one that
-        it does present is still verified.
-    :raises ConfigurationError: naming the file and what is wrong with it. Never holds key material.
+    :param require_client_certificate: if False, a client may present no certificate; one that it does present
+        is still verified.
+    :raises ConfigurationError: the file and what is wrong with it; never key material.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = max(minimum_version, ssl.TLSVersion.TLSv1_2)
@@ -45,10 +45,10 @@ def build_context(
 
 
 def peer_names(certificate: Mapping[str, Any] | None) -> tuple[str, ...] | None:
-    """Tell the names in a verified peer certificate: common names, then DNS names, each once.
+    """Return the names in a verified peer certificate: common names, then DNS names, each once.
 
     :param certificate: as ``ssl.SSLSocket.getpeercert()`` returns it.
-    :return: None when the peer presented no certificate.
+    :return: None if the peer presented no certificate.
     """
     if not certificate:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""asyncio's TLS protocol with a small buffer, and an end that can be forced at any moment."""
+"""asyncio's TLS protocol with a small buffer, and an abort that works at any time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SHUTDOWN_TIMEOUT = 1.0
 class TlsProtocol(SSLProtocol):
     """TLS on one connection that has already sent its ClientHello.
 
-    asyncio allocates ``max_size`` bytes for each connection: 256 KiB, for requests that hardly ever
-    exceed a few. The value bounds one read from the socket, not what may be sent.
+    asyncio allocates ``max_size`` bytes for each connection: 256 KiB, while most requests have a few. The
+    value bounds one read from the socket, not what may be sent.
 
     :param welcome: called with the encrypted transport once the handshake is over; the protocol it
         returns gets the connection.
-    :param waiter: done when the handshake is over, with an exception when it failed.
+    :param waiter: done when the handshake is over, with an exception if it failed.
     """
 
     max_size = 16 * 1024
@@ -48,7 +48,7 @@ class TlsProtocol(SSLProtocol):
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the handshake, unless the connection was given up in the meantime."""
+        """Start the handshake, unless the connection was aborted in the meantime."""
         self._plain = cast(asyncio.Transport, transport)
         if self._aborted:
             self._plain.abort()
@@ -56,25 +56,25 @@ class TlsProtocol(SSLProtocol):
             super().connection_made(self._plain)
 
     def abort(self) -> None:
-        """Drop the connection and free its buffers, whatever it is doing; may be repeated."""
+        """Drop the connection and free its buffers, in any state; may be repeated."""
         self._aborted = True
         if self._plain is not None:
             self._plain.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Let go of the socket."""
+        """Release the socket."""
         self._plain = None
         super().connection_lost(exc)
 
     def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
-        """Send the alert that says why a handshake failed: asyncio would close without it."""
+        """Send the alert with the reason of a failed handshake: asyncio would close without it."""
         if handshake_exc is not None:
             self._process_outgoing()  # type: ignore[attr-defined]  # missing in typeshed
         super()._on_handshake_complete(handshake_exc)
 
 
 class _Handshaking(asyncio.Protocol):
-    """Stands in for the HTTP protocol, which strangers should not cost us, until the peer is known."""
+    """A cheap placeholder until the peer is authenticated and gets its HTTP protocol."""
 
     def __init__(self, welcome: Callable[[asyncio.Transport], asyncio.Protocol]) -> None:
         self._welcome = welcome

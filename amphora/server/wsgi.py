@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls a WSGI application (PEP 3333) with a complete request and returns its complete answer.
+"""Calls a WSGI application (PEP 3333) with a whole request and returns its whole response.
 
-Both are small here (configurations, certificates, JSON), and completeness is what makes promises
-possible: no application ever sees half a body, and one that raises in the middle of its answer still
-becomes a clean 500.
+Both are small here (configurations, certificates, JSON). No application sees half a body, and one that raises
+in the middle of its response still becomes a clean 500.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import h11
 
-from amphora.server.responses import Answer, internal_error, new_request_id
+from amphora.server.responses import Response, internal_error, new_request_id
 
 _LOG = logging.getLogger(__name__)
 _NO_BODY = (204, 304)
@@ -30,7 +29,7 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType] |
 
 @dataclass(frozen=True, slots=True)
 class RequestBody:
-    """A request body as the application gets it.
+    """A request body.
 
     :ivar stream: positioned at the start; empty when ``error`` is set.
     :ivar error: why the body was not accepted, as one sentence, or empty.
@@ -46,9 +45,9 @@ class RequestBody:
 class Endpoints:
     """The two ends of a connection.
 
-    :ivar server: host and port that the client reached.
-    :ivar client: its own.
-    :ivar client_names: in its certificate; None when it presented none.
+    :ivar server: host and port that the client connected to.
+    :ivar client: host and port of the client.
+    :ivar client_names: in its certificate; None if it presented none.
     """
 
     server: tuple[str, int]
@@ -60,8 +59,8 @@ def build_environ(request: h11.Request, endpoints: Endpoints, body: RequestBody)
     """Translate a request into a WSGI environment.
 
     Beyond PEP 3333 it holds ``amphora.raw_path`` (the path before percent-decoding),
-    ``amphora.peer_names`` (tuple of str, or None without a client certificate) and, only when the body
-    was not accepted, ``amphora.body_error`` (one sentence).
+    ``amphora.peer_names`` (tuple of str, or None without a client certificate) and, only if the body was
+    not accepted, ``amphora.body_error`` (one sentence).
     """
     target, _, query = request.target.partition(b"?")
     raw_path = _origin_form(target)
@@ -92,8 +91,8 @@ def build_environ(request: h11.Request, endpoints: Endpoints, body: RequestBody)
     return environ
 
 
-def call(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
-    """Call the application and collect its answer; whatever it raises becomes a logged 500."""
+def call(app: WSGIApplication, environ: WSGIEnvironment) -> Response:
+    """Call the application and return its response; an exception becomes a logged 500."""
     try:
         return _collect(app, environ)
     except (Exception, SystemExit):
@@ -118,21 +117,21 @@ def _origin_form(target: bytes) -> bytes:
 def _header_variables(headers: Iterable[tuple[bytes, bytes]], body_size: int) -> dict[str, str]:
     variables: dict[str, str] = {}
     for name, value in headers:
-        if b"_" in name:  # would be taken for the header of the same name with a dash
+        if b"_" in name:  # would become the variable of the same name with a dash
             continue
         key = name.decode("latin-1").upper().replace("-", "_")
         text = value.decode("latin-1")
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = f"HTTP_{key}"
         variables[key] = f"{variables[key]},{text}" if key in variables else text
-    # The body is complete and no longer chunked: say its true size.
+    # The body is whole and no longer chunked: state its true size.
     if variables.pop("HTTP_TRANSFER_ENCODING", None) is not None or "CONTENT_LENGTH" in variables:
         variables["CONTENT_LENGTH"] = str(body_size)
     return variables
 
 
-class _Response:
-    """What an application handed over through ``start_response``, ``write`` and its iterable."""
+class _Collected:
+    """What an application passes to ``start_response`` and ``write``, and its iterable."""
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -149,32 +148,31 @@ class _Response:
         return self.body.extend
 
 
-def _collect(app: WSGIApplication, environ: WSGIEnvironment) -> Answer:
-    response = _Response()
-    chunks = app(environ, response.start)
+def _collect(app: WSGIApplication, environ: WSGIEnvironment) -> Response:
+    collected = _Collected()
+    chunks = app(environ, collected.start)
     try:
         for chunk in chunks:
-            response.body.extend(chunk)
+            collected.body.extend(chunk)
     finally:
         close = getattr(chunks, "close", None)
         if close is not None:
             close()
-    return _checked(response, environ["REQUEST_METHOD"])
+    return _checked(collected, environ["REQUEST_METHOD"])
 
 
-def _checked(response: _Response, method: str) -> Answer:
-    """Make sure that the answer can be sent: once its head is out, a 500 is no longer possible."""
-    if response.status is None or not 200 <= response.status <= 599:
-        raise RuntimeError(f"the application answered with status {response.status}")
-    headers = [(name.strip().lower(), value.strip()) for name, value in response.headers]
+def _checked(collected: _Collected, method: str) -> Response:
+    """Make sure that the response can be sent: once its head is out, a 500 is no longer possible."""
+    status = collected.status
+    if status is None or not 200 <= status <= 599:
+        raise RuntimeError(f"the application answered with status {status}")
+    headers = [(name.strip().lower(), value.strip()) for name, value in collected.headers]
     has_length = any(name == "content-length" for name, _ in headers)
-    body = bytes(response.body)
-    if response.status in _NO_BODY:
-        body = b""
+    body = b"" if status in _NO_BODY else bytes(collected.body)
+    if status in _NO_BODY or method != "HEAD" or not has_length:
         headers = [header for header in headers if header[0] != "content-length"]
-    elif method != "HEAD" or not has_length:
-        headers = [header for header in headers if header[0] != "content-length"]
-        headers.append(("content-length", str(len(body))))
-    answer = Answer(response.status, tuple(headers), body)
-    h11.Response(status_code=answer.status, headers=answer.header_list())
-    return answer
+        if status not in _NO_BODY:
+            headers.append(("content-length", str(len(body))))
+    response = Response(status, tuple(headers), body)
+    h11.Response(status_code=status, headers=response.header_list())
+    return response

@@ -49,7 +49,7 @@ def _of_drift(drift: Drift) -> Iterator[Metric]:
     counts, result = drift.counts(), drift.result()
     yield gauge(
         "amphora_agent_drift_differences",
-        "Differences between what is desired, stored and running at the last look.",
+        "Differences between the desired, stored and running state at the last check.",
         *(sample(number, area=area.value) for area, number in counts.drift.items()),
     )
     yield gauge(
@@ -58,21 +58,21 @@ def _of_drift(drift: Drift) -> Iterator[Metric]:
         sample(len(result.pending)),
     )
     yield gauge(
-        "amphora_agent_drift_unchecked", "Objects that could not be looked at.", sample(len(result.unchecked))
+        "amphora_agent_drift_unchecked", "Objects that could not be checked.", sample(len(result.unchecked))
     )
     # Absent before the first look: 1970 would raise an alarm.
     looks = [] if result.checked_at is None else [sample(result.checked_at)]
     yield gauge(
-        "amphora_agent_drift_last_look_timestamp_seconds", "When the last look at drift ended.", *looks
+        "amphora_agent_drift_last_look_timestamp_seconds", "When the last check for drift ended.", *looks
     )
     yield counter(
         "amphora_agent_drift_healing_attempts_total",
-        "Attempts to heal drift, failed ones included.",
+        "Attempts to correct drift, failed ones included.",
         *(sample(done + counts.failed[group], group=group) for group, done in counts.healed.items()),
     )
     yield counter(
         "amphora_agent_drift_healing_failures_total",
-        "Attempts to heal drift that failed.",
+        "Failed attempts to correct drift.",
         *(sample(number, group=group) for group, number in counts.failed.items()),
     )
 
@@ -82,13 +82,13 @@ def _of_operations(operations: Iterable[Operation]) -> Metric:
     numbers = Counter((operation.kind, operation.state.value) for operation in operations)
     return gauge(
         "amphora_agent_operations",
-        "Changes that are remembered, by what was done and how far it has come.",
+        "Recent changes, by kind and state.",
         *(sample(number, kind=kind, state=state) for (kind, state), number in sorted(numbers.items())),
     )
 
 
 def _of_haproxies(instances: Iterable[InstanceProcesses]) -> Iterator[Metric]:
-    # Not the label "instance": Prometheus itself gives that to whatever it scrapes.
+    # Not the label "instance": Prometheus sets that on whatever it scrapes.
     workers = [
         sample(number, instance_id=each.id, generation=generation)
         for each in instances
@@ -113,5 +113,5 @@ def _of_process(process: OwnProcess) -> Iterator[Metric]:
         "process_start_time_seconds", "When the agent started, since the epoch.", sample(process.started_at)
     )
     yield gauge("process_open_fds", "Open file descriptors of the agent.", sample(process.open_files))
-    yield gauge("process_max_fds", "Most of them that it may have.", sample(process.most_files))
+    yield gauge("process_max_fds", "Limit of open file descriptors.", sample(process.most_files))
     yield gauge("process_threads", "Threads of the agent.", sample(process.threads))

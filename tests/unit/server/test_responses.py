@@ -2,7 +2,7 @@
 import json
 import re
 
-from amphora.server.responses import Answer, internal_error, invalid_request
+from amphora.server.responses import Response, internal_error, invalid_request
 
 
 def test_invalid_request_is_json_with_an_identifier() -> None:
@@ -25,7 +25,7 @@ def test_internal_error_names_the_request_and_no_reason() -> None:
 
 
 def test_server_and_date_are_ours() -> None:
-    answer = Answer(200, (("server", "other"), ("date", "never"), ("etag", "x")), b"")
+    answer = Response(200, (("server", "other"), ("date", "never"), ("etag", "x")), b"")
     headers = answer.header_list()
 
     assert headers[:2] == [(b"etag", b"x"), (b"server", b"amphora-agent")]
@@ -34,6 +34,6 @@ def test_server_and_date_are_ours() -> None:
 
 
 def test_close_replaces_what_the_application_said() -> None:
-    headers = Answer(200, (("connection", "keep-alive"),), b"").header_list(close=True)
+    headers = Response(200, (("connection", "keep-alive"),), b"").header_list(close=True)
 
     assert [value for name, value in headers if name == b"connection"] == [b"close"]
