@@ -1,55 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domain errors: what went wrong, to which object, why, and what to do.
+"""Domain errors: what happened, to which object, why, and what to do.
 
-Nothing here knows HTTP; ``amphora.api.errors`` holds the one table that turns these into answers::
-
-    AmphoraError
-    ├── InvalidInput                   the caller sent something unusable
-    │   ├── UnknownAction
-    │   ├── InvalidConfiguration       refused by its program's own check, or not readable as a configuration
-    │   ├── InvalidFilename
-    │   ├── InvalidVip
-    │   ├── InvalidSubnet
-    │   │   ├── InvalidNetwork
-    │   │   └── InvalidOwnAddress
-    │   ├── InvalidFixedIp
-    │   ├── CertificateMissing
-    │   ├── PrivateKeyMissing
-    │   ├── PrivateKeyEncrypted
-    │   └── KeyMismatch
-    ├── NotFound
-    │   ├── InstanceNotFound
-    │   ├── LvsListenerNotFound
-    │   ├── VrrpNotConfigured
-    │   ├── CertificateNotFound
-    │   ├── OperationNotFound
-    │   └── NoSuchLink
-    ├── PreconditionFailed             what is stored is not what the caller expects
-    ├── KeyReused                      a key of one request was given to another
-    ├── InterfaceConflict              a port cannot be plugged as asked without taking it from its use
-    ├── Busy                           another change holds the object for too long
-    │   └── TopologyTransition
-    ├── OperationFailed                the system refused or failed to do it; nothing is left half done
-    │   ├── ChangeFailed               a change was undone; says why, and what is the case now
-    │   ├── StepTimeout                a step of a change did not come back in time
-    │   ├── InstanceActionFailed
-    │   │   └── InstanceWasGone
-    │   ├── LvsActionFailed
-    │   ├── VrrpActionFailed
-    │   │   └── VrrpWasGone
-    │   ├── PlugFailed
-    │   ├── RulesFailed
-    │   ├── AgentConfigurationFailed
-    │   ├── CommandTimeout
-    │   ├── ControlSocketError         haproxy's master or stats socket gave no usable answer
-    │   ├── ProofFailed                an action was carried out, but its effect could not be seen
-    │   │   └── ReloadRefused
-    │   ├── ServiceError
-    │   └── StorageError
-    └── StartupError                   the agent cannot start; exit status 2
-        ├── ConfigurationError
-        ├── DriverLoadError
-        └── DriverUnavailable
+Nothing here knows HTTP; ``amphora.api.errors`` holds the one table that turns these into responses.
 """
 
 from __future__ import annotations
@@ -58,7 +10,7 @@ from collections.abc import Sequence
 
 
 class AmphoraError(Exception):
-    """Base of every error this package raises on purpose.
+    """Base of every error that this package raises on purpose.
 
     :ivar details: one or more sentences for the operator; never holds key material.
     """
@@ -69,7 +21,7 @@ class AmphoraError(Exception):
 
 
 class InvalidInput(AmphoraError):
-    """The request cannot be carried out as sent; sending it again will not help."""
+    """The request is invalid; a retry will not help."""
 
 
 class UnknownAction(InvalidInput):
@@ -81,7 +33,7 @@ class UnknownAction(InvalidInput):
 
 
 class InvalidConfiguration(InvalidInput):
-    """The uploaded configuration was refused; ``details`` is the checker's own output."""
+    """An uploaded configuration is invalid; ``details`` has the program's own output."""
 
 
 class InvalidFilename(InvalidInput):
@@ -89,7 +41,7 @@ class InvalidFilename(InvalidInput):
 
 
 class InvalidVip(InvalidInput):
-    """The virtual IP address of a request is not an address that an interface can hold."""
+    """The virtual IP address of a request is not one that an interface can have."""
 
 
 class InvalidSubnet(InvalidInput):
@@ -97,15 +49,15 @@ class InvalidSubnet(InvalidInput):
 
 
 class InvalidNetwork(InvalidSubnet):
-    """The subnet of a virtual address is no network, or not the one that the address is in."""
+    """The subnet of a virtual address is not a network, or does not contain the address."""
 
 
 class InvalidOwnAddress(InvalidSubnet):
-    """The own address of a VIP's port is none."""
+    """The port's own address is not an IP address."""
 
 
 class InvalidFixedIp(InvalidInput):
-    """A fixed address of a member's port, or what belongs to it, is missing or unusable."""
+    """A fixed address of a member's port, its subnet or a route is missing or invalid."""
 
 
 class CertificateMissing(InvalidInput):
@@ -117,7 +69,7 @@ class PrivateKeyMissing(InvalidInput):
 
 
 class PrivateKeyEncrypted(InvalidInput):
-    """PEM data holds a private key that needs a passphrase, which nobody here can type."""
+    """PEM data holds a private key that needs a passphrase."""
 
 
 class KeyMismatch(InvalidInput):
@@ -145,7 +97,7 @@ class LvsListenerNotFound(NotFound):
 
 
 class VrrpNotConfigured(NotFound):
-    """keepalived has no configuration here, neither uploaded nor made from the topology."""
+    """keepalived has no configuration, neither uploaded nor made from the topology."""
 
     def __init__(self) -> None:
         super().__init__("No keepalived configuration is stored")
@@ -160,16 +112,16 @@ class CertificateNotFound(NotFound):
 
 
 class OperationNotFound(NotFound):
-    """No change with this id is remembered."""
+    """No change with this id is in the journal."""
 
     def __init__(self, identity: str) -> None:
         super().__init__(f"No operation with id {identity} is remembered")
 
 
 class NoSuchLink(NotFound):
-    """No network link with this MAC address is there, nor came within the time given to wait.
+    """No network link with this MAC address exists, or appeared within the timeout.
 
-    Controllers look for this sentence in the details and then try again.
+    Controllers match this sentence in the details, and retry.
     """
 
     def __init__(self, mac_address: str) -> None:
@@ -178,33 +130,33 @@ class NoSuchLink(NotFound):
 
 
 class PreconditionFailed(AmphoraError):
-    """What is stored is not what the caller said it expects; nothing was changed."""
+    """The stored content is not what the caller requires; nothing was changed."""
 
 
 class KeyReused(AmphoraError):
-    """A caller gave one key to two different requests; the second was not carried out."""
+    """An idempotency key was used for two different requests; the second was not carried out."""
 
 
 class InterfaceConflict(AmphoraError):
-    """The port named in the request is in use for something else."""
+    """The port in the request is in use for something else."""
 
 
 class Busy(AmphoraError):
-    """Another change holds the object; the same request may be sent again later."""
+    """Timed out waiting for another change to the object; retry later."""
 
 
 class TopologyTransition(Busy):
-    """The amphora is changing its topology, and nothing else may change meanwhile."""
+    """The topology is changing, and nothing else may change meanwhile."""
 
 
 class OperationFailed(AmphoraError):
-    """The system could not do what was asked; the former state was kept or restored."""
+    """The system failed to make a change; the former state was kept or restored."""
 
 
 class ChangeFailed(OperationFailed):
-    """A change could not be made; ``details`` says why, and what is the case now.
+    """A change failed; ``details`` gives the cause and the state after rollback.
 
-    :ivar reason: why; where everything is as it was, that may be all there is to say.
+    :ivar reason: the cause; after a complete rollback that is all there is to report.
     """
 
     def __init__(self, reason: str, outcome: str = "", *, is_undone: bool = True) -> None:
@@ -213,13 +165,13 @@ class ChangeFailed(OperationFailed):
 
 
 class StepTimeout(OperationFailed):
-    """A step of a change did not come back within its time limit."""
+    """A step of a change timed out."""
 
 
-class InstanceActionFailed(OperationFailed):
-    """Starting, stopping or reloading an instance failed.
+class ActionFailed(OperationFailed):
+    """An action on something that serves traffic failed.
 
-    :ivar action: the verb, ``start``, ``stop`` or ``reload``.
+    :ivar action: the verb: ``start``, ``stop``, ``reload``, ``restart``, ``delete`` or ``upload``.
     """
 
     def __init__(self, action: str, details: str) -> None:
@@ -227,24 +179,32 @@ class InstanceActionFailed(OperationFailed):
         self.action = action
 
 
+class InstanceActionFailed(ActionFailed):
+    """An action on an instance failed."""
+
+
 class InstanceWasGone(InstanceActionFailed):
-    """An instance that was to be stopped had ended by itself; nothing of it is left to stop."""
+    """An instance to be stopped had ended by itself; nothing of it is left."""
 
 
-class LvsActionFailed(OperationFailed):
-    """Starting, stopping, restarting or deleting an LVS listener failed.
-
-    :ivar action: the verb, ``start``, ``stop``, ``restart``, ``delete`` or ``upload``.
-    """
+class LvsActionFailed(ActionFailed):
+    """An action on an LVS listener failed."""
 
     def __init__(self, action: str, listener_id: str, details: str) -> None:
-        super().__init__(details)
-        self.action = action
+        super().__init__(action, details)
         self.listener_id = listener_id
 
 
+class VrrpActionFailed(ActionFailed):
+    """An action on keepalived failed."""
+
+
+class VrrpWasGone(VrrpActionFailed):
+    """keepalived was to be stopped and had ended by itself; nothing of it is left."""
+
+
 class PlugFailed(OperationFailed):
-    """A port could not be configured; its link is back where it was.
+    """A port could not be configured; its link was moved back.
 
     :ivar what: ``VIP`` or ``Port``.
     """
@@ -255,22 +215,7 @@ class PlugFailed(OperationFailed):
 
 
 class RulesFailed(OperationFailed):
-    """The rules of an interface could not be put into force; the former ones are."""
-
-
-class VrrpActionFailed(OperationFailed):
-    """Starting, stopping or reloading keepalived failed.
-
-    :ivar action: the verb, ``start``, ``stop`` or ``reload``.
-    """
-
-    def __init__(self, action: str, details: str) -> None:
-        super().__init__(details)
-        self.action = action
-
-
-class VrrpWasGone(VrrpActionFailed):
-    """keepalived was to be stopped and had ended by itself; nothing of it is left to stop."""
+    """The rules of an interface could not be applied; the former ones are in force."""
 
 
 class AgentConfigurationFailed(OperationFailed):
@@ -285,7 +230,7 @@ class CommandTimeout(OperationFailed):
 
 
 class ControlSocketError(OperationFailed):
-    """haproxy's master or stats socket is missing, refused, silent, or answered something odd."""
+    """haproxy's master or stats socket is missing, refused, timed out, or sent an unexpected response."""
 
 
 class ProofFailed(OperationFailed):
@@ -293,15 +238,15 @@ class ProofFailed(OperationFailed):
 
 
 class ReloadRefused(ProofFailed):
-    """haproxy's master process could not load the new configuration; its former worker goes on."""
+    """haproxy's master process could not load the new configuration; its former worker keeps running."""
 
 
 class ServiceError(OperationFailed):
-    """A process manager could not carry out an operation on a service."""
+    """A process manager failed to carry out an operation on a service."""
 
 
 class StorageError(OperationFailed):
-    """A file could not be written, read or removed; the former version is untouched."""
+    """A file could not be written, read or removed; the former version is unchanged."""
 
 
 class StartupError(AmphoraError):
@@ -317,4 +262,4 @@ class DriverLoadError(StartupError):
 
 
 class DriverUnavailable(StartupError):
-    """A driver is installed but cannot work on this machine, and says why."""
+    """A driver is installed but cannot work on this machine; ``details`` says why."""
