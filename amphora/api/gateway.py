@@ -53,7 +53,7 @@ class Gateway:
         method = request.method
         try:
             response = self._respond(request)
-        except Exception as error:  # the client gets JSON, whatever happens
+        except Exception as error:  # the client gets JSON even for a defect
             # The undecoded path: what is not UTF-8 must be answered as well.
             response = errors.error_response(error, self._wording(environ["PATH_INFO"]))
         response.headers[REQUEST_ID_HEADER] = request_context.request_id

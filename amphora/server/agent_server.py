@@ -14,7 +14,7 @@ from wsgiref.types import WSGIApplication
 
 from amphora.errors import OperationFailed
 from amphora.server.application import Application
-from amphora.server.connections import Connections
+from amphora.server.http_protocol import AgentHttpProtocol
 from amphora.server.limited_log import LimitedLog
 from amphora.server.listener import Acceptor, open_listener
 from amphora.server.liveness import Liveness
@@ -23,6 +23,9 @@ from amphora.server.settings import ServerSettings
 
 _LOG = logging.getLogger(__name__)
 _NO_HANDLERS: Mapping[int, Callable[[], None]] = MappingProxyType({})
+_POLL_SECONDS = 0.02
+#: For the last bytes of responses and close_notify, once no request runs any more.
+_CLOSING_SECONDS = 1.5
 
 
 class AgentServer:
@@ -91,7 +94,7 @@ class AgentServer:
         log = LimitedLog(_LOG)
         listener = open_listener(self._settings.host, self._settings.port)
         application = Application(self._app, self._settings)
-        connections = Connections(application, self._settings, log)
+        connections = _Connections(application, self._settings, log)
         lobby = Lobby(self._settings, lambda: self._tls_context, connections.welcome, log)
         acceptor = Acceptor(listener, lobby, log)
         for number, handler in self._signal_handlers.items():
@@ -122,6 +125,61 @@ class AgentServer:
         finally:
             with self._lock:
                 self._wake = None
+
+
+class _Connections:
+    """Creates the protocol of each authenticated connection. Loop thread only."""
+
+    def __init__(self, application: Application, settings: ServerSettings, log: LimitedLog) -> None:
+        self._application = application
+        self._settings = settings
+        self._log = log
+        #: A lost connection stays here while its request is still running.
+        self._protocols: set[AgentHttpProtocol] = set()
+
+    def welcome(self, transport: asyncio.Transport, address: Address) -> asyncio.Protocol:
+        """Return the protocol for a connection; at the limit, close the one idle for longest."""
+        if sum(not each.is_lost for each in self._protocols) >= self._settings.max_connections:
+            self._make_room(transport, address)
+        protocol = AgentHttpProtocol(
+            self._application, self._settings, address, self._log, self._protocols.discard
+        )
+        self._protocols.add(protocol)
+        return protocol
+
+    async def finish(self) -> int:
+        """Let running requests finish within the grace period, close all, and count those cut off."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.shutdown_grace
+        for protocol in self._protocols:
+            protocol.shutdown()
+        await _until(lambda: not self._busy(), deadline)
+        cut_off = self._busy()
+        await _until(lambda: not self._protocols, min(deadline, loop.time() + _CLOSING_SECONDS))
+        for protocol in list(self._protocols):
+            protocol.abort()
+        await _until(lambda: not self._protocols, loop.time() + _CLOSING_SECONDS)
+        return cut_off
+
+    def _busy(self) -> int:
+        return sum(not each.is_idle for each in self._protocols)
+
+    def _make_room(self, newcomer: asyncio.Transport, address: Address) -> None:
+        idle = [each for each in self._protocols if each.is_idle and not each.is_closing]
+        if idle:
+            min(idle, key=lambda each: each.idle_since).shutdown()
+            return
+        self._log.write(
+            logging.WARNING,
+            f"All {self._settings.max_connections} connections are busy: closed a new one from {address[0]}",
+        )
+        asyncio.get_running_loop().call_soon(newcomer.abort)
+
+
+async def _until(condition: Callable[[], bool], deadline: float) -> None:
+    loop = asyncio.get_running_loop()
+    while not condition() and loop.time() < deadline:
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

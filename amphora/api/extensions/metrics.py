@@ -88,7 +88,7 @@ def _of_operations(operations: Iterable[Operation]) -> Metric:
 
 
 def _of_haproxies(instances: Iterable[InstanceProcesses]) -> Iterator[Metric]:
-    # Not the label "instance": Prometheus sets that on whatever it scrapes.
+    # Not the label "instance": Prometheus sets that on all that it scrapes.
     workers = [
         sample(number, instance_id=each.id, generation=generation)
         for each in instances

@@ -54,7 +54,7 @@ class NodeHandlers:
                 "load": [f"{load:.2f}" for load in details.load],
                 "active_tuned_profiles": details.tuned_profiles,
                 "listeners": self._listeners(),
-                # Constants, whatever the real state: controllers track these themselves.
+                # Constants: controllers track the real state themselves.
                 "active": True,
                 "topology": "SINGLE",
                 "topology_status": "OK",
