@@ -21,7 +21,7 @@ from amphora.api.app import make_app
 from amphora.api.gateway import Gateway
 from amphora.cmd.composition import Composition, OwnFiles, compose
 from amphora.cmd.driver_loading import print_drivers
-from amphora.cmd.ports import make_operations
+from amphora.cmd.network_wiring import make_operations
 from amphora.conf import load as configuration
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.errors import AmphoraError, ConfigurationError, StartupError

@@ -15,7 +15,7 @@ from amphora.cmd.drift import DriftSources, drift_settings, make_drift
 from amphora.cmd.driver_loading import Drivers, load_drivers
 from amphora.cmd.heartbeat import heartbeat_settings, make_heartbeat
 from amphora.cmd.lvs import make_lvs
-from amphora.cmd.ports import (
+from amphora.cmd.network_wiring import (
     configured_topology,
     make_data_namespace,
     make_interface_rules,

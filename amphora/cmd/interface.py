@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from amphora.cmd.driver_loading import load_network
-from amphora.cmd.ports import changing_interfaces, make_data_namespace
+from amphora.cmd.network_wiring import make_data_namespace
 from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
+from amphora.core.network.plug import changing_interfaces
 from amphora.drivers.network.base import NetworkDriver
 from amphora.errors import AmphoraError, OperationFailed
 from amphora.models import InterfaceConfig
@@ -47,7 +48,7 @@ def _run(path: Path, action: str, name: str) -> Iterator[str]:
         # In a container with a /proc of its own. The links that are here already are all it can reach.
         conf.set_override("namespace", "", group="network")
     network = load_network(conf, runner)
-    with changing_interfaces(conf):
+    with changing_interfaces(Path(conf.haproxy_amphora.base_path)):
         # Loopback comes with the namespace.
         make_data_namespace(conf, runner).ensure()
         if name == _LOOPBACK:

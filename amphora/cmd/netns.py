@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from amphora.cmd.driver_loading import load_network
-from amphora.cmd.ports import (
+from amphora.cmd.network_wiring import (
     configured_topology,
     make_data_namespace,
     make_interface_rules,

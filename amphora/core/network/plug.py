@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
 from amphora.core.changes.locks import INTERFACES, InstanceLocks
@@ -35,6 +36,7 @@ from amphora.errors import (
     PlugFailed,
 )
 from amphora.models import Interface, InterfaceConfig, InterfaceRole, IPAddress, IPInterface
+from amphora.system import files
 
 LOG = logging.getLogger(__name__)
 
@@ -78,6 +80,14 @@ class _Place:
     is_there: bool
 
 
+def changing_interfaces(base_path: Path) -> AbstractContextManager[None]:
+    """Keep other processes, the agent or a command, from changing interfaces within a ``with`` block.
+
+    :raises Busy: another process still does after 40 s.
+    """
+    return files.exclusive_lock(base_path / "interfaces.lock", 40.0)
+
+
 class Plug:
     """Plugs ports, one at a time, and finds interfaces by their addresses.
 
@@ -90,7 +100,7 @@ class Plug:
         while it is not up yet.
     :param look_for_links: makes the machine look for links that it has not noticed; called when one
         did not appear.
-    :param alone: keeps other processes from changing interfaces meanwhile; raises Busy.
+    :param exclusive: keeps other processes from changing interfaces meanwhile; raises Busy.
     """
 
     def __init__(
@@ -103,7 +113,7 @@ class Plug:
         advertise: Advertise,
         guard: Callable[[str], None] = lambda _interface: None,
         look_for_links: Callable[[], None] = lambda: None,
-        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+        exclusive: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._network = network
         self._locks = locks
@@ -112,7 +122,7 @@ class Plug:
         self._advertise = advertise
         self._guard = guard
         self._look_for_links = look_for_links
-        self._alone = alone
+        self._exclusive = exclusive
         self._plugs = SingleFlight[PluggedInterface]()
 
     def plug_vip(self, request: VipRequest) -> PluggedInterface:
@@ -239,7 +249,7 @@ class Plug:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with self._locks.hold(INTERFACES), self._alone():
+        with self._locks.hold(INTERFACES), self._exclusive():
             yield
 
     def _place(self, mac_address: str, role: InterfaceRole, shares_vip_port: bool = False) -> _Place:

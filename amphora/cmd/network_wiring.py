@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds what brings ports into use, for the agent and for the small commands alike."""
+"""Builds what configures interfaces, for the agent and for the small commands alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from oslo_config import cfg
@@ -18,20 +18,16 @@ from amphora.core.lvs.masquerade import LvsMasquerade
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.masquerade import Masquerade
-from amphora.core.network.plug import Plug
+from amphora.core.network.plug import Plug, changing_interfaces
 from amphora.drivers.network.base import NetworkDriver
-from amphora.system import files, host
+from amphora.system import host
 from amphora.system.advertisements import advertise
 from amphora.system.command import CommandRunner
 from amphora.system.nftables import Nftables
 
-#: Held by whichever process changes interfaces: the agent, or a command beside it.
-_LOCK_FILE = "interfaces.lock"
-_PATIENCE = 40.0
-
 
 def make_data_namespace(conf: cfg.ConfigOpts, runner: CommandRunner) -> DataNamespace:
-    """Return the namespace of tenant traffic; it is made when it is prepared."""
+    """Return the namespace of tenant traffic; ``prepare`` creates it."""
     return DataNamespace(conf.network.namespace, runner)
 
 
@@ -62,10 +58,10 @@ def make_plug(
         locks,
         operations,
         vip_is_ours=vip_is_ours,
-        advertise=lambda address, interface, mac: advertise(address, interface, mac, conf.network.namespace),
+        advertise=partial(advertise, namespace=conf.network.namespace),
         guard=rules.protect,
         look_for_links=host.rescan_pci_bus,
-        alone=lambda: changing_interfaces(conf),
+        exclusive=partial(changing_interfaces, Path(conf.haproxy_amphora.base_path)),
     )
 
 
@@ -78,21 +74,16 @@ def make_lvs_masquerade(
     return LvsMasquerade(masquerade, network, lvs, rules.are_in_force)
 
 
-def changing_interfaces(conf: cfg.ConfigOpts) -> AbstractContextManager[None]:
-    """Keep other processes from changing interfaces within a ``with`` block; it raises Busy."""
-    return files.exclusive_lock(Path(conf.haproxy_amphora.base_path) / _LOCK_FILE, _PATIENCE)
-
-
 def topology_file(conf: cfg.ConfigOpts) -> Path:
-    """Return where the topology is stored that was asked for last."""
+    """Return the file of the topology that was set last."""
     return Path(conf.haproxy_amphora.base_path) / "topology.json"
 
 
 def configured_topology(conf: cfg.ConfigOpts) -> TopologyKind:
-    """Return the topology that is in force where none was asked for."""
+    """Return the topology that is in force until one is set."""
     return TopologyKind(conf.controller_worker.loadbalancer_topology.replace("_", "-"))
 
 
 def make_operations(conf: cfg.ConfigOpts) -> Operations:
-    """Return what makes changes and keeps their journal."""
+    """Return what makes changes and keeps their journal, below ``base_path``."""
     return Operations(Journal(Path(conf.haproxy_amphora.base_path) / "operations"))
