@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 from webob import Request
 
-from amphora import errors
-from amphora.api.errors import AS_IN_TABLE, Wording
 from amphora.api.routes import Branch, Table
 from amphora.api.shared import SharedHandlers, no_haproxy_action
 from amphora.api.v0_1.listeners import ListenerHandlers
@@ -16,23 +14,9 @@ from amphora.api.v0_1.network import NetworkHandlers
 from amphora.api.v0_1.node import NodeHandlers
 from amphora.api.v0_1.topology import TopologyHandlers
 from amphora.api.v0_1.vrrp import VrrpHandlers
+from amphora.api.v0_1.wording import WORDING
 from amphora.core.keepalived.topology import TopologyManager
 from amphora.core.services import CoreServices
-
-#: This version calls an instance a listener.
-WORDING = Wording(
-    bodies=(
-        (
-            errors.InstanceNotFound,
-            lambda error: {
-                "message": "Listener Not Found",
-                "details": f"No listener with UUID: {error.instance_id}",
-            },
-        ),
-    ),
-    defect=AS_IN_TABLE.defect,
-    names_methods=True,
-)
 
 
 def version_0_1(core: CoreServices) -> Branch:
