@@ -30,7 +30,7 @@ PARTS = {
     "kernel": ("NetworkKernelContract",),
 }
 _PASSED, _FAILED, _UNUSABLE, _INTERRUPTED = 0, 1, 2, 130
-_NO_PYTEST = "the suites need pytest, which is not installed: pip install amphora-agent[testing]"
+_NO_PYTEST = "the suites need pytest, which is not installed: pip install amphora-agent-testing"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -204,9 +204,10 @@ def repository_of_working_tree(directory: Path) -> Path:
     """Return a git repository whose only commit is this working tree, with what is not committed yet."""
     listed = ["git", "-C", str(REPOSITORY), "ls-files", "-co", "--exclude-standard", "-z"]
     for name in filter(None, run(listed, os.environ).split("\0")):
-        if (REPOSITORY / name).is_file():
+        source = REPOSITORY / name
+        if source.is_file() or source.is_symlink():
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, directory / name)
+            shutil.copy2(source, directory / name, follow_symlinks=False)
     someone = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
     for arguments in (
         ["init", "-q", "-b", "main"],

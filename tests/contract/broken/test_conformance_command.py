@@ -143,4 +143,4 @@ def test_a_missing_pytest_is_told_with_what_to_install():
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.endswith("pytest, which is not installed: pip install amphora-agent[testing]")
+    assert line.endswith("pytest, which is not installed: pip install amphora-agent-testing")
