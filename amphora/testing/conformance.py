@@ -19,8 +19,7 @@ from pathlib import Path
 
 from amphora.drivers.families import CERT_STORE, FAMILIES
 from amphora.testing.conditions import memory_directory
-from amphora.testing.conformance_report import Report
-from amphora.testing.conformance_supervisor import Run, Unusable, run_suite
+from amphora.testing.conformance_report import Report, Unusable
 
 #: What the parts of a suite are called on the command line, and their classes.
 PARTS = {
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     report = Report(options.family, options.name, live=not options.json)
     began = time.monotonic()
-    # Whoever ends the command wants what it started to end too.
+    # What ends the command is to end what it started, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _test(options, report)
@@ -84,6 +83,8 @@ def _seconds(text: str) -> float:
 def _test(options: argparse.Namespace, report: Report) -> None:
     if importlib.util.find_spec("pytest") is None:
         raise Unusable(_NO_PYTEST)
+    from amphora.testing.conformance_run import Run, run_suite
+
     parent = memory_directory() if options.family == CERT_STORE.name else Path("/tmp")  # noqa: S108
     # A short path: drivers may put sockets below it.
     scratch = Path(tempfile.mkdtemp(prefix="amp-", dir=parent))

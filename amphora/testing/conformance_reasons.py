@@ -12,7 +12,7 @@ from types import TracebackType
 #: Characters of a reason; what differs stands at the beginning.
 _LONGEST = 500
 #: The standard library, and where the time limit of a test strikes.
-_NOT_THE_DRIVERS = (sysconfig.get_path("stdlib"), str(Path(__file__).with_name("conformance_run.py")))
+_NOT_THE_DRIVERS = (sysconfig.get_path("stdlib"), str(Path(__file__).with_name("conformance_child.py")))
 _NOT_RAISED = re.compile(r"DID NOT RAISE (?:<class '[\w.]*?)?(\w+)(?:'>)?$")
 
 

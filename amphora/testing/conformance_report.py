@@ -7,6 +7,10 @@ import json
 from dataclasses import asdict, dataclass, field
 
 
+class Unusable(Exception):
+    """The driver could not be tested; one sentence says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A test that failed or could not be tried.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from amphora.testing.conformance_driver import InstalledDriver
+from amphora.testing.conformance_run import InstalledDriver
 from amphora.testing.scratch import DriverSuite
 from amphora.testing.suites import CertStoreSuite, NetworkSuite, PackageManagerSuite, ProcessManagerSuite
 
