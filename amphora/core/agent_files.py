@@ -11,7 +11,7 @@ from pathlib import Path
 from amphora.core import pem
 from amphora.core.changes.expected import etag_of
 from amphora.core.changes.journal import OperationState
-from amphora.core.changes.operations import Operations, Stands, Steps
+from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps
 from amphora.core.changes.single_flight import SingleFlight
 from amphora.errors import AgentConfigurationFailed, AmphoraError, ChangeFailed, InvalidInput
 from amphora.system import files
@@ -168,9 +168,9 @@ class AgentFile:
                 stage=replacement.stage,
                 check=lambda: self._validate(_trial(path)),
                 swap=lambda: files.rename(_trial(path), path),
-                act=self._apply,
+                apply=self._apply,
                 prove=lambda: replacement.evidence,
-                keep=replacement.keep,
+                commit=replacement.commit,
                 discard=replacement.discard,
                 restore=replacement.restore,
             ),
@@ -192,7 +192,7 @@ class _Replacement:
         files.link(self._path, _former(self._path))
         files.write_atomically(_trial(self._path), self._data, files.mode_of(self._path) or 0o600)
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         self._is_kept = True
         _clean_up(self._path)
 
@@ -202,7 +202,7 @@ class _Replacement:
 
     def restore(self) -> str:
         if self._is_kept:
-            raise Stands(self.evidence)
+            raise AlreadyInEffect(self.evidence)
         outcome = self._go_back() if _former(self._path).exists() else _FORMER_STAYS
         # Before the swap both are names of one file, and renaming one to the other does nothing (rename(2)).
         _clean_up(self._path)

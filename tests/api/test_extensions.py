@@ -130,7 +130,7 @@ def test_operations_tell_what_was_done_in_which_steps(client, running):
     operations = client.do("GET", "/extensions/operations").json["operations"]
     start = next(each for each in operations if each["kind"] == "start")
     assert (start["target"], start["state"], start["reason"]) == (LISTENER, "done", "")
-    assert [step["name"] for step in start["steps"]][-3:] == ["act", "prove", "keep"]
+    assert [step["name"] for step in start["steps"]][-3:] == ["apply", "prove", "commit"]
     assert all(step["seconds"] >= 0 for step in start["steps"])
     assert start["began"].endswith("Z")
     assert client.do("GET", f"/extensions/operations/{start['id']}").json == start
@@ -138,10 +138,10 @@ def test_operations_tell_what_was_done_in_which_steps(client, running):
 
 def test_operation_that_was_cut_off_has_a_step_without_an_end(client, rig):
     operation = Operation("an-id", "reload", LISTENER, 0.25, state=OperationState.FAILED)
-    operation.steps.append(StepRecord("act"))
+    operation.steps.append(StepRecord("apply"))
     rig.operations._remember(operation)
     answer = client.do("GET", "/extensions/operations/an-id").json
-    assert answer["steps"] == [{"name": "act", "seconds": None}]
+    assert answer["steps"] == [{"name": "apply", "seconds": None}]
     assert (answer["began"], answer["state"]) == ("1970-01-01T00:00:00.250Z", "failed")
 
 

@@ -40,10 +40,11 @@ class FaultyChange:
         return {**self._change.limits, **short}
 
     def __getattr__(self, name):
-        step = getattr(self._change, name)
         fault = self._faults.get(name)
         if fault is None:
-            return step
+            return getattr(self._change, name)
+        # A step that the change does not have is walked for the fault's sake: it strikes between two others.
+        step = getattr(self._change, name, None) or (lambda: None)
         if fault == "hangs afterwards":
             # Here and not in the step's own thread, so that its limit can be short on a loaded machine.
             with contextlib.suppress(Exception):

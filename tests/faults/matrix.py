@@ -6,17 +6,16 @@ Nothing is listed by hand: the steps are those of the mechanism, and a cell is l
 
 from __future__ import annotations
 
-import inspect
 import os
 import zlib
 from dataclasses import dataclass
 
 import pytest
 
-from amphora.core.changes.operations import Change
+from amphora.core.changes.operations import BEFORE_SWAP, FROM_SWAP, UNDOING
 
 #: In the order in which they are taken; the last two only after a failure.
-STEPS = [name for name, member in vars(Change).items() if inspect.isfunction(member) and name[0] != "_"]
+STEPS = [*BEFORE_SWAP, *FROM_SWAP, *UNDOING]
 
 FAULTS = (
     "raises",
@@ -46,7 +45,7 @@ class Kind:
     :ivar kind: as the journal has it.
     :ivar before: the state that it begins from, where the same kind may begin from several.
     :ivar runs_before: its program runs when it begins.
-    :ivar runs_after: its program runs after its step ``act``.
+    :ivar runs_after: its program runs after its step ``apply``.
     """
 
     family: str
@@ -57,7 +56,7 @@ class Kind:
 
     def runs_at(self, step: str) -> bool:
         """Whether a program of it is there to be killed at the beginning of a step."""
-        acted = STEPS.index("act") < STEPS.index(step) and step != "discard"
+        acted = STEPS.index("apply") < STEPS.index(step) and step != "discard"
         return self.runs_after if acted else self.runs_before
 
     def __str__(self) -> str:

@@ -95,7 +95,7 @@ def _is_change(node):
     if not isinstance(node, ast.ClassDef) or any("Protocol" in ast.unparse(base) for base in node.bases):
         return False
     methods = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
-    return {"stage", "swap", "prove", "restore"} <= methods
+    return {"stage", "swap", "restore"} <= methods
 
 
 def core_modules():

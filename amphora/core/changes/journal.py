@@ -28,6 +28,9 @@ _DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 #: Seconds since the epoch, in the year 9999.
 _END_OF_TIME = 253_370_764_800
 
+#: Steps in journals that an agent of a former release has written.
+_FORMER_NAMES = {"act": "apply", "keep": "commit"}
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SUFFIX = ".journal"
 
@@ -184,7 +187,8 @@ def _take_up(operation: Operation, event: Mapping[str, Any]) -> None:
     if "seconds" in event:
         operation.steps[-1] = replace(operation.steps[-1], seconds=float(event["seconds"]))
     if "begins" in event:
-        operation.steps.append(StepRecord(str(event["begins"])))
+        name = str(event["begins"])
+        operation.steps.append(StepRecord(_FORMER_NAMES.get(name, name)))
     if "state" in event:
         operation.state = OperationState(event["state"])
         operation.reason = str(event.get("reason", ""))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one way in which a live service is changed: stage, check, pre-flight, swap, act, prove, keep.
+"""The one way in which a live service is changed: stage, check, preflight, swap, apply, prove, commit.
 
 After a failure what was running is restored, and the answer says so. Every step is in the journal before
-it begins and has a time limit, so neither a crash nor a driver that hangs leaves anybody guessing.
+it begins and has a time limit, so neither a crash nor a driver that hangs leaves the state unknown. A step
+that a change does not have costs nothing: no thread, and no line in the journal.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
@@ -45,18 +46,38 @@ _REMEMBERED = 200
 _GRACE = 10.0
 
 
-class Stands(Exception):
-    """Raised by :meth:`Change.restore`: all of the change is made, so that it is to be told as made.
+class AlreadyInEffect(Exception):
+    """Raised by :meth:`Change.restore`: the change is fully in effect; report it as done, do not roll back.
 
-    :param outcome: what is the case, for people.
+    :param outcome: the state that was reached, for people.
     """
 
 
-class Change(Protocol):
-    """One change. Core calls the steps in the order of this class, each at most once.
+#: The steps of a change, in their order: nothing live is touched before ``swap``; and those that undo them.
+BEFORE_SWAP = ("stage", "check", "preflight")
+FROM_SWAP = ("swap", "apply", "prove", "commit")
+UNDOING = ("discard", "restore")
 
-    Until :meth:`swap` nothing live is touched, and :meth:`discard` forgets what is staged. From then on
-    :meth:`restore` brings back what was. Whatever needs room on a disk belongs into :meth:`stage`.
+
+class Change(Protocol):
+    """One change: up to seven steps, taken in this order, each at most once, and two that undo them.
+
+    It has a method for each step that it consists of:
+
+    ``stage``
+        Writes everything that is needed beside what is live. Whatever needs room on a disk belongs here.
+    ``check``
+        Lets the program that will read it check what is staged; may return that program's output.
+    ``preflight``
+        Finds out, without touching anything, what would keep it from running.
+    ``swap``
+        Makes the staged files the live ones. Until here nothing live is touched.
+    ``apply``
+        Makes the running service load them.
+    ``prove``
+        Checks in what runs that it has, and returns the evidence for people.
+    ``commit``
+        Records what was proven as what a later rollback returns to.
     """
 
     @property
@@ -71,34 +92,13 @@ class Change(Protocol):
     def limits(self) -> Mapping[str, float]:
         """Seconds that a step may take, by its name, where the default will not do."""
 
-    def stage(self) -> object:
-        """Write everything that is needed beside what is live."""
-
-    def check(self) -> object:
-        """Let the program that will read it check what is staged."""
-
-    def preflight(self) -> object:
-        """Find out, without touching anything, what would keep it from running."""
-
-    def swap(self) -> object:
-        """Make the staged files the live ones."""
-
-    def act(self) -> object:
-        """Make the running service take them up."""
-
-    def prove(self) -> str:
-        """See in what runs that it has, and return the evidence for people."""
-
-    def keep(self) -> object:
-        """Remember what was proven as what to come back to."""
-
     def discard(self) -> str:
-        """Forget what is staged, say what is the case now. Safe to repeat."""
+        """Remove what is staged; return the state after that. Safe to repeat."""
 
     def restore(self) -> str:
-        """Bring back what was running, prove that, and say what is the case now. Safe to repeat.
+        """Bring back what was running, prove that, and return the state after that. Safe to repeat.
 
-        :raises Stands: nothing is left to do, and going back is not possible or not wanted.
+        :raises AlreadyInEffect: nothing is left to do, and going back is not possible or not wanted.
         """
 
 
@@ -110,31 +110,23 @@ class RepeatedChange(Change, Protocol):
         """Whether something live was touched."""
 
 
-def _nothing() -> None:
-    """A step that this kind of change does not need."""
-
-
-def _no_evidence() -> str:
-    return ""
-
-
 def _as_before() -> str:
     return "Nothing was changed."
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """A :class:`Change` put together from what its use case can do; what is not given does nothing."""
+    """A :class:`Change` put together from functions of its use case."""
 
     kind: str
     target: str
-    stage: Callable[[], object] = _nothing
-    check: Callable[[], object] = _nothing
-    preflight: Callable[[], object] = _nothing
-    swap: Callable[[], object] = _nothing
-    act: Callable[[], object] = _nothing
-    prove: Callable[[], str] = _no_evidence
-    keep: Callable[[], object] = _nothing
+    stage: Step | None = None
+    check: Step | None = None
+    preflight: Step | None = None
+    swap: Step | None = None
+    apply: Step | None = None
+    prove: Callable[[], str] | None = None
+    commit: Step | None = None
     discard: Callable[[], str] = _as_before
     restore: Callable[[], str] = _as_before
     limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
@@ -143,13 +135,11 @@ class Steps:
 #: Told as they are: what the caller sent, named or is in the way of.
 _CLIENT_ERRORS = (InvalidInput, NotFound, InterfaceConflict)
 _UNSETTLED = (OperationState.UNDER_WAY, OperationState.FAILED)
-_BEFORE_TOUCHING = ("stage", "check", "preflight")
-_TOUCHING = ("swap", "act", "prove", "keep")
 
 
 def has_touched(operation: Operation) -> bool:
     """Whether a change had come so far that something live may be other than before."""
-    return operation.last_step in (*_TOUCHING, "restore")
+    return operation.last_step in (*FROM_SWAP, "restore")
 
 
 class Operations:
@@ -265,15 +255,15 @@ class Operations:
         self._journal.begin(operation)
         self._remember(operation)
         try:
-            for name in _BEFORE_TOUCHING:
-                self._take(operation, change, name)
+            words = self._take_all(operation, change, BEFORE_SWAP)
         except Exception as error:
             return self._back_out(operation, change, "discard", error)
         try:
-            evidence = [self._take(operation, change, name) for name in _TOUCHING]
+            words |= self._take_all(operation, change, FROM_SWAP)
         except Exception as error:
             return self._back_out(operation, change, "restore", error)
-        proof = str(evidence[_TOUCHING.index("prove")] or "")
+        # What has nothing to prove was checked at least.
+        proof = str(words.get("prove") or words.get("check") or "")
         self._end(operation, OperationState.DONE, evidence=proof)
         LOG.info("%s of %s proven: %s", change.kind, change.target, proof)
         return proof
@@ -289,6 +279,10 @@ class Operations:
             # Where nothing was touched again, what runs may still be of the change that was cut off.
             outcome = error.details if again.has_swapped else f"{error.details}\n{again.restore()}"
             return OperationState.UNDONE, outcome
+
+    def _take_all(self, operation: Operation, change: Change, names: Iterable[str]) -> dict[str, object]:
+        own = [name for name in names if getattr(change, name, None) is not None]
+        return {name: self._take(operation, change, name) for name in own}
 
     def _take(self, operation: Operation, change: Change, name: str, note: _Note | None = None) -> object:
         (note or self._note)(operation, _since_last_line(operation) | {"begins": name})
@@ -321,10 +315,10 @@ class Operations:
         """Bring back what was, record it and raise why; where the change stands return what is the case."""
         try:
             outcome = str(self._take(operation, change, name, note=self._note_quietly))
-        except Stands as stands:
-            LOG.warning("%s of %s stands in spite of: %s", change.kind, change.target, error)
-            self._end(operation, OperationState.DONE, reason=str(error), evidence=str(stands))
-            return str(stands)
+        except AlreadyInEffect as state:
+            LOG.warning("%s of %s is in effect in spite of: %s", change.kind, change.target, error)
+            self._end(operation, OperationState.DONE, reason=str(error), evidence=str(state))
+            return str(state)
         except Exception as second:
             outcome = f"Additionally, restoring the former state failed: {second}"
             LOG.error("%s of %s: %s", change.kind, change.target, outcome, exc_info=second)

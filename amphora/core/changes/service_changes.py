@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from amphora.core.changes.journal import Operation, OperationState
-from amphora.core.changes.operations import DELETE, Operations, RepeatedChange, Stands, Steps
+from amphora.core.changes.operations import DELETE, AlreadyInEffect, Operations, RepeatedChange, Steps
 from amphora.errors import AmphoraError, OperationFailed, StorageError
 from amphora.system import files
 
@@ -62,13 +62,13 @@ def make_again(
     return OperationState.UNDONE if is_back else state, outcome
 
 
-def stands(target: str, unstage: Callable[[], object], outcome: str) -> Stands:
+def already_in_effect(target: str, unstage: Callable[[], object], outcome: str) -> AlreadyInEffect:
     """Return what tells that a change is made, though not all that it needed could be removed."""
     try:
         unstage()
     except StorageError as error:
         LOG.warning("the next start of the agent cleans up after %s: %s", target, error)
-    return Stands(outcome)
+    return AlreadyInEffect(outcome)
 
 
 @contextmanager
@@ -104,10 +104,10 @@ def stop_steps(target: str, program: str, end: Callable[[], object], is_at_rest:
 
     def undo() -> str:
         if is_at_rest():
-            raise Stands(f"{program} is stopped")
+            raise AlreadyInEffect(f"{program} is stopped")
         return f"{program} goes on as it was."
 
-    return Steps(STOP, target, act=end, restore=undo)
+    return Steps(STOP, target, apply=end, restore=undo)
 
 
 def delete_steps(
@@ -126,10 +126,10 @@ def delete_steps(
 
     def undo() -> str:
         if is_gone():
-            raise Stands("nothing of it is left")
+            raise AlreadyInEffect("nothing of it is left")
         if is_at_rest():
             # What has ended is not started again because something else of it has not.
             raise OperationFailed(f"{program} has ended, but files of {target} are left")
         return f"{program} goes on as it was."
 
-    return Steps(DELETE, target, act=end, keep=remove_files, restore=undo)
+    return Steps(DELETE, target, apply=end, commit=remove_files, restore=undo)

@@ -13,7 +13,7 @@ from amphora.core import pem
 from amphora.core.changes.expected import ANYTHING, Expected, etag_of
 from amphora.core.changes.journal import OperationState
 from amphora.core.changes.locks import InstanceLocks
-from amphora.core.changes.operations import Operations, Stands, Steps
+from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps
 from amphora.core.changes.service_changes import forgetting_the_gone
 from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.haproxy.instance_changes import certificates_of, certificates_target
@@ -184,7 +184,7 @@ class Certificates:
     def _tell(self, instance_id: str, filename: str, wanted: str | None) -> str:
         """Say what became of a file that is replaced or removed in one instant."""
         if self._store.digest(instance_id, filename) == wanted:
-            raise Stands(f"{filename} {_is_stored(wanted)}")
+            raise AlreadyInEffect(f"{filename} {_is_stored(wanted)}")
         return f"{filename} is as it was."
 
 

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
-from amphora.core.changes.service_changes import RELOAD, START, UPLOAD, discard_upload, restore_stored, stands
+from amphora.core.changes.service_changes import (
+    RELOAD,
+    START,
+    UPLOAD,
+    already_in_effect,
+    discard_upload,
+    restore_stored,
+)
 from amphora.core.haproxy.engine import HaproxyEngine
 from amphora.core.haproxy.instance_checks import refuse_start
 from amphora.core.haproxy.layout import InstanceLayout
@@ -62,8 +69,8 @@ class Upload:
         files.write_atomically(layout.received_peer, self._local_peer.encode())
         self._configuration = self._engine.stage(layout, self._data)
 
-    def check(self) -> None:
-        """Let haproxy check it; what only keeps it from running now is told and no reason to refuse it."""
+    def check(self) -> str:
+        """Let haproxy check it; what only keeps it from running now is in its output and refuses nothing."""
         engine, layout = self._engine, self._layout
         findings = engine.findings(layout, self._configuration, self._local_peer)
         try:
@@ -73,22 +80,13 @@ class Upload:
             raise
         remarks = (f"Now it would not run or run with less: {finding}" for finding in findings)
         self.output = "\n".join((output.strip(), *remarks))
-
-    def preflight(self) -> None:
-        """Nothing runs from it yet."""
+        return self.output
 
     def swap(self) -> None:
         """Make it the stored one, with the name among peers that belongs to it."""
         finish_upload(self._layout)
 
-    def act(self) -> None:
-        """It takes effect with the next start or reload."""
-
-    def prove(self) -> str:
-        """Return haproxy's own words."""
-        return self.output
-
-    def keep(self) -> None:
+    def commit(self) -> None:
         """Forget what was staged."""
         self._engine.unstage(self._layout)
 
@@ -102,11 +100,11 @@ class Upload:
     def restore(self) -> str:
         """Nothing can have been lost: the stored configuration is replaced in one instant.
 
-        :raises Stands: it was.
+        :raises AlreadyInEffect: it was.
         """
         if self._layout.received.exists():
             return self.discard()
-        raise stands(self.target, partial(self._engine.unstage, self._layout), self.output)
+        raise already_in_effect(self.target, partial(self._engine.unstage, self._layout), self.output)
 
 
 def finish_upload(layout: InstanceLayout) -> None:
@@ -149,7 +147,7 @@ class Activation:
         patience = self._engine.patience(self._configuration)
         stopping = 30.0
         return {
-            "act": patience + stopping,
+            "apply": patience + stopping,
             "prove": patience + 5.0,
             "restore": 2 * patience + 2 * stopping,
         }
@@ -182,7 +180,7 @@ class Activation:
         self.has_swapped = True
         self._engine.swap(self._layout)
 
-    def act(self) -> None:
+    def apply(self) -> None:
         """Start or reload the service."""
         if self.kind == START:
             self._engine.act_start(self._layout)
@@ -198,7 +196,7 @@ class Activation:
             self.evidence = engine.prove_reload(layout, configuration, self._before)
         return str(self.evidence)
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         """Make it what a later failure comes back to."""
         self._engine.keep(self._layout)
 
@@ -211,10 +209,12 @@ class Activation:
     def restore(self) -> str:
         """Bring back what ran.
 
-        :raises Stands: what runs is what to come back to already.
+        :raises AlreadyInEffect: what runs is what to come back to already.
         """
         if self.has_swapped and not self._layout.to_be_proven.exists():
-            raise stands(self.target, partial(self._engine.unstage, self._layout), str(self.evidence))
+            raise already_in_effect(
+                self.target, partial(self._engine.unstage, self._layout), str(self.evidence)
+            )
         if self.kind == RELOAD and self._runs() and not self._layout.proven.exists():
             return self._tidied("haproxy goes on as it was.")
         configuration = self._engine.restore_files(self._layout)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from amphora.core.changes.journal import OperationState
-from amphora.core.changes.operations import Operations, Stands, Steps
+from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps
 from amphora.errors import AmphoraError, ChangeFailed, OperationFailed, TopologyTransition
 from amphora.models import Role
 from amphora.system import files
@@ -185,13 +185,13 @@ class TopologyManager:
         steps = Steps(
             "change",
             _TARGET,
-            act=lambda: self._apply_in_time(wanted),
+            apply=lambda: self._apply_in_time(wanted),
             prove=lambda: str(wanted),
-            keep=lambda: files.rename(self._staged, self._state_file),
+            commit=lambda: files.rename(self._staged, self._state_file),
             discard=self._discard,
             restore=lambda: self._restore(former, wanted),
             # Each part of it has a limit of its own, and undoing beside one at work would make a mess.
-            limits={"act": _ENDLESS, "restore": _ENDLESS},
+            limits={"apply": _ENDLESS, "restore": _ENDLESS},
         )
         try:
             self._operations.run(steps, intent=_digest(wanted))
@@ -211,7 +211,7 @@ class TopologyManager:
 
     def _restore(self, former: Topology, wanted: Topology) -> str:
         if self.current() == wanted:
-            raise Stands(f"The topology is {wanted}.")
+            raise AlreadyInEffect(f"The topology is {wanted}.")
         outcome = self._go_back(former)
         self._discard()
         return outcome

@@ -10,15 +10,15 @@ from pathlib import Path
 from amphora.core.changes.expected import ANYTHING, Expected
 from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.locks import KEEPALIVED, InstanceLocks
-from amphora.core.changes.operations import Operations, Stands, Steps, has_touched
+from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps, has_touched
 from amphora.core.changes.service_changes import (
     RELOAD,
     START,
     STOP,
     UPLOAD,
+    already_in_effect,
     discard_upload,
     make_again,
-    stands,
 )
 from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.keepalived.vrrp_change import VrrpActivation
@@ -139,8 +139,8 @@ class Vrrp:
                     Steps(
                         STOP,
                         KEEPALIVED,
-                        act=self._engine.stop,
-                        keep=self._engine.remove_stale_pid_files,
+                        apply=self._engine.stop,
+                        commit=self._engine.remove_stale_pid_files,
                         restore=self._undo_stop,
                     )
                 )
@@ -213,7 +213,7 @@ class Vrrp:
             stage=lambda: self._stage(data),
             check=lambda: output.append(self._engine.check()),
             swap=lambda: files.rename(self._layout.received, path),
-            keep=self._engine.unstage,
+            commit=self._engine.unstage,
             discard=lambda: self._discard_upload(path),
             restore=lambda: self._undo_upload(path),
         )
@@ -231,12 +231,12 @@ class Vrrp:
     def _undo_upload(self, path: Path) -> str:
         if self._layout.received.exists():
             return self._discard_upload(path)
-        raise stands(KEEPALIVED, self._engine.unstage, "it is stored")
+        raise already_in_effect(KEEPALIVED, self._engine.unstage, "it is stored")
 
     def _undo_stop(self) -> str:
         if self._engine.status().state.is_at_rest:
             self._engine.remove_orphans()
-            raise Stands("keepalived is stopped")
+            raise AlreadyInEffect("keepalived is stopped")
         return "keepalived goes on as it was."
 
     def _start_or_reload(self, action: str) -> Outcome:

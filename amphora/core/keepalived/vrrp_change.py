@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from amphora.core.changes.locks import KEEPALIVED
-from amphora.core.changes.service_changes import RELOAD, START, restore_stored, stands
+from amphora.core.changes.service_changes import RELOAD, START, already_in_effect, restore_stored
 from amphora.core.keepalived.vrrp_engine import Generations, VrrpEngine
 from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.errors import InvalidConfiguration, OperationFailed
@@ -31,7 +31,7 @@ class VrrpActivation:
     """
 
     target = KEEPALIVED
-    limits: Mapping[str, float] = MappingProxyType({"act": 90.0, "restore": 240.0})
+    limits: Mapping[str, float] = MappingProxyType({"apply": 90.0, "restore": 240.0})
 
     def __init__(self, engine: VrrpEngine, layout: VrrpLayout, kind: str, data: bytes) -> None:
         self.kind = kind
@@ -71,7 +71,7 @@ class VrrpActivation:
         self.has_swapped = True
         self._engine.swap()
 
-    def act(self) -> None:
+    def apply(self) -> None:
         """Start or reload keepalived."""
         configuration, _ = self._staged()
         if self.kind == START:
@@ -85,7 +85,7 @@ class VrrpActivation:
         self.evidence = self._engine.prove(configuration, generations.next, self._before)
         return str(self.evidence)
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         """Make it what a later failure comes back to."""
         self._engine.keep()
 
@@ -98,10 +98,10 @@ class VrrpActivation:
     def restore(self) -> str:
         """Bring back what ran.
 
-        :raises Stands: what runs is what to come back to already.
+        :raises AlreadyInEffect: what runs is what to come back to already.
         """
         if self.has_swapped and not self._layout.to_be_proven.exists():
-            raise stands(self.target, self._engine.unstage, str(self.evidence))
+            raise already_in_effect(self.target, self._engine.unstage, str(self.evidence))
         outcome = self._undo_start() if self.kind == START else self._undo_reload()
         stored = self._restore_stored()
         self._engine.unstage()

@@ -6,7 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from amphora.core.changes.service_changes import RELOAD, UPLOAD, discard_upload, restore_stored, stands
+from amphora.core.changes.service_changes import (
+    RELOAD,
+    UPLOAD,
+    already_in_effect,
+    discard_upload,
+    restore_stored,
+)
 from amphora.core.lvs.engine import CONFIGURATION_MODE, LvsEngine
 from amphora.core.lvs.layout import LvsLayout
 from amphora.errors import LvsListenerNotFound, OperationFailed
@@ -39,25 +45,16 @@ class LvsUpload:
         self._engine.stage(self._layout, self._data)
         _keep_what_runs(self._layout)
 
-    def check(self) -> None:
-        """Let keepalived check it."""
+    def check(self) -> str:
+        """Let keepalived check it and return its output."""
         self.output = self._engine.check(self._layout)
-
-    def preflight(self) -> None:
-        """Nothing runs from it yet."""
+        return self.output
 
     def swap(self) -> None:
         """Make it the stored one."""
         files.rename(self._layout.staged, self._layout.stored)
 
-    def act(self) -> None:
-        """It takes effect with the next start or reload."""
-
-    def prove(self) -> str:
-        """Return keepalived's own words."""
-        return self.output
-
-    def keep(self) -> None:
+    def commit(self) -> None:
         """Forget what only the check needed."""
         self._engine.unstage(self._layout)
 
@@ -69,11 +66,11 @@ class LvsUpload:
     def restore(self) -> str:
         """Nothing can have been lost: the stored configuration is replaced in one instant.
 
-        :raises Stands: it was.
+        :raises AlreadyInEffect: it was.
         """
         if self._layout.staged.exists():
             return self.discard()
-        raise stands(self.target, self.keep, self.output)
+        raise already_in_effect(self.target, self.commit, self.output)
 
 
 class LvsChange:
@@ -119,7 +116,7 @@ class LvsChange:
         self.has_swapped = True
         self._engine.swap(self._layout)
 
-    def act(self) -> None:
+    def apply(self) -> None:
         """Start keepalived, after ending the one that runs."""
         self._engine.start(self._layout)
 
@@ -129,7 +126,7 @@ class LvsChange:
         child = f", checks members in pid {evidence.checker_pid}" if evidence.checker_pid else ""
         return f"keepalived runs in pid {evidence.main_pid}{child}, for {evidence.services} virtual services"
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         """Remember it as what to come back to."""
         self._engine.keep(self._layout)
 
@@ -142,11 +139,11 @@ class LvsChange:
     def restore(self) -> str:
         """Bring back what ran before, if anything did.
 
-        :raises Stands: what runs is what to come back to already.
+        :raises AlreadyInEffect: what runs is what to come back to already.
         """
         if self.has_swapped and not self._layout.to_be_proven.exists():
             outcome = "keepalived runs with the new configuration"
-            raise stands(self.target, lambda: self._engine.unstage(self._layout), outcome)
+            raise already_in_effect(self.target, lambda: self._engine.unstage(self._layout), outcome)
         has_proven = self._engine.restore_files(self._layout)
         case = self._run_again() if self.kind == RELOAD and has_proven else self._end()
         stored = self._restore_stored()

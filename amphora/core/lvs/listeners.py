@@ -214,7 +214,7 @@ class LvsListeners:
         if interrupted.kind in (STOP, DELETE):
             return OperationState.UNDONE, "nothing had been changed"
         change = LvsChange(self._engine, layout, interrupted.kind, dict)
-        if interrupted.last_step == "keep" and not layout.to_be_proven.exists():
+        if interrupted.last_step == "commit" and not layout.to_be_proven.exists():
             self._engine.unstage(layout)
             return OperationState.DONE, f"{_PROGRAM} runs with the new configuration"
         return OperationState.UNDONE, change.restore() if touched else change.discard()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.locks import INTERFACES, InstanceLocks
-from amphora.core.changes.operations import Operations, Stands, Steps, has_touched
+from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps, has_touched
 from amphora.core.changes.single_flight import SingleFlight
 from amphora.core.network.packet_filter import FAMILY, TABLE, fingerprint_of, render_packet_filter
 from amphora.core.network.rule_requests import AllowRule
@@ -157,9 +157,9 @@ class InterfaceRules:
             TARGET,
             stage=lambda: self._stage(text),
             check=lambda: self._nftables.check(self._staged),
-            act=lambda: self._nftables.load(self._staged),
+            apply=lambda: self._nftables.load(self._staged),
             prove=lambda: self._prove(text),
-            keep=lambda: files.rename(self._staged, self._path),
+            commit=lambda: files.rename(self._staged, self._path),
             discard=self._discard,
             restore=lambda: self._restore(text),
         )
@@ -192,7 +192,7 @@ class InterfaceRules:
 
     def _restore(self, text: bytes) -> str:
         if not self._staged.exists():
-            raise Stands(self._prove(text))
+            raise AlreadyInEffect(self._prove(text))
         former = files.read_if_present(self._path)
         if former is not None:
             self._nftables.load(self._path)

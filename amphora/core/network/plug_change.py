@@ -7,7 +7,7 @@ import hashlib
 import logging
 
 from amphora.core.changes.journal import Operation, OperationState
-from amphora.core.changes.operations import Operations, Stands, Steps, has_touched
+from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps, has_touched
 from amphora.core.network.interface_plan import without_host_routes
 from amphora.drivers.network.base import NetworkDriver
 from amphora.errors import InterfaceConflict, NoSuchLink, OperationFailed
@@ -47,7 +47,7 @@ class PlugChange:
             _target(self._config.mac_address),
             # Stored first: a crash right after leaves an amphora that completes the plug when it starts.
             swap=lambda: self._network.persist(self._config),
-            act=self._activate,
+            apply=self._activate,
             prove=self._prove,
             restore=self._restore,
         )
@@ -76,7 +76,7 @@ class PlugChange:
     def _restore(self) -> str:
         stored = {config.name: config for config in self._network.stored()}.get(self._config.name)
         if stored is not None and _is_intended(stored, _intent(self._config)) and not self._differences():
-            raise Stands(self._evidence())
+            raise AlreadyInEffect(self._evidence())
         if stored != self._former:
             self._store_former()
         if self._former is not None:

@@ -15,7 +15,7 @@ class Broken(Operations):
         self._broken, self._after = step, after
 
     def run(self, change, intent=""):
-        work = getattr(change, self._broken)
+        work = getattr(change, self._broken) or (lambda: None)
 
         def fail():
             if self._after:
@@ -34,7 +34,7 @@ def path(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("step", ["stage", "check", "preflight", "swap", "act", "prove", "keep"])
+@pytest.mark.parametrize("step", ["stage", "check", "preflight", "swap", "apply", "prove", "commit"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_whatever_fails_only_the_old_or_the_new_file_is_left(path, tmp_path, step, after):
     operations = Broken(tmp_path / "operations", step, after=after)
@@ -44,7 +44,7 @@ def test_whatever_fails_only_the_old_or_the_new_file_is_left(path, tmp_path, ste
         taken_up.append(path.read_bytes())
 
     file = AgentFile("agent-configuration", lambda _: None, apply, operations)
-    stands = step == "keep" and after
+    stands = step == "commit" and after
     if stands:
         file.replace(path, b"new")
     else:

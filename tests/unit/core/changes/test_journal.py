@@ -23,12 +23,20 @@ def operation(target="one", began=1.0):
 def test_a_change_is_read_back_as_far_as_it_came(journal):
     journal.begin(operation())
     journal.note("one", {"begins": "stage"})
-    journal.note("one", {"seconds": 0.25, "begins": "act"})
+    journal.note("one", {"seconds": 0.25, "begins": "apply"})
     (found,) = journal.read_all()
     assert (found.identity, found.kind, found.target, found.began) == (IDENTITY, "reload", "one", 1.0)
     assert found.state is OperationState.UNDER_WAY
-    assert found.steps == [StepRecord("stage", 0.25), StepRecord("act")]
-    assert found.last_step == "act"
+    assert found.steps == [StepRecord("stage", 0.25), StepRecord("apply")]
+    assert found.last_step == "apply"
+
+
+@pytest.mark.parametrize(("former", "now"), [("act", "apply"), ("keep", "commit"), ("swap", "swap")])
+def test_a_journal_of_a_former_release_is_read_under_the_present_names(journal, former, now):
+    journal.begin(operation())
+    journal.note("one", {"begins": former})
+    (found,) = journal.read_all()
+    assert (found.last_step, found.state) == (now, OperationState.UNDER_WAY)
 
 
 def test_the_outcome_is_read_back(journal):

@@ -7,7 +7,7 @@ import pytest
 from oslo_context import context
 
 from amphora.core.changes.journal import Journal, Operation, OperationState
-from amphora.core.changes.operations import Operations, Stands, Steps
+from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps
 from amphora.errors import (
     ChangeFailed,
     InvalidConfiguration,
@@ -16,7 +16,7 @@ from amphora.errors import (
     StorageError,
 )
 
-ORDER = ["stage", "check", "preflight", "swap", "act", "prove", "keep"]
+ORDER = ["stage", "check", "preflight", "swap", "apply", "prove", "commit"]
 BEFORE = ORDER[:3]
 
 
@@ -102,7 +102,7 @@ def test_a_step_that_hangs_is_given_up_and_undone(directory, name):
 
 
 def test_two_failures_are_both_told(operations):
-    change = Recorder(act=OperationFailed("first"), restore=OperationFailed("second"))
+    change = Recorder(apply=OperationFailed("first"), restore=OperationFailed("second"))
     with pytest.raises(ChangeFailed, match=r"(?s)first.*second"):
         operations.run(change.change)
     assert operations.all()[0].state is OperationState.FAILED
@@ -157,6 +157,23 @@ def test_a_change_needs_only_the_steps_it_has(operations):
     assert operations.run(Steps("forget", "one", prove=lambda: "gone")) == "gone"
 
 
+def test_a_step_that_a_change_has_not_is_not_walked(operations, directory):
+    threads = []
+    steps = Steps("stop", "one", apply=lambda: threads.append(threading.current_thread().name))
+    assert operations.run(steps) == ""
+    (told,) = operations.all()
+    assert [step.name for step in told.steps] == ["apply"]
+    assert threads == ["step 'apply' of stop of one"]
+    (journal,) = directory.iterdir()
+    assert len(journal.read_text().splitlines()) == 3, "its head, the one step, and its end"
+
+
+def test_what_has_nothing_to_prove_is_told_with_the_words_of_its_check(operations):
+    steps = Steps("upload", "one", check=lambda: "Configuration file is valid", swap=lambda: True)
+    assert operations.run(steps) == "Configuration file is valid"
+    assert operations.all()[0].evidence == "Configuration file is valid"
+
+
 def test_steps_run_in_the_context_of_the_caller(directory):
     entered = []
 
@@ -180,9 +197,9 @@ def test_steps_run_in_the_context_of_the_caller(directory):
     assert len(callers) == 1
 
 
-@pytest.mark.parametrize("name", ["swap", "act", "prove", "keep"])
-def test_a_change_that_stands_in_spite_of_a_failure_is_told_as_made(directory, operations, name):
-    change = Recorder(**{name: OperationFailed("no"), "restore": Stands("it is stopped")})
+@pytest.mark.parametrize("name", ["swap", "apply", "prove", "commit"])
+def test_a_change_that_is_in_effect_in_spite_of_a_failure_is_told_as_made(directory, operations, name):
+    change = Recorder(**{name: OperationFailed("no"), "restore": AlreadyInEffect("it is stopped")})
     assert operations.run(change.change) == "it is stopped"
     (told,) = operations.all()
     assert (told.state, told.reason, told.evidence) == (OperationState.DONE, "no", "it is stopped")
@@ -200,7 +217,7 @@ def test_a_late_step_is_waited_for_before_what_was_is_restored(directory):
         released.wait(30)
         order.append("act")
 
-    steps = Steps("reload", "one", act=act, restore=lambda: str(order.append("restore")))
+    steps = Steps("reload", "one", apply=act, restore=lambda: str(order.append("restore")))
     threading.Timer(0.25, released.set).start()
     with pytest.raises(ChangeFailed, match="did not come back within"):
         operations.run(steps)
@@ -217,12 +234,12 @@ def test_the_next_change_to_a_target_waits_for_a_late_step(directory, caplog):
         order.append("late")
 
     with pytest.raises(ChangeFailed):
-        operations.run(Steps("reload", "one", act=act))
-    operations.run(Steps("reload", "other", act=lambda: order.append("other")))
+        operations.run(Steps("reload", "one", apply=act))
+    operations.run(Steps("reload", "other", apply=lambda: order.append("other")))
     threading.Timer(0.05, released.set).start()
-    operations.run(Steps("reload", "one", act=lambda: order.append("next")))
+    operations.run(Steps("reload", "one", apply=lambda: order.append("next")))
     assert order == ["other", "late", "next"]
-    assert "step 'act' of reload of one came back after its time limit" in caplog.text
+    assert "step 'apply' of reload of one came back after its time limit" in caplog.text
 
 
 def test_a_step_that_never_comes_back_does_not_block_its_target_for_ever(directory, caplog):
@@ -230,10 +247,10 @@ def test_a_step_that_never_comes_back_does_not_block_its_target_for_ever(directo
     operations.recover()
     released = threading.Event()
     with pytest.raises(ChangeFailed):
-        operations.run(Steps("reload", "one", act=lambda: released.wait(30)))
+        operations.run(Steps("reload", "one", apply=lambda: released.wait(30)))
     assert operations.run(Steps("reload", "one", prove=lambda: "proven")) == "proven"
     released.set()
-    assert "step 'act' of reload of one is still at work" in caplog.text
+    assert "step 'apply' of reload of one is still at work" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -241,7 +258,7 @@ def test_a_step_that_never_comes_back_does_not_block_its_target_for_ever(directo
     [
         ("reload", ["stage", "check"], OperationState.UNDONE),
         ("reload", ["stage", "check", "preflight", "swap"], OperationState.FAILED),
-        ("delete", ["stage", "check", "preflight", "swap", "act"], OperationState.DONE),
+        ("delete", ["stage", "check", "preflight", "swap", "apply"], OperationState.DONE),
         ("delete", ["stage"], OperationState.UNDONE),
     ],
 )
@@ -259,7 +276,7 @@ def test_what_no_part_has_settled_is_not_told_as_made(directory, kind, steps, st
 def test_a_part_that_could_not_settle_a_change_says_so(directory):
     journal = Journal(directory)
     journal.begin(Operation("id", "delete", "one", 1.0))
-    journal.note("one", {"begins": "act"})
+    journal.note("one", {"begins": "apply"})
     operations = Operations(journal)
     operations.recover()
     operations.settle_failed("one", OperationFailed("the disk is full"))
@@ -270,7 +287,7 @@ def test_a_part_that_could_not_settle_a_change_says_so(directory):
     assert "the disk is full" in told.evidence
 
 
-@pytest.mark.parametrize("trouble", [{}, {"act": OperationFailed("no")}], ids=["done", "undone"])
+@pytest.mark.parametrize("trouble", [{}, {"apply": OperationFailed("no")}], ids=["done", "undone"])
 def test_the_time_of_each_step_outlives_the_agent(directory, operations, trouble):
     with contextlib.suppress(ChangeFailed):
         operations.run(Recorder(**trouble).change)

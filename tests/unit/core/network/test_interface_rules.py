@@ -112,7 +112,7 @@ def test_rules_that_are_not_those_in_force_are_not_proven(rules, nftables, store
 
 
 @pytest.mark.parametrize("ruled_before", [True, False])
-@pytest.mark.parametrize("step", ["stage", "check", "act", "prove", "keep", "end"])
+@pytest.mark.parametrize("step", ["stage", "check", "apply", "prove", "commit", "end"])
 def test_the_next_agent_settles_what_was_cut_off(memory_dir, rules, nftables, stored, step, ruled_before):
     if ruled_before:
         rules.replace("eth1", ())
@@ -143,7 +143,7 @@ def cut_off(rules, memory_dir, step):
         stored.rename(staged)
         if former is not None:
             stored.write_text(former)
-    if step in ("stage", "check", "act"):
+    if step in ("stage", "check", "apply"):
         loaded = rules._nftables.loaded
         loaded.pop()
 
