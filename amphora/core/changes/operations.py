@@ -281,14 +281,18 @@ class Operations:
             return OperationState.UNDONE, outcome
 
     def _take_all(self, operation: Operation, change: Change, names: Iterable[str]) -> dict[str, object]:
-        own = [name for name in names if getattr(change, name, None) is not None]
-        return {name: self._take(operation, change, name) for name in own}
+        words = {}
+        for name in names:
+            step = getattr(change, name, None)
+            if step is not None:
+                words[name] = self._take(operation, change, name, step, self._note)
+        return words
 
-    def _take(self, operation: Operation, change: Change, name: str, note: _Note | None = None) -> object:
-        (note or self._note)(operation, _since_last_line(operation) | {"begins": name})
+    def _take(self, operation: Operation, change: Change, name: str, step: Step, note: _Note) -> object:
+        note(operation, _since_last_line(operation) | {"begins": name})
         self._note_step(operation, StepRecord(name))
         began = time.monotonic()
-        result = self._call(change, name, getattr(change, name))
+        result = self._call(change, name, step)
         self._note_step(operation, StepRecord(name, round(time.monotonic() - began, 4)), ended=True)
         return result
 
@@ -314,7 +318,7 @@ class Operations:
     def _back_out(self, operation: Operation, change: Change, name: str, error: Exception) -> str:
         """Bring back what was, record it and raise why; where the change stands return what is the case."""
         try:
-            outcome = str(self._take(operation, change, name, note=self._note_quietly))
+            outcome = str(self._take(operation, change, name, getattr(change, name), self._note_quietly))
         except AlreadyInEffect as state:
             LOG.warning("%s of %s is in effect in spite of: %s", change.kind, change.target, error)
             self._end(operation, OperationState.DONE, reason=str(error), evidence=str(state))
