@@ -29,29 +29,29 @@ from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.recovery import Recovery
 from amphora.core.drift.drift import Drift
-from amphora.core.haproxy.certificates import Certificates
-from amphora.core.haproxy.engine import EngineSettings, HaproxyEngine
-from amphora.core.haproxy.instance_processes import ProcessReader
-from amphora.core.haproxy.instance_status import StatusReader
-from amphora.core.haproxy.instances import Instances
-from amphora.core.haproxy.layout import InstanceDirectory
-from amphora.core.keepalived.check_scripts import CheckScripts
-from amphora.core.keepalived.pair import Pair
-from amphora.core.keepalived.topology import TopologyKind, TopologyManager
-from amphora.core.keepalived.vrrp import Vrrp
-from amphora.core.keepalived.vrrp_engine import VrrpEngine, VrrpSettings
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
-from amphora.core.lvs.layout import LvsDirectory
-from amphora.core.lvs.listeners import LvsListeners
-from amphora.core.lvs.status import LvsStatusReader
-from amphora.core.metrics_service import MetricsService
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
 from amphora.core.node import Node
-from amphora.core.objects import ServedObjects
+from amphora.core.pair import Pair
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
+from amphora.core.topology import TopologyKind, TopologyManager
+from amphora.core.workloads.catalog import ServedObjects
+from amphora.core.workloads.certificates import Certificates
+from amphora.core.workloads.check_scripts import CheckScripts
+from amphora.core.workloads.haproxy import EngineSettings, HaproxyEngine
+from amphora.core.workloads.haproxy_files import InstanceDirectory
+from amphora.core.workloads.haproxy_processes import ProcessReader
+from amphora.core.workloads.haproxy_status import StatusReader
+from amphora.core.workloads.lvs_files import LvsDirectory
+from amphora.core.workloads.lvs_listeners import LvsListeners
+from amphora.core.workloads.lvs_status import LvsStatusReader
+from amphora.core.workloads.metrics_service import MetricsService
+from amphora.core.workloads.vrrp import Vrrp
+from amphora.core.workloads.vrrp_engine import VrrpEngine, VrrpSettings
+from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.workload import Instances
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.preflight.capacity import MIB
 from amphora.haproxy.program import HaproxyProgram

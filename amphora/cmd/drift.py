@@ -22,16 +22,16 @@ from amphora.core.drift.ledger import Ledger
 from amphora.core.drift.rules import RulesInspector
 from amphora.core.drift.services import ServiceInspector, WatchedService
 from amphora.core.drift.vip import VipHolders, VipInspector
-from amphora.core.haproxy.engine import HaproxyEngine
-from amphora.core.haproxy.instances import Instances
-from amphora.core.haproxy.layout import InstanceDirectory
-from amphora.core.keepalived.topology import TopologyManager
-from amphora.core.keepalived.vrrp import Vrrp
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
-from amphora.core.lvs.layout import LvsDirectory, LvsLayout
-from amphora.core.lvs.listeners import LvsListeners
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
+from amphora.core.topology import TopologyManager
+from amphora.core.workloads.haproxy import HaproxyEngine
+from amphora.core.workloads.haproxy_files import InstanceDirectory
+from amphora.core.workloads.lvs_files import LvsDirectory, LvsLayout
+from amphora.core.workloads.lvs_listeners import LvsListeners
+from amphora.core.workloads.vrrp import Vrrp
+from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.workload import Instances
 from amphora.drivers.cert_store.base import CertStore
 from amphora.drivers.network.base import NetworkDriver
 from amphora.drivers.process_manager.base import ProcessManager

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from amphora.core.haproxy.layout import InstanceDirectory
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
-from amphora.core.lvs.layout import LvsDirectory
+from amphora.core.workloads.haproxy_files import InstanceDirectory
+from amphora.core.workloads.lvs_files import LvsDirectory
+from amphora.core.workloads.vrrp_files import VrrpLayout
 from amphora.health.counter_deltas import CounterStore
 from amphora.health.haproxy_source import HaproxySource
 from amphora.health.heartbeat import Heartbeat, HeartbeatSettings

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from amphora.core.lvs.engine import LvsEngine, LvsSettings
-from amphora.core.lvs.layout import LvsDirectory
 from amphora.core.network.data_namespace import DataNamespace
+from amphora.core.workloads.lvs import LvsEngine, LvsSettings
+from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.keepalived.program import KeepalivedProgram
 from amphora.lvs.program import LvsProgram

@@ -18,7 +18,7 @@ from amphora.cmd.network_wiring import (
 )
 from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
 from amphora.core.changes.locks import InstanceLocks
-from amphora.core.keepalived.topology import TopologyKind, read_topology
+from amphora.core.topology import TopologyKind, read_topology
 from amphora.errors import AmphoraError
 from amphora.system import namespaces
 from amphora.system.command import CommandRunner

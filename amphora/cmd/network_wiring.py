@@ -12,13 +12,13 @@ from oslo_config import cfg
 from amphora.core.changes.journal import Journal
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
-from amphora.core.keepalived.topology import TopologyKind
-from amphora.core.lvs.layout import LvsDirectory
-from amphora.core.lvs.masquerade import LvsMasquerade
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.masquerade import Masquerade
 from amphora.core.network.plug import Plug, changing_interfaces
+from amphora.core.topology import TopologyKind
+from amphora.core.workloads.lvs_files import LvsDirectory
+from amphora.core.workloads.lvs_masquerade import LvsMasquerade
 from amphora.drivers.network.base import NetworkDriver
 from amphora.system import host
 from amphora.system.advertisements import advertise

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.core.changes.recovery import Recovery, RecoveryStep
-from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
 from amphora.core.sampler import Rates, Sample, Sampler
+from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
 from amphora.drivers.package_manager.base import PackageManager
 from amphora.errors import AmphoraError
 from amphora.haproxy.program import HaproxyProgram

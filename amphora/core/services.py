@@ -9,18 +9,18 @@ from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.core.changes.operations import Operations
 from amphora.core.drift.drift import Drift
-from amphora.core.haproxy.certificates import Certificates
-from amphora.core.haproxy.instance_processes import ProcessReader
-from amphora.core.haproxy.instance_status import StatusReader
-from amphora.core.haproxy.instances import Instances
-from amphora.core.keepalived.topology import TopologyManager
-from amphora.core.keepalived.vrrp import Vrrp
-from amphora.core.lvs.listeners import LvsListeners
-from amphora.core.lvs.status import LvsStatusReader
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
 from amphora.core.node import Node
-from amphora.core.objects import ServedObjects
+from amphora.core.topology import TopologyManager
+from amphora.core.workloads.catalog import ServedObjects
+from amphora.core.workloads.certificates import Certificates
+from amphora.core.workloads.haproxy_processes import ProcessReader
+from amphora.core.workloads.haproxy_status import StatusReader
+from amphora.core.workloads.lvs_listeners import LvsListeners
+from amphora.core.workloads.lvs_status import LvsStatusReader
+from amphora.core.workloads.vrrp import Vrrp
+from amphora.core.workloads.workload import Instances
 
 
 @dataclass(frozen=True, slots=True)

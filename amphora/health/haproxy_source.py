@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
+from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
 from amphora.errors import ControlSocketError
 from amphora.haproxy.control.stats import RowKind, StatRow
 from amphora.haproxy.control.worker_link import WorkerAnswer, WorkerLink

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.workloads.vrrp_files import VrrpLayout
 from amphora.system.processes import command_line, identify, read_pid_file
 
 

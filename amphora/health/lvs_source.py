@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from amphora.core.lvs.layout import LvsDirectory, LvsLayout
+from amphora.core.workloads.lvs_files import LvsDirectory, LvsLayout
 from amphora.errors import AmphoraError, OperationFailed
 from amphora.health.readings import Counters, ListenerReading, PoolReading, ProcessReading, SourceReading
 from amphora.lvs.configuration import LvsConfiguration, LvsMember, parse

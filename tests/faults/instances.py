@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from amphora.core.changes.operations import DELETE
 from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD
-from amphora.core.haproxy.layout import InstanceLayout
+from amphora.core.workloads.haproxy_files import InstanceLayout
 from tests.faults.matrix import Kind
 from tests.faults.rig import listening_port, served, version
 from tests.faults.scenario import Scenario

@@ -6,9 +6,9 @@ from __future__ import annotations
 import subprocess
 
 from amphora.core.changes.locks import KEEPALIVED
-from amphora.core.keepalived.vrrp import STOP, UPLOAD
-from amphora.core.keepalived.vrrp_change import RELOAD, START
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.workloads.vrrp import STOP, UPLOAD
+from amphora.core.workloads.vrrp_change import RELOAD, START
+from amphora.core.workloads.vrrp_files import VrrpLayout
 from amphora.system.addresses import addresses_in
 from tests.faults.matrix import Kind
 from tests.faults.scenario import Scenario

@@ -12,7 +12,7 @@ import time
 
 from amphora.core.changes.operations import DELETE
 from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD
-from amphora.core.lvs.layout import LvsDirectory
+from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.testing.agent_client import AMPHORA_ID
 from tests.faults.instances import A, B, InstanceScenario
 from tests.faults.matrix import Kind

@@ -20,13 +20,13 @@ PAGE = HERE.parents[1] / "doc" / "source" / "fault_matrix.rst"
 #: What the cells of the changes that a module makes are called.
 FAMILIES = {
     "agent": ("agent_files",),
-    "certificate": ("haproxy.certificates",),
-    "haproxy": ("haproxy.instances", "haproxy.instance_changes"),
-    "keepalived": ("keepalived.vrrp", "keepalived.vrrp_change"),
-    "LVS": ("lvs.listeners", "lvs.change"),
+    "certificate": ("workloads.certificates",),
+    "haproxy": ("workloads.workload", "workloads.changes"),
+    "keepalived": ("workloads.vrrp", "workloads.vrrp_change"),
+    "LVS": ("workloads.lvs_listeners", "workloads.lvs_change"),
     "packet filter": ("network.interface_rules",),
     "port": ("network.plug_change",),
-    "topology": ("keepalived.topology",),
+    "topology": ("topology",),
 }
 #: Give their steps to the modules above, or hand over what those have made.
 _SHARED = {"changes.operations", "changes.service_changes", "network.plug"}

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.core.changes.locks import KEEPALIVED
-from amphora.core.keepalived.topology import TopologyKind
-from amphora.core.keepalived.vrrp import UPLOAD
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.topology import TopologyKind
+from amphora.core.workloads.vrrp import UPLOAD
+from amphora.core.workloads.vrrp_files import VrrpLayout
 from amphora.system.processes import read_pid_file
 from tests.faults import keepalived
 from tests.faults.matrix import Kind

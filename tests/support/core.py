@@ -16,20 +16,20 @@ from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.recovery import Recovery
 from amphora.core.drift.drift import DriftSettings
-from amphora.core.haproxy.certificates import Certificates
-from amphora.core.haproxy.engine import EngineSettings, HaproxyEngine
-from amphora.core.haproxy.instance_processes import ProcessReader
-from amphora.core.haproxy.instance_status import StatusReader
-from amphora.core.haproxy.instances import Instances
-from amphora.core.haproxy.layout import InstanceDirectory
-from amphora.core.keepalived.topology import TopologyKind, TopologyManager
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
 from amphora.core.node import Node
-from amphora.core.objects import ServedObjects
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
+from amphora.core.topology import TopologyKind, TopologyManager
+from amphora.core.workloads.catalog import ServedObjects
+from amphora.core.workloads.certificates import Certificates
+from amphora.core.workloads.haproxy import EngineSettings, HaproxyEngine
+from amphora.core.workloads.haproxy_files import InstanceDirectory
+from amphora.core.workloads.haproxy_processes import ProcessReader
+from amphora.core.workloads.haproxy_status import StatusReader
+from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.workload import Instances
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.drivers.package_manager.dpkg import DpkgPackageManager
 from amphora.errors import ConfigurationError, InvalidConfiguration, InvalidInput

@@ -6,11 +6,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from amphora.core.lvs.engine import LvsEngine, LvsEvidence, LvsSettings
-from amphora.core.lvs.layout import LvsDirectory
-from amphora.core.lvs.listeners import LvsListeners
-from amphora.core.lvs.status import LvsStatusReader
 from amphora.core.network.data_namespace import DataNamespace
+from amphora.core.workloads.lvs import LvsEngine, LvsEvidence, LvsSettings
+from amphora.core.workloads.lvs_files import LvsDirectory
+from amphora.core.workloads.lvs_listeners import LvsListeners
+from amphora.core.workloads.lvs_status import LvsStatusReader
 from amphora.errors import InvalidConfiguration
 from amphora.keepalived.program import KeepalivedProgram
 from amphora.lvs.program import LvsProgram

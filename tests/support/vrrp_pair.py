@@ -18,9 +18,9 @@ from pathlib import Path
 from amphora.core.changes.journal import Journal
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
-from amphora.core.keepalived.vrrp import Vrrp
-from amphora.core.keepalived.vrrp_engine import VrrpEngine, VrrpSettings
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.workloads.vrrp import Vrrp
+from amphora.core.workloads.vrrp_engine import VrrpEngine, VrrpSettings
+from amphora.core.workloads.vrrp_files import VrrpLayout
 from amphora.drivers.process_manager.standalone import StandaloneProcessManager
 from amphora.keepalived.processes import KeepalivedProcesses
 from amphora.keepalived.program import KeepalivedProgram

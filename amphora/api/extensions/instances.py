@@ -9,7 +9,7 @@ from amphora.api.extensions.operations import operation_document, timestamp
 from amphora.api.responses import json_response
 from amphora.core.changes.journal import Operation
 from amphora.core.changes.operations import Operations
-from amphora.core.haproxy.instance_processes import InstanceProcesses, ProcessReader, limits_of
+from amphora.core.workloads.haproxy_processes import InstanceProcesses, ProcessReader, limits_of
 from amphora.system.processes import ProcessIdentity
 
 

@@ -14,8 +14,8 @@ from webob import Request, Response
 
 from amphora.core.changes.journal import Operation
 from amphora.core.drift.drift import Drift
-from amphora.core.haproxy.instance_processes import InstanceProcesses
 from amphora.core.services import CoreServices
+from amphora.core.workloads.haproxy_processes import InstanceProcesses
 from amphora.prometheus.exposition import CONTENT_TYPE, Metric, counter, gauge, sample
 from amphora.system.own_process import OwnProcess, own_process
 

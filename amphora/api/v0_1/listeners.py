@@ -7,9 +7,9 @@ from webob import Request, Response
 
 from amphora.api.request import choose_action, expected_by, parse_uuid, uploaded_file
 from amphora.api.responses import digest_response, json_response, ok, tagged, text_response
-from amphora.core.haproxy.certificates import NAMED_PAIRS, CertificateRules
-from amphora.core.haproxy.instance_status import InstanceStatus
 from amphora.core.services import CoreServices
+from amphora.core.workloads.certificates import NAMED_PAIRS, CertificateRules
+from amphora.core.workloads.haproxy_status import InstanceStatus
 from amphora.models import InstanceState
 
 _STATUS = {

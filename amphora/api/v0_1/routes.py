@@ -15,8 +15,8 @@ from amphora.api.v0_1.node import NodeHandlers
 from amphora.api.v0_1.topology import TopologyHandlers
 from amphora.api.v0_1.vrrp import VrrpHandlers
 from amphora.api.v0_1.wording import WORDING
-from amphora.core.keepalived.topology import TopologyManager
 from amphora.core.services import CoreServices
+from amphora.core.topology import TopologyManager
 
 
 def version_0_1(core: CoreServices) -> Branch:

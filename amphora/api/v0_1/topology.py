@@ -11,8 +11,8 @@ from webob import Request, Response
 
 from amphora.api.request import json_object
 from amphora.api.responses import json_response, ok
-from amphora.core.keepalived.topology import Topology, TopologyKind, TopologyManager
 from amphora.core.services import CoreServices
+from amphora.core.topology import Topology, TopologyKind, TopologyManager
 from amphora.errors import InvalidInput
 from amphora.models import Role
 

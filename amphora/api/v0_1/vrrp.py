@@ -7,7 +7,7 @@ from webob import Request, Response
 
 from amphora.api.request import choose_action, expected_by, uploaded_file
 from amphora.api.responses import ok
-from amphora.core.keepalived.vrrp import Vrrp
+from amphora.core.workloads.vrrp import Vrrp
 from amphora.errors import OperationFailed, VrrpActionFailed, VrrpNotConfigured
 
 

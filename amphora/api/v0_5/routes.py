@@ -13,8 +13,8 @@ from amphora.api.routes import Branch, Table
 from amphora.api.shared import SharedHandlers
 from amphora.api.v0_1.listeners import ListenerHandlers
 from amphora.api.v0_1.routes import routes, version_0_1
-from amphora.core.haproxy.certificates import NAMED_PAIRS, CertificateRules
 from amphora.core.services import CoreServices
+from amphora.core.workloads.certificates import NAMED_PAIRS, CertificateRules
 
 
 def version_0_5(core: CoreServices) -> Branch:

@@ -8,9 +8,9 @@ from webob import Request, Response
 from amphora.api.request import choose_action, expected_by, parse_uuid, uploaded_file
 from amphora.api.responses import digest_response, ok, tagged, text_response
 from amphora.api.v1_0.wording import absence_is_success, participle
-from amphora.core.haproxy.certificates import ANY_CONTENT
-from amphora.core.objects import Engine
 from amphora.core.services import CoreServices
+from amphora.core.workloads.catalog import Engine
+from amphora.core.workloads.certificates import ANY_CONTENT
 from amphora.errors import CertificateNotFound, InstanceNotFound, InstanceWasGone
 from amphora.models import Done
 

@@ -8,7 +8,7 @@ from webob import Request, Response
 from amphora.api.request import choose_action, expected_by, uploaded_file
 from amphora.api.responses import ok, tagged
 from amphora.api.v1_0.wording import participle
-from amphora.core.keepalived.vrrp import Vrrp
+from amphora.core.workloads.vrrp import Vrrp
 from amphora.errors import (
     InvalidConfiguration,
     OperationFailed,

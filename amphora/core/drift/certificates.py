@@ -16,8 +16,8 @@ from pathlib import Path
 
 from amphora.core.drift.configs import InstanceStore
 from amphora.core.drift.inspection import ABSENT, digest_of
-from amphora.core.haproxy.instances import Instances
-from amphora.core.haproxy.layout import InstanceLayout
+from amphora.core.workloads.haproxy_files import InstanceLayout
+from amphora.core.workloads.workload import Instances
 from amphora.errors import ControlSocketError, InvalidConfiguration, OperationFailed
 from amphora.haproxy.control.stats import StatsSocket
 from amphora.haproxy.reading.addresses import EndpointKind

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from amphora.core.drift.inspection import ABSENT, digest_of
 from amphora.core.drift.ledger import Ledger
-from amphora.core.haproxy.instances import Instances
-from amphora.core.haproxy.layout import InstanceDirectory, InstanceLayout
+from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
+from amphora.core.workloads.workload import Instances
 from amphora.errors import ControlSocketError, InvalidConfiguration
 from amphora.haproxy.control.stats import StatsSocket, open_frontends
 from amphora.haproxy.reading.configuration import parse

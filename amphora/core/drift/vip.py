@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from amphora.core.changes.locks import INTERFACES, KEEPALIVED
 from amphora.core.drift.inspection import ABSENT
-from amphora.core.keepalived.topology import TopologyKind, TopologyManager
-from amphora.core.keepalived.vrrp import Vrrp
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.topology import TopologyKind, TopologyManager
+from amphora.core.workloads.vrrp import Vrrp
+from amphora.core.workloads.vrrp_files import VrrpLayout
 from amphora.drivers.network.base import NetworkDriver
 from amphora.keepalived.configuration import VirtualAddress, parse
 from amphora.models import Difference, DriftArea, DriftReason, InterfaceRole, IPAddress, Role, ServiceState

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from amphora.core.lvs.layout import LvsDirectory
+from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.testing.agent_client import AMPHORA_ID
 from tests.support.drifting import OFTEN, DriftWatch, healing
 from tests.support.lvs import EMPTY, LISTENER, with_members

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from amphora.core.haproxy.layout import InstanceLayout
+from amphora.core.workloads.haproxy_files import InstanceLayout
 from amphora.system.processes import children_of
 from amphora.testing.agent import free_port
 from tests.support.listeners import configuration, hidden_frontend, listener_id

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from amphora.core.lvs.layout import LvsDirectory
+from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.testing.agent_client import AMPHORA_ID
 from amphora.testing.service_bench import wait_until
 from tests.support.heartbeats import Receiver

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from amphora.core.haproxy.layout import InstanceDirectory
+from amphora.core.workloads.haproxy_files import InstanceDirectory
 from amphora.health.counter_deltas import CounterStore
 from amphora.health.haproxy_source import HaproxySource
 from amphora.health.heartbeat import Heartbeat, HeartbeatSettings

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from amphora.core.lvs.layout import LvsDirectory
+from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.errors import OperationFailed
 from amphora.health.counter_deltas import CounterDeltas
 from amphora.health.lvs_source import KernelReading, LvsSource

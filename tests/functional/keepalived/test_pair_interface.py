@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from amphora.core.keepalived.pair import Pair
-from amphora.core.keepalived.topology import Topology, TopologyKind
+from amphora.core.pair import Pair
+from amphora.core.topology import Topology, TopologyKind
 from amphora.errors import InvalidInput
 from amphora.models import Role
 from tests.support.vrrp_pair import FAMILIES, INTERFACE

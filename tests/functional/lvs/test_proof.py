@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from amphora.core.lvs.engine import LvsEngine, LvsSettings
-from amphora.core.lvs.layout import LvsDirectory
 from amphora.core.network.data_namespace import DataNamespace
+from amphora.core.workloads.lvs import LvsEngine, LvsSettings
+from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.errors import ProofFailed
 from amphora.lvs.configuration import parse
 from amphora.system.command import CommandRunner

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from amphora.core.haproxy.layout import InstanceDirectory
+from amphora.core.workloads.haproxy_files import InstanceDirectory
 from amphora.health.haproxy_source import HaproxySource
 from tests.support.heartbeats import backend, frontend
 

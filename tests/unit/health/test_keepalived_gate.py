@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.workloads.vrrp_files import VrrpLayout
 from amphora.health.keepalived_gate import keepalived_is_missing
 
 

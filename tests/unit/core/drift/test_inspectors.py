@@ -13,8 +13,8 @@ from amphora.core.drift.keepalived import KeepalivedInspector, WatchedKeepalived
 from amphora.core.drift.ledger import Ledger
 from amphora.core.drift.services import ServiceInspector, WatchedService
 from amphora.core.drift.vip import VipHolders, VipInspector
-from amphora.core.keepalived.topology import TopologyKind
-from amphora.core.keepalived.vrrp_layout import VrrpLayout
+from amphora.core.topology import TopologyKind
+from amphora.core.workloads.vrrp_files import VrrpLayout
 from amphora.errors import VrrpNotConfigured
 from amphora.keepalived.overlay import with_known_words
 from amphora.models import (

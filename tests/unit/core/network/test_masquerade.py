@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from amphora.core.lvs.layout import LvsDirectory
-from amphora.core.lvs.masquerade import LvsMasquerade
 from amphora.core.network.masquerade import IPFamily, Masquerade
+from amphora.core.workloads.lvs_files import LvsDirectory
+from amphora.core.workloads.lvs_masquerade import LvsMasquerade
 from amphora.errors import InvalidInput, OperationFailed
 from amphora.system import files
 from amphora.testing.fake_network import FakeNetwork

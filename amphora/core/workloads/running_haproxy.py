@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be seen of the processes of one instance, and what is proven of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from itertools import pairwise
+
+from amphora.core.workloads.crash_watch import CrashWatch
+from amphora.core.workloads.haproxy_files import InstanceLayout
+from amphora.core.workloads.last_words import last_words
+from amphora.drivers.process_manager.base import ProcessManager
+from amphora.errors import ControlSocketError
+from amphora.haproxy.control.master import Master, MasterSocket, SocketlessMaster
+from amphora.haproxy.control.old_workers import end_surplus
+from amphora.haproxy.control.stats import StatsSocket
+from amphora.haproxy.proof.probe_binds import probe_binds
+from amphora.haproxy.proof.prove import (
+    Evidence,
+    Generation,
+    ProbeBinds,
+    prove_reload,
+    prove_start,
+    refusal,
+    snapshot,
+)
+from amphora.haproxy.reading.configuration import Configuration
+from amphora.system import files, processes
+
+LOG = logging.getLogger(__name__)
+
+_SOCKET_TIMEOUT = 1.0
+_LOOK_INTERVAL = 0.05
+
+
+def local_peer(layout: InstanceLayout) -> str:
+    """Return this amphora's name in ``peers`` sections as it is stored; empty: its host name."""
+    return (files.read_if_present(layout.local_peer) or b"").decode()
+
+
+class RunningInstance:
+    """Asks the processes of one instance; changes nothing.
+
+    :param namespace: network namespace of its binds; empty means the agent's own.
+    """
+
+    def __init__(self, layout: InstanceLayout, services: ProcessManager, namespace: str) -> None:
+        self._layout = layout
+        self._services = services
+        self._namespace = namespace
+
+    @property
+    def stats(self) -> StatsSocket:
+        """The socket that its worker answers on."""
+        return StatsSocket(self._layout.answering_socket(), _SOCKET_TIMEOUT)
+
+    def pid(self) -> int | None:
+        """Return the process id of the master, or None where none is alive."""
+        return self._services.status(self._layout.service_name).pid
+
+    def snapshot(self) -> Generation | None:
+        """Return what runs, to be told from what runs later; None where the master does not answer."""
+        return snapshot(self._master())
+
+    def is_adopted(self) -> bool:
+        """Whether what runs was started by another agent; it reads the stored configuration itself."""
+        arguments = self._arguments()
+        return str(self._layout.stored) in arguments and str(self._layout.running) not in arguments
+
+    def is_other_peer(self) -> bool:
+        """Whether what runs has another name among its peers than is stored."""
+        arguments = self._arguments()
+        running = next((after for option, after in pairwise(arguments) if option == "-L"), "")
+        return bool(arguments) and running != local_peer(self._layout)
+
+    def await_strays(self, patience: float) -> None:
+        """Wait for processes that belong to no master any more; those of one that was killed end soon.
+
+        :param patience: seconds.
+        """
+        deadline = time.monotonic() + patience
+        while self._has_strays() and time.monotonic() < deadline:
+            time.sleep(_LOOK_INTERVAL)
+
+    def reload(self, before: Generation, deadline: float) -> None:
+        """Let the master reload over its own socket, and wait for its word; whether it serves, a proof tells.
+
+        :param before: what runs.
+        :param deadline: by the monotonic clock.
+        :raises ReloadRefused: the new configuration could not be loaded; haproxy's own words.
+        """
+        master, name = self._socket(), self._layout.service_name
+        self._services.begin_output(name)
+        try:
+            verdict = master.reload(max(0.0, deadline - time.monotonic()))
+        except ControlSocketError as error:
+            # An older haproxy still runs, or somebody else has reloaded it at the same moment.
+            LOG.warning("%s: how the reload went is not known yet: %s", name, error.details)
+            self.await_taken_up(before, deadline)
+            return
+        if not verdict.loaded:
+            with last_words(self._services, name, verdict.words):
+                raise refusal(master.processes())
+
+    def await_taken_up(self, before: Generation, deadline: float) -> None:
+        """Wait until the master has taken up a reload, if only to refuse it; whether it has, a proof tells.
+
+        Until then it binds its sockets anew, and ends where a disk that can no longer be written keeps it
+        from that.
+
+        :param deadline: by the monotonic clock.
+        """
+        watch = CrashWatch(self._services, self._layout.service_name, before.master_pid)
+        while not self.is_adopted() and time.monotonic() < deadline and not watch():
+            now = self.snapshot()
+            if now is not None and (now.master_pid, now.reloads) != (before.master_pid, before.reloads):
+                return
+            time.sleep(_LOOK_INTERVAL)
+
+    def prove_start(self, configuration: Configuration, deadline: float) -> Evidence:
+        """Prove that all frontends of what was started are open.
+
+        :param deadline: by the monotonic clock.
+        :raises ProofFailed: it could not be seen in time; the details have haproxy's own words.
+        """
+        watch = CrashWatch(self._services, self._layout.service_name, self.pid())
+        with last_words(self._services, self._layout.service_name):
+            return prove_start(
+                self._master(), self.stats, configuration, deadline, probe=self._reach(), abort_reason=watch
+            )
+
+    def prove_reload(self, configuration: Configuration, before: Generation, deadline: float) -> Evidence:
+        """Prove by the master process that a new worker has taken over.
+
+        :param deadline: by the monotonic clock.
+        :raises ProofFailed: it could not be seen in time, or was refused.
+        """
+        master = self._master(before.pids)
+        watch = CrashWatch(self._services, self._layout.service_name, before.master_pid)
+        with last_words(self._services, self._layout.service_name):
+            return prove_reload(
+                before, master, self.stats, configuration, deadline, probe=self._reach(), abort_reason=watch
+            )
+
+    def end_old_workers(self, limit: int) -> None:
+        """End the oldest of the replaced workers that still have clients, beyond a number.
+
+        Not those of a process that another agent has started without a master socket.
+        """
+        pid = self.pid()
+        if pid is None or self.is_adopted():
+            return
+        end_surplus(self._socket(), pid, limit, self._layout.instance_id)
+
+    def _master(self, known: frozenset[int] = frozenset()) -> Master:
+        pid = self.pid()
+        if pid is not None and self.is_adopted():
+            return SocketlessMaster(pid, known)
+        return self._socket()
+
+    def _socket(self) -> MasterSocket:
+        return MasterSocket(self._layout.master_socket, _SOCKET_TIMEOUT)
+
+    def _reach(self) -> ProbeBinds:
+        return partial(probe_binds, namespace=self._namespace, local_peer=local_peer(self._layout))
+
+    def _arguments(self) -> tuple[str, ...]:
+        pid = self.pid()
+        return processes.command_line(pid) if pid is not None else ()
+
+    def _has_strays(self) -> bool:
+        pid, named = self.pid(), str(self._layout.running)
+        ours = {pid, *processes.children_of(pid)} if pid is not None else set()
+        return any(
+            named in processes.command_line(each) for each in processes.process_ids() if each not in ours
+        )
