@@ -11,7 +11,6 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
@@ -184,7 +183,7 @@ class Interface:
     addresses: tuple[IPInterface, ...] = ()
 
 
-class Done(Enum):
+class ActionKind(Enum):
     """What an action came to; a reload of what does not run is a start."""
 
     STARTED = "started"
@@ -192,21 +191,35 @@ class Done(Enum):
     STOPPED = "stopped"
 
 
-class Outcome(str):
-    """What was done, as a sentence for people, and as a value for programs.
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What shows that a service runs with a configuration.
 
-    :ivar done: the state that was reached.
+    :ivar pid: of its main process.
+    :ivar evidence: what was seen, for people.
     """
 
-    __slots__ = ("done",)
+    pid: int
+    evidence: str
 
-    def __new__(cls, done: Done, text: str) -> Self:
-        """Make one from its two forms."""
-        outcome = super().__new__(cls, text)
-        outcome.done = done
-        return outcome
 
-    done: Done
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What a start, reload or stop came to.
+
+    :ivar pid: of the main process, of one that was stopped before it was; None where there was none.
+    :ivar evidence: what was seen; empty after a stop.
+    :ivar is_unchanged: it was so already, and nothing was done.
+    """
+
+    kind: ActionKind
+    pid: int | None = None
+    evidence: str = ""
+    is_unchanged: bool = False
+
+    def __str__(self) -> str:
+        pid = f" (pid {self.pid})" if self.pid is not None else ""
+        return f"{'already ' if self.is_unchanged else ''}{self.kind.value}{pid}"
 
 
 class InstanceState(Enum):

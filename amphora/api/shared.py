@@ -55,7 +55,7 @@ class SharedHandlers:
         listener_id = parse_uuid("id", given_id)
         data, expected = uploaded_file(request), expected_by(request)
         try:
-            self._core.lvs.upload(listener_id, data, expected)
+            self._core.workloads.lvs(listener_id).upload(data, expected)
         except OperationFailed as error:
             raise LvsActionFailed("upload", listener_id, error.details) from error
         return tagged(ok(200), data)

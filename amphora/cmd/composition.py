@@ -11,10 +11,9 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from amphora.cmd.drift import DriftSources, drift_settings, make_drift
+from amphora.cmd.drift import drift_settings
 from amphora.cmd.driver_loading import Drivers, load_drivers
 from amphora.cmd.heartbeat import heartbeat_settings, make_heartbeat
-from amphora.cmd.lvs import make_lvs
 from amphora.cmd.network_wiring import (
     configured_topology,
     make_data_namespace,
@@ -28,7 +27,7 @@ from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.recovery import Recovery
-from amphora.core.drift.drift import Drift
+from amphora.core.drift.sources import DriftSources, make_drift
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
@@ -37,26 +36,26 @@ from amphora.core.pair import Pair
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
 from amphora.core.topology import TopologyKind, TopologyManager
-from amphora.core.workloads.catalog import ServedObjects
+from amphora.core.workloads.catalog import WorkloadCatalog
 from amphora.core.workloads.certificates import Certificates
 from amphora.core.workloads.check_scripts import CheckScripts
-from amphora.core.workloads.haproxy import EngineSettings, HaproxyEngine
-from amphora.core.workloads.haproxy_files import InstanceDirectory
+from amphora.core.workloads.haproxy import HaproxySettings, HaproxyWorkload
+from amphora.core.workloads.haproxy_files import HaproxyDirectory
 from amphora.core.workloads.haproxy_processes import ProcessReader
 from amphora.core.workloads.haproxy_status import StatusReader
+from amphora.core.workloads.lvs import LvsSettings, LvsWorkload
 from amphora.core.workloads.lvs_files import LvsDirectory
-from amphora.core.workloads.lvs_listeners import LvsListeners
 from amphora.core.workloads.lvs_status import LvsStatusReader
 from amphora.core.workloads.metrics_service import MetricsService
-from amphora.core.workloads.vrrp import Vrrp
-from amphora.core.workloads.vrrp_engine import VrrpEngine, VrrpSettings
-from amphora.core.workloads.vrrp_files import VrrpLayout
-from amphora.core.workloads.workload import Instances
+from amphora.core.workloads.vrrp import VrrpSettings, VrrpWorkload
+from amphora.core.workloads.vrrp_files import VrrpFiles
+from amphora.core.workloads.workload import WorkloadContext
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.preflight.capacity import MIB
 from amphora.haproxy.program import HaproxyProgram
 from amphora.health.heartbeat import Heartbeat
 from amphora.keepalived.program import KeepalivedProgram
+from amphora.lvs.program import LvsProgram
 from amphora.system import host
 from amphora.system.command import CommandRunner
 
@@ -72,7 +71,7 @@ class Composition:
         self,
         core: CoreServices,
         drivers: Drivers,
-        directory: InstanceDirectory,
+        directory: HaproxyDirectory,
         foundation: Foundation,
         heartbeat: Heartbeat,
     ) -> None:
@@ -97,13 +96,13 @@ class Composition:
         take("interface rules", core.interface_rules.recover)
         take("interfaces", core.plug.recover)
         take("haproxy", self._foundation.haproxy.refresh)
-        take("haproxy of another agent", core.instances.adopt)
+        take("haproxy of another agent", core.workloads.adopt)
         take("services", self._drivers.process_manager.supervise)
         take("keepalived", core.vrrp.recover)
         take("topology", core.topology.recover)
         take("certificates", core.certificates.recover)
-        take("instances", core.instances.recover)
-        take("LVS listeners", core.lvs.recover)
+        take("instances", core.workloads.recover_haproxies)
+        take("LVS listeners", core.workloads.recover_lvs_listeners)
         take("own files", self._recover_own_files)
         take("answers", core.idempotency_store.recover)
         self._foundation.sampler.start()
@@ -158,7 +157,7 @@ def compose(conf: cfg.ConfigOpts, own_files: OwnFiles) -> Composition:
 
     :raises StartupError: a driver cannot be loaded or used.
     """
-    directory = InstanceDirectory(Path(conf.haproxy_amphora.base_path))
+    directory = HaproxyDirectory(Path(conf.haproxy_amphora.base_path))
     directory.check_path()
     runner = CommandRunner()
     foundation = Foundation(
@@ -179,39 +178,47 @@ def compose(conf: cfg.ConfigOpts, own_files: OwnFiles) -> Composition:
 def _core(
     conf: cfg.ConfigOpts,
     drivers: Drivers,
-    directory: InstanceDirectory,
+    directory: HaproxyDirectory,
     foundation: Foundation,
     own_files: OwnFiles,
 ) -> CoreServices:
-    locks = foundation.locks
-    engine = HaproxyEngine(
-        foundation.haproxy, drivers.process_manager, foundation.runner, _engine_settings(conf)
-    )
-    scripts = _check_scripts(conf, directory, engine)
+    locks, operations = foundation.locks, foundation.operations
+    scripts = _check_scripts(conf, directory, drivers)
     vrrp = _vrrp(conf, drivers, foundation, scripts.install)
-    rules = make_interface_rules(conf, foundation.runner, locks, foundation.operations)
+    rules = make_interface_rules(conf, foundation.runner, locks, operations)
     plug = make_plug(
         conf,
         drivers.network,
         locks,
-        foundation.operations,
+        operations,
         rules,
         lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
     )
-    topology = _topology(conf, vrrp, plug, foundation.operations)
+    topology = _topology(conf, vrrp, plug, operations)
     processes = ProcessReader(
-        directory, engine.status, max_old_workers=conf.haproxy_amphora.haproxy_max_old_workers
+        directory,
+        lambda own: drivers.process_manager.status(own.service_name),
+        max_old_workers=conf.haproxy_amphora.haproxy_max_old_workers,
     )
-    base = _Base(conf, drivers, directory, foundation, engine, scripts, plug, processes)
-    instances, lvs = _instances(base), _lvs(base, rules)
+    catalog = _catalog(_Base(conf, drivers, directory, foundation, scripts, plug, processes, rules))
+    sources = DriftSources(
+        catalog=catalog,
+        vrrp=vrrp,
+        network=drivers.network,
+        cert_store=drivers.cert_store,
+        namespace=conf.network.namespace,
+        locks=locks,
+        operations=operations,
+        plug=plug,
+        rules=rules,
+        topology=topology,
+    )
     return CoreServices(
-        instances=instances,
-        status=StatusReader(directory, engine),
+        workloads=catalog,
+        status=StatusReader(catalog),
         processes=processes,
-        lvs=lvs.listeners,
-        lvs_status=lvs.status,
-        objects=ServedObjects(directory, instances, lvs.listeners),
-        certificates=Certificates(drivers.cert_store, instances, locks, foundation.operations),
+        lvs_status=LvsStatusReader(catalog),
+        certificates=Certificates(drivers.cert_store, catalog.haproxy, locks, operations),
         node=_node(conf, drivers, directory, foundation),
         topology=topology,
         vrrp=vrrp,
@@ -219,90 +226,77 @@ def _core(
         interface_rules=rules,
         agent_certificate=own_files.certificate,
         agent_configuration=own_files.configuration,
-        operations=foundation.operations,
-        drift=_drift(base, instances, lvs.listeners, rules, vrrp, topology),
+        operations=operations,
+        drift=make_drift(drift_settings(conf), sources),
         idempotency_store=IdempotencyStore(Path(conf.haproxy_amphora.base_path) / "answers"),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """What the use cases of both engines are made of."""
+    """What workloads are made of."""
 
     conf: cfg.ConfigOpts
     drivers: Drivers
-    directory: InstanceDirectory
+    directory: HaproxyDirectory
     foundation: Foundation
-    engine: HaproxyEngine
     scripts: CheckScripts
     plug: Plug
     processes: ProcessReader
+    rules: InterfaceRules
+
+    def context(self, *on_change: Callable[[], None]) -> WorkloadContext:
+        """Return what workloads of one kind share."""
+        return WorkloadContext(
+            self.drivers.process_manager,
+            self.foundation.operations,
+            self.foundation.locks,
+            self.plug.announce,
+            _all_of(self.scripts.refresh, *on_change),
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class _Lvs:
-    listeners: LvsListeners
-    status: LvsStatusReader
-
-
-def _instances(base: _Base) -> Instances:
-    metrics = _metrics(base.conf, base.drivers, base.directory, base.engine)
-    return Instances(
+def _catalog(base: _Base) -> WorkloadCatalog:
+    lvs_directory = LvsDirectory(Path(base.conf.haproxy_amphora.base_path))
+    metrics = _metrics(base.conf, base.drivers, base.directory)
+    masquerade = make_lvs_masquerade(base.conf, base.drivers.network, base.foundation.runner, base.rules)
+    of_haproxy = base.context(metrics.refresh, base.processes.watch)
+    of_lvs = base.context(masquerade.refresh)
+    return WorkloadCatalog(
         base.directory,
-        base.engine,
+        lvs_directory,
         base.foundation.operations,
+        _haproxy_maker(base, of_haproxy),
+        _lvs_maker(base, of_lvs, lvs_directory),
+        of_haproxy.on_change,
+        of_lvs.on_change,
+    )
+
+
+def _haproxy_maker(base: _Base, context: WorkloadContext) -> Callable[[str], HaproxyWorkload]:
+    foundation, settings = base.foundation, _haproxy_settings(base.conf)
+    return lambda name: HaproxyWorkload(
+        base.directory.files(name),
+        context,
+        foundation.haproxy,
         base.drivers.cert_store,
-        base.foundation.locks,
-        base.plug.announce,
-        _all_of(base.scripts.refresh, metrics.refresh, base.processes.watch),
+        foundation.namespace,
+        settings,
     )
 
 
-def _lvs(base: _Base, rules: InterfaceRules) -> _Lvs:
-    foundation, drivers = base.foundation, base.drivers
-    lvs = make_lvs(base.conf, drivers.process_manager, foundation.runner, foundation.namespace)
-    masquerade = make_lvs_masquerade(base.conf, drivers.network, foundation.runner, rules)
-    listeners = LvsListeners(
-        lvs.directory,
-        lvs.engine,
-        foundation.operations,
-        foundation.locks,
-        base.plug.announce,
-        _all_of(base.scripts.refresh, masquerade.refresh),
-    )
-    return _Lvs(listeners, LvsStatusReader(lvs.directory, lvs.engine))
-
-
-def _drift(
-    base: _Base,
-    instances: Instances,
-    lvs: LvsListeners,
-    rules: InterfaceRules,
-    vrrp: Vrrp,
-    topology: TopologyManager,
-) -> Drift:
-    sources = DriftSources(
-        directory=base.directory,
-        vrrp_layout=VrrpLayout(Path(base.conf.haproxy_amphora.base_path)),
-        lvs_directory=LvsDirectory(Path(base.conf.haproxy_amphora.base_path)),
-        process_manager=base.drivers.process_manager,
-        network=base.drivers.network,
-        cert_store=base.drivers.cert_store,
-        engine=base.engine,
-        locks=base.foundation.locks,
-        operations=base.foundation.operations,
-        instances=instances,
-        lvs=lvs,
-        plug=base.plug,
-        rules=rules,
-        vrrp=vrrp,
-        topology=topology,
-    )
-    return make_drift(drift_settings(base.conf), sources)
+def _lvs_maker(
+    base: _Base, context: WorkloadContext, directory: LvsDirectory
+) -> Callable[[str], LvsWorkload]:
+    conf, namespace = base.conf, base.foundation.namespace
+    keepalived = KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), base.foundation.runner)
+    program = LvsProgram(keepalived, conf.network.namespace, conf.haproxy_amphora.administrative_log_facility)
+    settings = LvsSettings(conf.haproxy_amphora.apply_timeout)
+    return lambda name: LvsWorkload(directory.files(name), context, program, namespace, settings)
 
 
 def _node(
-    conf: cfg.ConfigOpts, drivers: Drivers, directory: InstanceDirectory, foundation: Foundation
+    conf: cfg.ConfigOpts, drivers: Drivers, directory: HaproxyDirectory, foundation: Foundation
 ) -> Node:
     return Node(
         conf.amphora_agent.amphora_id or "",
@@ -314,24 +308,22 @@ def _node(
     )
 
 
-def _check_scripts(conf: cfg.ConfigOpts, directory: InstanceDirectory, engine: HaproxyEngine) -> CheckScripts:
+def _check_scripts(conf: cfg.ConfigOpts, directory: HaproxyDirectory, drivers: Drivers) -> CheckScripts:
     return CheckScripts(
-        VrrpLayout(Path(conf.haproxy_amphora.base_path)),
+        VrrpFiles(Path(conf.haproxy_amphora.base_path)),
         directory,
-        lambda layout: not engine.status(layout).state.is_at_rest,
+        lambda own: not drivers.process_manager.status(own.service_name).state.is_at_rest,
         # By this very interpreter, since nobody knows which PATH keepalived has.
         (sys.executable, "-I", "-m", "amphora.cmd.vrrp_check"),
         LvsDirectory(Path(conf.haproxy_amphora.base_path)),
     )
 
 
-def _metrics(
-    conf: cfg.ConfigOpts, drivers: Drivers, directory: InstanceDirectory, engine: HaproxyEngine
-) -> MetricsService:
+def _metrics(conf: cfg.ConfigOpts, drivers: Drivers, directory: HaproxyDirectory) -> MetricsService:
     return MetricsService(
         drivers.process_manager,
         directory,
-        lambda layout: not engine.status(layout).state.is_at_rest,
+        lambda own: not drivers.process_manager.status(own.service_name).state.is_at_rest,
         conf.network.namespace,
         (sys.executable, "-I", "-m", "amphora.cmd.prometheus_proxy", "--namespace", ""),
     )
@@ -347,15 +339,19 @@ def _all_of(*functions: Callable[[], None]) -> Callable[[], None]:
 
 def _vrrp(
     conf: cfg.ConfigOpts, drivers: Drivers, foundation: Foundation, install_scripts: Callable[[], None]
-) -> Vrrp:
-    layout = VrrpLayout(Path(conf.haproxy_amphora.base_path))
-    program = KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), foundation.runner)
-    settings = VrrpSettings(conf.network.namespace, conf.haproxy_amphora.apply_timeout)
-    engine = VrrpEngine(layout, program, drivers.process_manager, settings)
-    return Vrrp(layout, engine, foundation.locks, foundation.operations, install_scripts)
+) -> VrrpWorkload:
+    return VrrpWorkload(
+        VrrpFiles(Path(conf.haproxy_amphora.base_path)),
+        WorkloadContext(drivers.process_manager, foundation.operations, foundation.locks),
+        KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), foundation.runner),
+        VrrpSettings(conf.network.namespace, conf.haproxy_amphora.apply_timeout),
+        install_scripts,
+    )
 
 
-def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug, operations: Operations) -> TopologyManager:
+def _topology(
+    conf: cfg.ConfigOpts, vrrp: VrrpWorkload, plug: Plug, operations: Operations
+) -> TopologyManager:
     group = conf.keepalived_vrrp
     pair = Pair(vrrp, conf.network.namespace, plug.configured, group.vrrp_advert_int, plug.hand_over_vip)
     return TopologyManager(
@@ -367,13 +363,12 @@ def _topology(conf: cfg.ConfigOpts, vrrp: Vrrp, plug: Plug, operations: Operatio
     )
 
 
-def _engine_settings(conf: cfg.ConfigOpts) -> EngineSettings:
+def _haproxy_settings(conf: cfg.ConfigOpts) -> HaproxySettings:
     group = conf.haproxy_amphora
     account = None
     if host.is_root():
         account = host.first_existing_user([group.haproxy_user] if group.haproxy_user else _HAPROXY_USERS)
-    return EngineSettings(
-        namespace=conf.network.namespace,
+    return HaproxySettings(
         apply_timeout=group.apply_timeout,
         overlay=OverlaySettings(
             stats_socket=Path(),

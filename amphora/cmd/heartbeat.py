@@ -8,9 +8,9 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from amphora.core.workloads.haproxy_files import InstanceDirectory
+from amphora.core.workloads.haproxy_files import HaproxyDirectory
 from amphora.core.workloads.lvs_files import LvsDirectory
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.health.counter_deltas import CounterStore
 from amphora.health.haproxy_source import HaproxySource
 from amphora.health.heartbeat import Heartbeat, HeartbeatSettings
@@ -29,13 +29,13 @@ def heartbeat_settings(conf: cfg.ConfigOpts) -> HeartbeatSettings:
     )
 
 
-def make_heartbeat(conf: cfg.ConfigOpts, directory: InstanceDirectory, drift: Callable[[], str]) -> Heartbeat:
+def make_heartbeat(conf: cfg.ConfigOpts, directory: HaproxyDirectory, drift: Callable[[], str]) -> Heartbeat:
     """Return the heartbeat of everything below the base path; it has not begun yet.
 
     :param drift: says what has come apart, for its log.
     """
     base_path = Path(conf.haproxy_amphora.base_path)
-    layout = VrrpLayout(base_path)
+    layout = VrrpFiles(base_path)
     return Heartbeat(
         heartbeat_settings(conf),
         (HaproxySource(directory), LvsSource(LvsDirectory(base_path), conf.network.namespace)),

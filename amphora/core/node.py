@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amphora.core.changes.recovery import Recovery, RecoveryStep
 from amphora.core.sampler import Rates, Sample, Sampler
-from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
+from amphora.core.workloads.haproxy_files import HaproxyDirectory, HaproxyFiles
 from amphora.drivers.package_manager.base import PackageManager
 from amphora.errors import AmphoraError
 from amphora.haproxy.program import HaproxyProgram
@@ -73,7 +73,7 @@ class Node:
         self,
         amphora_id: str,
         haproxy: HaproxyProgram,
-        directory: InstanceDirectory,
+        directory: HaproxyDirectory,
         sampler: Sampler,
         packages: PackageManager | None,
         recovery: Recovery,
@@ -104,7 +104,7 @@ class Node:
             memory=statistics.memory(),
             disk=statistics.disk_space(Path("/")),
             load=statistics.load_averages(),
-            listeners=tuple(layout.instance_id for layout in layouts),
+            listeners=tuple(layout.id for layout in layouts),
             packages=self._installed(),
             recovery=self._recovery.steps,
             cpu_count=host.cpu_count(),
@@ -119,7 +119,7 @@ class Node:
             return {}
 
 
-def _is_alive(layout: InstanceLayout) -> bool:
+def _is_alive(layout: HaproxyFiles) -> bool:
     pid = processes.read_pid_file(layout.pid_file)
     if pid is None:
         return False

@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Callable, Mapping, Set
 
 from amphora.core.topology import Topology
-from amphora.core.workloads.vrrp import Vrrp
+from amphora.core.workloads.vrrp import VrrpWorkload
 from amphora.errors import InvalidInput, OperationFailed, VrrpActionFailed
 from amphora.keepalived.rendering import PairMember, render
 from amphora.models import IPAddress, Role
@@ -27,7 +27,7 @@ class Pair:
 
     def __init__(
         self,
-        vrrp: Vrrp,
+        vrrp: VrrpWorkload,
         namespace: str,
         plugged: Callable[[], Mapping[str, Set[IPAddress]]],
         advert_interval: float,

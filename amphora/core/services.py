@@ -13,30 +13,26 @@ from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
 from amphora.core.node import Node
 from amphora.core.topology import TopologyManager
-from amphora.core.workloads.catalog import ServedObjects
+from amphora.core.workloads.catalog import WorkloadCatalog
 from amphora.core.workloads.certificates import Certificates
 from amphora.core.workloads.haproxy_processes import ProcessReader
 from amphora.core.workloads.haproxy_status import StatusReader
-from amphora.core.workloads.lvs_listeners import LvsListeners
 from amphora.core.workloads.lvs_status import LvsStatusReader
-from amphora.core.workloads.vrrp import Vrrp
-from amphora.core.workloads.workload import Instances
+from amphora.core.workloads.vrrp import VrrpWorkload
 
 
 @dataclass(frozen=True, slots=True)
 class CoreServices:
     """What the composition root builds and hands to the API."""
 
-    instances: Instances
+    workloads: WorkloadCatalog
     status: StatusReader
     processes: ProcessReader
-    lvs: LvsListeners
     lvs_status: LvsStatusReader
-    objects: ServedObjects
     certificates: Certificates
     node: Node
     topology: TopologyManager
-    vrrp: Vrrp
+    vrrp: VrrpWorkload
     plug: Plug
     interface_rules: InterfaceRules
     agent_certificate: AgentCertificate

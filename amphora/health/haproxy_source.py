@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
+from amphora.core.workloads.haproxy_files import HaproxyDirectory, HaproxyFiles
 from amphora.errors import ControlSocketError
 from amphora.haproxy.control.stats import RowKind, StatRow
 from amphora.haproxy.control.worker_link import WorkerAnswer, WorkerLink
@@ -55,7 +55,7 @@ class _Track:
 class HaproxySource:
     """The instances below a base path, whichever agent started them."""
 
-    def __init__(self, directory: InstanceDirectory, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, directory: HaproxyDirectory, clock: Callable[[], float] = time.monotonic) -> None:
         self._directory = directory
         self._clock = clock
         self._selector = selectors.DefaultSelector()
@@ -70,7 +70,7 @@ class HaproxySource:
         :raises StorageError: the base path cannot be read.
         """
         deadline = self._clock() + timeout
-        layouts = {layout.instance_id: layout for layout in self._directory.all()}
+        layouts = {layout.id: layout for layout in self._directory.all()}
         problems: dict[str, str] = {}
         self._tidy(layouts.keys(), problems)
         untried = set(layouts)
@@ -105,9 +105,7 @@ class HaproxySource:
         self._silent &= kept
         self._generations = {origin: name for origin, name in self._generations.items() if origin in kept}
 
-    def _connect(
-        self, layouts: dict[str, InstanceLayout], untried: set[str], problems: dict[str, str]
-    ) -> None:
+    def _connect(self, layouts: dict[str, HaproxyFiles], untried: set[str], problems: dict[str, str]) -> None:
         """Open and ask a link for each instance that has none to its current worker, once a reading."""
         served = {track.origin for track in self._tracks if not track.is_replaced}
         for origin in sorted(untried - served):
@@ -116,14 +114,14 @@ class HaproxySource:
             if track:
                 self._ask((track,), problems)
 
-    def _open(self, layout: InstanceLayout) -> _Track | None:
+    def _open(self, layout: HaproxyFiles) -> _Track | None:
         for path in _stats_sockets(layout):
             try:
                 link = WorkerLink(path)
             except ControlSocketError:
                 # Nothing runs here, or a worker has just ended.
                 continue
-            track = _Track(layout.instance_id, link, silent=layout.instance_id in self._silent)
+            track = _Track(layout.id, link, silent=layout.id in self._silent)
             self._tracks.append(track)
             self._selector.register(link, selectors.EVENT_READ, track)
             return track
@@ -192,10 +190,10 @@ class HaproxySource:
         self._tracks.remove(track)
 
 
-def _stats_sockets(layout: InstanceLayout) -> tuple[Path, ...]:
+def _stats_sockets(layout: HaproxyFiles) -> tuple[Path, ...]:
     # The second is in configurations of Octavia's controllers: a haproxy that another agent started has no
     # other.
-    return layout.stats_socket, layout.base_path / f"{layout.instance_id}.sock"
+    return layout.stats_socket, layout.base_path / f"{layout.id}.sock"
 
 
 def _reading(track: _Track, answer: WorkerAnswer) -> ProcessReading:

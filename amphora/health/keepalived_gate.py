@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.system.processes import command_line, identify, read_pid_file
 
 
-def keepalived_is_missing(layout: VrrpLayout) -> bool:
+def keepalived_is_missing(layout: VrrpFiles) -> bool:
     """Whether a configuration is stored and no process runs it. Never forks."""
     if not any(path.exists() for path in (layout.stored, layout.rendered)):
         return False

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from amphora.core.workloads.lvs_files import LvsDirectory, LvsLayout
+from amphora.core.workloads.lvs_files import LvsDirectory, LvsFiles
 from amphora.errors import AmphoraError, OperationFailed
 from amphora.health.readings import Counters, ListenerReading, PoolReading, ProcessReading, SourceReading
 from amphora.lvs.configuration import LvsConfiguration, LvsMember, parse
@@ -64,7 +64,7 @@ class LvsSource:
         :raises AmphoraError: the files cannot be read, or the namespace cannot be entered.
         """
         layouts = self._directory.all()
-        origins = frozenset(layout.listener_id for layout in layouts)
+        origins = frozenset(layout.id for layout in layouts)
         self._counted = {key: value for key, value in self._counted.items() if key in origins}
         running = [layout for layout in layouts if layout.processes.main() is not None]
         if not running:
@@ -76,7 +76,7 @@ class LvsSource:
             try:
                 processes.extend(self._read_one(layout, kernel))
             except AmphoraError as error:
-                problems[layout.listener_id] = error.details
+                problems[layout.id] = error.details
         if kernel.problem:
             problems["virtual services"] = kernel.problem
         return SourceReading(tuple(processes), origins, problems=problems)
@@ -84,26 +84,26 @@ class LvsSource:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _read_one(self, layout: LvsLayout, kernel: KernelReading) -> Iterable[ProcessReading]:
+    def _read_one(self, layout: LvsFiles, kernel: KernelReading) -> Iterable[ProcessReading]:
         configuration = parse(files.read_if_present(layout.stored) or b"")
         if not configuration.enabled:
             return
-        reading = listener(layout.listener_id, configuration, kernel.table, kernel.counters or {})
+        reading = listener(layout.id, configuration, kernel.table, kernel.counters or {})
         if kernel.counters is None:
             reading = self._as_counted_last(reading)
-        self._counted[layout.listener_id] = reading.counters
+        self._counted[layout.id] = reading.counters
         is_restarting = _is_restarting(layout, configuration)
         # The kernel keeps its counters while keepalived is replaced, so they are of no process.
         found = pools(configuration, kernel.table, is_restarting=is_restarting)
-        yield ProcessReading(layout.listener_id, "", (reading,), found)
+        yield ProcessReading(layout.id, "", (reading,), found)
 
     def _as_counted_last(self, reading: ListenerReading) -> ListenerReading:
         # As zero they would all be sent a second time with the next reading.
         return replace(reading, counters=self._counted.get(reading.id, Counters()))
 
 
-def _is_restarting(layout: LvsLayout, configuration: LvsConfiguration) -> bool:
-    """Whether the checker has not yet set up members in the kernel, or not those of this configuration."""
+def _is_restarting(layout: LvsFiles, configuration: LvsConfiguration) -> bool:
+    """Whether the checker has not yet, or not with this configuration, told the kernel about members."""
     if not configuration.services or layout.processes.checker() is None:
         return True
     stored, running = (files.read_if_present(path) for path in (layout.stored, layout.running))

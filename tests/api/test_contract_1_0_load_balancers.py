@@ -64,7 +64,7 @@ def test_a_refused_upload_tells_haproxys_words_and_keeps_the_former(client):
 def test_the_amphoras_name_among_peers_is_checked_and_run_with(client, rig):
     body = (global_section() + peers_section("203.0.113.4:1025")).encode()
     upload(client, body + frontend(LISTENER, ["203.0.113.2:80"]).encode())
-    assert rig.engine.program.peers_checked == [PEER]
+    assert rig.engine.haproxy.peers_checked == [PEER]
     client.do("PUT", f"{ONE}/start")
     argv = rig.processes.machine.specs[f"haproxy-{LOAD_BALANCER}"].argv
     assert argv[argv.index("-L") + 1] == PEER
@@ -151,7 +151,7 @@ def test_delete_leaves_nothing_and_may_be_repeated(client, rig):
         answer = client.do("DELETE", path)
         assert (answer.status_int, answer.json) == (200, {"message": "OK"})
     assert rig.processes.machine.specs == {}
-    assert not rig.directory.layout(LOAD_BALANCER).directory.exists()
+    assert not rig.directory.files(LOAD_BALANCER).directory.exists()
     assert not rig.cert_store.directory(LOAD_BALANCER).exists()
 
 

@@ -14,7 +14,7 @@ from amphora.errors import (
     VrrpNotConfigured,
     VrrpWasGone,
 )
-from amphora.models import Done, Outcome
+from amphora.models import ActionKind, ActionResult
 from tests.support.load_balancers import AMPHORA, LISTENER, LOAD_BALANCER, frontend, global_section
 
 NOT_FOUND = (
@@ -145,7 +145,7 @@ def test_keepalived_actions(client, rig, word, done):
 
 
 def test_a_start_of_a_running_keepalived_is_a_reload(client, rig, monkeypatch):
-    monkeypatch.setattr(rig.vrrp, "start", lambda: Outcome(Done.RELOADED, "keepalived reloaded (pid 1)"))
+    monkeypatch.setattr(rig.vrrp, "start", lambda: ActionResult(ActionKind.RELOADED))
     assert client.do("PUT", "/1.0/vrrp/start").json["details"] == "keepalived reloaded"
 
 

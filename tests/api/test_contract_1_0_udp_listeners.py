@@ -62,7 +62,7 @@ def test_an_upload_that_cannot_be_stored(client, rig, monkeypatch):
     def fail(*_arguments):
         raise OperationFailed("the disk is full")
 
-    monkeypatch.setattr(rig.lvs.engine, "stage", fail)
+    monkeypatch.setattr(rig.engine, "step", fail)
     answer = client.do("PUT", UPLOAD, CONFIGURATION)
     assert (answer.status_int, answer.json) == (
         500,
@@ -93,7 +93,7 @@ def test_an_unknown_action_comes_before_an_unknown_object(client):
 
 @pytest.mark.parametrize(("word", "verb"), [("start", "start"), ("reload", "restart")])
 def test_what_does_not_run_is_told_with_keepalivds_words(client, rig, uploaded, word, verb):
-    rig.lvs.engine.failures = [ProofFailed("IPVS: Can't initialize ipvs")]
+    rig.engine.fail_at["prove"] = [ProofFailed("IPVS: Can't initialize ipvs")]
     answer = client.do("PUT", f"{ONE}/{word}")
     assert (answer.status_int, answer.json["message"]) == (
         500,
@@ -123,12 +123,12 @@ def test_what_cannot_be_stopped(client, rig, uploaded):
 
 def test_an_lvs_listener_with_only_some_pid_files_left_is_deleted(client, rig, uploaded):
     client.do("PUT", f"{ONE}/start")
-    rig.lvs.directory.layout(LISTENER).pid_files.vrrp.write_text("1\n")
+    rig.lvs(LISTENER).files.pid_files.vrrp.write_text("1\n")
     for _ in range(2):
         answer = client.do("DELETE", f"/1.0/listeners/{LISTENER}")
         assert (answer.status_int, answer.json) == (200, OK)
     assert client.do("GET", STORED).status_int == 404
-    assert [path.name for path in rig.lvs.directory.path.iterdir()] == ["check"]
+    assert [path.name for path in rig.workloads.lvs_directory.path.iterdir()] == ["check"]
 
 
 def test_listeners_of_both_engines_are_listed(client, uploaded):

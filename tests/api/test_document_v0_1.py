@@ -84,7 +84,7 @@ def test_upload_of_an_invalid_configuration(client):
 def test_an_invalid_first_upload_leaves_no_listener(client, rig):
     assert client.upload(b"frontend x\nBAD_LINE\n").status_int == 400
     assert client.do("GET", LISTENERS).json == []
-    assert not rig.directory.layout(LISTENER).directory.exists()
+    assert not rig.directory.files(LISTENER).directory.exists()
 
 
 def test_start_reload_and_stop(client):
@@ -120,7 +120,7 @@ def test_reload_of_a_stopped_listener_starts_it(client):
 def test_stop_when_the_process_has_gone(client, rig):
     client.upload()
     client.do("PUT", f"{ONE}/start")
-    layout = rig.directory.layout(LISTENER)
+    layout = rig.directory.files(LISTENER)
     layout.pid_file.write_text("3352\n")
     spec = rig.processes.machine.specs[layout.service_name]
     rig.processes.machine.specs[layout.service_name] = _never_restarted(spec)
@@ -187,7 +187,7 @@ def test_delete_removes_everything(client, rig, pki):
     assert (answer.status_int, answer.json) == (200, {"message": "OK"})
     assert not rig.cert_store.directory(LISTENER).exists()
     assert rig.processes.machine.specs == {}
-    assert not rig.directory.layout(LISTENER).directory.exists()
+    assert not rig.directory.files(LISTENER).directory.exists()
     assert client.do("DELETE", ONE).status_int == 404
 
 

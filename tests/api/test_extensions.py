@@ -83,7 +83,7 @@ def test_edited_configuration_is_told_though_another_upload_is_not(client, rig, 
     client.upload(CONFIGURATION + b"# by the controller\n")
     rig.services.drift.check()
     assert [each["reason"] for each in drift(client)["pending"]] == ["pending-reload"]
-    path = rig.directory.layout(LISTENER).stored
+    path = rig.directory.files(LISTENER).stored
     path.write_bytes(CONFIGURATION + b"# by hand\n")
     rig.services.drift.check()
     assert "stored-edited" in {each["reason"] for each in drift(client)["drift"]}

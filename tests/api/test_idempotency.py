@@ -60,7 +60,7 @@ def test_a_repetition_is_answered_and_not_done(client, rig, path, status):
     again = client.do("PUT", path, CONFIGURATION, Idempotency_Key="k")
     assert told(again) == told(first)
     assert again.headers["X-Request-ID"] != first.headers["X-Request-ID"]
-    assert rig.instances.configuration(LISTENER) == OTHER
+    assert rig.haproxy(LISTENER).configuration() == OTHER
 
 
 def test_post_and_delete_too(client, rig):
@@ -101,7 +101,7 @@ def test_a_key_of_another_request_is_409_and_nothing_is_done(client, rig, method
     answer = client.do(method, path, body, Idempotency_Key="k")
     assert answer.status_int == 409
     assert answer.json["message"] == "Idempotency key in use for another request"
-    assert rig.instances.configuration(LISTENER) == CONFIGURATION
+    assert rig.haproxy(LISTENER).configuration() == CONFIGURATION
 
 
 def test_the_same_change_on_another_condition_is_another_request(client, rig):
@@ -109,7 +109,7 @@ def test_the_same_change_on_another_condition_is_another_request(client, rig):
     first = client.do("PUT", UPLOAD, OTHER, Idempotency_Key="k", If_Match=etag_of(OTHER))
     assert first.status_int == 412
     assert client.do("PUT", UPLOAD, OTHER, Idempotency_Key="k", If_Match="*").status_int == 409
-    assert rig.instances.configuration(LISTENER) == CONFIGURATION
+    assert rig.haproxy(LISTENER).configuration() == CONFIGURATION
     assert told(client.do("PUT", UPLOAD, OTHER, Idempotency_Key="k", If_Match=etag_of(OTHER))) == told(first)
 
 

@@ -129,7 +129,7 @@ def test_of_many_who_read_the_same_one_changes_it(client, rig):
         thread.join(60)
     assert sorted(answers.values()) == [201] + [412] * 7
     (winner,) = (body for body, status in answers.items() if status == 201)
-    assert rig.instances.configuration(LISTENER) == winner
+    assert rig.haproxy(LISTENER).configuration() == winner
 
 
 def test_configurations_of_udp_listeners(client):

@@ -67,7 +67,7 @@ def test_a_character_of_several_bytes_may_stand_anywhere(client, lead):
     ],
 )
 def test_an_id_that_is_no_uuid_goes_nowhere(client, rig, method, path, bad):
-    base_path = rig.directory.layout(LOAD_BALANCER).base_path
+    base_path = rig.directory.files(LOAD_BALANCER).base_path
     before = rig.siblings()
     answer = client.do(method, path.format(bad), BODY)
     assert answer.status_int in (400, 404)
@@ -203,7 +203,7 @@ def test_a_stop_of_what_has_crashed_and_a_reload_after_a_crash_succeed(client, r
     ],
 )
 def test_the_group_is_the_images_and_what_was_sent_is_what_is_kept(client, rig, sent, of_image, run):
-    layout = rig.directory.layout(LOAD_BALANCER)
+    layout = rig.directory.files(LOAD_BALANCER)
     if of_image:
         (layout.base_path / "haproxy-default-user-group.conf").write_text(f"global\n    group {of_image}\n")
     group = f"    group {sent}\n" if sent else ""

@@ -19,13 +19,19 @@ RULES = [{"protocol": "TCP", "cidr": None, "port": 80}]
 
 #: Method, path and body; what is held; the status of each answer.
 REQUESTS = [
-    ("PUT", f"/v0.1/listeners/{AMPHORA_ID}/{LISTENER}/haproxy", CONFIGURATION, "engine.check", 201),
-    ("PUT", f"{ONE}/start", b"", "engine.prove_start", 202),
-    ("PUT", f"{ONE}/reload", b"", "engine.prove_start", 202),
+    ("PUT", f"/v0.1/listeners/{AMPHORA_ID}/{LISTENER}/haproxy", CONFIGURATION, "engine.haproxy.check", 201),
+    ("PUT", f"{ONE}/start", b"", "engine.prove", 202),
+    ("PUT", f"{ONE}/reload", b"", "engine.prove", 202),
     ("DELETE", ONE, b"", "processes.remove", 200),
-    ("PUT", f"/1.0/listeners/{AMPHORA_ID}/{UDP}/udp_listener", with_members(2), "lvs.engine.check", 200),
-    ("PUT", f"{UDP_ONE}/start", b"", "lvs.engine.prove", 202),
-    ("PUT", f"{UDP_ONE}/reload", b"", "lvs.engine.prove", 202),
+    (
+        "PUT",
+        f"/1.0/listeners/{AMPHORA_ID}/{UDP}/udp_listener",
+        with_members(2),
+        "engine.keepalived.check",
+        200,
+    ),
+    ("PUT", f"{UDP_ONE}/start", b"", "engine.prove", 202),
+    ("PUT", f"{UDP_ONE}/reload", b"", "engine.prove", 202),
     ("DELETE", UDP_ONE, b"", "processes.remove", 200),
     ("DELETE", PEM, b"", "cert_store.delete", 200),
     ("POST", "/1.0/plug/vip/203.0.113.2", VIP, "network.activate", 202),

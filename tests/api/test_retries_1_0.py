@@ -63,7 +63,7 @@ def is_state(path):
 
 def state(rig):
     """Everything that requests can change."""
-    root = rig.directory.layout(LOAD_BALANCER).base_path
+    root = rig.directory.files(LOAD_BALANCER).base_path
     stored = {str(path): path.read_bytes() for path in sorted(root.rglob("*")) if is_state(path)}
     machine = rig.processes.machine
     services = {name: (spec, rig.processes.status(name).pid) for name, spec in machine.specs.items()}

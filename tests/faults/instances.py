@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from amphora.core.changes.operations import DELETE
 from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD
-from amphora.core.workloads.haproxy_files import InstanceLayout
+from amphora.core.workloads.haproxy_files import HaproxyFiles
 from tests.faults.matrix import Kind
 from tests.faults.rig import listening_port, served, version
 from tests.faults.scenario import Scenario
@@ -45,7 +45,7 @@ class InstanceScenario(Scenario):
         halfway = {(A, None)} if kind.kind == DELETE else ()
         super().__init__(rig, kind, rig.new_id(), old, new, halfway)
         self._port = listening_port()
-        self._layout = InstanceLayout(rig.agent.base_path, self.target)
+        self._layout = HaproxyFiles(rig.agent.base_path, self.target)
 
     @property
     def pid_file(self):

@@ -6,9 +6,8 @@ from __future__ import annotations
 import subprocess
 
 from amphora.core.changes.locks import KEEPALIVED
-from amphora.core.workloads.vrrp import STOP, UPLOAD
-from amphora.core.workloads.vrrp_change import RELOAD, START
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD
+from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.system.addresses import addresses_in
 from tests.faults.matrix import Kind
 from tests.faults.scenario import Scenario
@@ -41,7 +40,7 @@ class KeepalivedScenario(Scenario):
     def __init__(self, rig, kind):
         self._preparation, old, new = _STATES[kind.kind]
         super().__init__(rig, kind, KEEPALIVED, old, new)
-        self._layout = VrrpLayout(rig.agent.base_path)
+        self._layout = VrrpFiles(rig.agent.base_path)
         self.pid_file = self._layout.pid_file
 
     def prepare(self):

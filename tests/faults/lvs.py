@@ -40,7 +40,7 @@ class LvsScenario(InstanceScenario):
 
     def __init__(self, rig, kind):
         super().__init__(rig, kind)
-        self._layout = LvsDirectory(rig.agent.base_path).layout(self.target)
+        self._layout = LvsDirectory(rig.agent.base_path).files(self.target)
 
     @property
     def pid_file(self):

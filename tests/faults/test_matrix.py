@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import amphora.core
+from amphora.core.workloads.haproxy import HaproxyWorkload
+from amphora.core.workloads.lvs import LvsWorkload
+from amphora.core.workloads.vrrp import VrrpWorkload
 from tests.conftest import sums
 from tests.faults.matrix import Cell, cells
 
@@ -21,15 +24,15 @@ PAGE = HERE.parents[1] / "doc" / "source" / "fault_matrix.rst"
 FAMILIES = {
     "agent": ("agent_files",),
     "certificate": ("workloads.certificates",),
-    "haproxy": ("workloads.workload", "workloads.changes"),
-    "keepalived": ("workloads.vrrp", "workloads.vrrp_change"),
-    "LVS": ("workloads.lvs_listeners", "workloads.lvs_change"),
     "packet filter": ("network.interface_rules",),
     "port": ("network.plug_change",),
     "topology": ("topology",),
 }
+#: The cells of the changes that a workload makes of itself, which are its methods.
+WORKLOADS = {"haproxy": HaproxyWorkload, "keepalived": VrrpWorkload, "LVS": LvsWorkload}
+_OF_WORKLOADS = {"workloads.workload", "workloads.changes"}
 #: Give their steps to the modules above, or hand over what those have made.
-_SHARED = {"changes.operations", "changes.service_changes", "network.plug"}
+_SHARED = {"changes.operations", "network.plug"}
 
 
 class Module:
@@ -67,13 +70,6 @@ class Module:
             for name, value in vars(self._module).items()
             if name.isupper() and isinstance(value, str)
         }
-
-    @property
-    def makers(self):
-        """Its functions that return steps, by name, and what those are called."""
-        functions = [node for node in self._tree.body if isinstance(node, ast.FunctionDef)]
-        steps = [(each.name, node) for each in functions for node in ast.walk(each) if _is_steps(node)]
-        return {name: self._value(node.args[0]) for name, node in steps}
 
     def uses(self, words):
         """Return which kinds of change it names in any way.
@@ -124,15 +120,22 @@ def tried():
 def test_every_module_that_makes_changes_is_known():
     making = {name for name, module in core_modules().items() if module.makes_changes}
     known = {name for names in FAMILIES.values() for name in names}
-    assert making - _SHARED == known
+    assert making - _SHARED == known | _OF_WORKLOADS
+
+
+def test_every_change_of_a_workload_has_cells(tried):
+    modules = core_modules()
+    kinds = modules["changes.service_changes"].words | modules["changes.operations"].words
+    made = set().union(*(modules[name].uses(kinds) for name in _OF_WORKLOADS))
+    for family, workload in WORKLOADS.items():
+        has_cells = {cell.kind.kind for cell in tried if cell.kind.family == family}
+        assert {kind for kind in made if hasattr(workload, kind)} == has_cells, family
 
 
 def test_every_kind_of_change_has_cells(tried):
     modules = core_modules()
-    shared = modules["changes.service_changes"]
-    words = shared.words | shared.makers
     for family, names in FAMILIES.items():
-        made = set().union(*(modules[name].uses(words) for name in names))
+        made = set().union(*(modules[name].kinds for name in names))
         has_cells = {cell.kind.kind for cell in tried if str(cell.kind).startswith(family)}
         assert made == has_cells, family
 
@@ -141,7 +144,7 @@ def test_every_step_and_fault_is_tried_with_every_kind(tried):
     every = set(cells(*{cell.kind for cell in tried}))
     assert set(tried) <= every
     for field in ("step", "fault"):
-        for family in FAMILIES:
+        for family in (*FAMILIES, *WORKLOADS):
             of_family = [cell for cell in tried if str(cell.kind).startswith(family)]
             all_of_it = {getattr(cell, field) for cell in every if str(cell.kind).startswith(family)}
             assert {getattr(cell, field) for cell in of_family} == all_of_it, (family, field)

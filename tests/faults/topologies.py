@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.core.changes.locks import KEEPALIVED
+from amphora.core.changes.service_changes import UPLOAD
 from amphora.core.topology import TopologyKind
-from amphora.core.workloads.vrrp import UPLOAD
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.system.processes import read_pid_file
 from tests.faults import keepalived
 from tests.faults.matrix import Kind
@@ -78,7 +78,7 @@ class TopologyScenario(Scenario):
         self.struck = (kind.kind, {UPLOAD: KEEPALIVED, PLUG: f"port-{MAC}"}.get(kind.kind, FAMILY))
         self.kind = CHANGE
         self.may_fail = False
-        self._layout = VrrpLayout(rig.agent.base_path)
+        self._layout = VrrpFiles(rig.agent.base_path)
         self.pid_file = self._layout.pid_file
 
     def prepare(self):

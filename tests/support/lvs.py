@@ -1,20 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LVS listeners of a real core over a fake process manager, and configurations for them."""
+"""Configurations of LVS listeners, and processes that stand in for their keepalived."""
 
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
-
-from amphora.core.network.data_namespace import DataNamespace
-from amphora.core.workloads.lvs import LvsEngine, LvsEvidence, LvsSettings
-from amphora.core.workloads.lvs_files import LvsDirectory
-from amphora.core.workloads.lvs_listeners import LvsListeners
-from amphora.core.workloads.lvs_status import LvsStatusReader
-from amphora.errors import InvalidConfiguration
-from amphora.keepalived.program import KeepalivedProgram
-from amphora.lvs.program import LvsProgram
-from amphora.system.command import CommandRunner
 
 LISTENER = "11000000-0000-4000-8000-000000000002"
 OTHER_LISTENER = "11000000-0000-4000-8000-000000000003"
@@ -84,61 +73,3 @@ class StandIn:
     def close(self):
         """End it; its pid files stay, as after a kill."""
         self._process.communicate()
-
-
-class FakeLvsProgram(LvsProgram):
-    """Refuses configurations that hold the word BAD_LINE, as keepalived would."""
-
-    def __init__(self):
-        super().__init__(KeepalivedProgram(Path("/usr/sbin/keepalived"), CommandRunner()), "")
-
-    def check(self, file, names):
-        (included,) = (name for name in names if f"include {name}\n" in file.read_text())
-        for number, line in enumerate(Path(included).read_text().splitlines(), 1):
-            if "BAD_LINE" in line:
-                raise InvalidConfiguration(f"({names[included]}: Line {number}) Unknown keyword 'BAD_LINE'")
-        return "Configuration file is valid"
-
-
-class FakeLvsEngine(LvsEngine):
-    """Does every step on files and on the process manager, and proves nothing.
-
-    ``failures`` are raised by the next proofs, one each; ``proven`` notes what each proof was asked about.
-    """
-
-    def __init__(self, services):
-        super().__init__(
-            FakeLvsProgram(), services, DataNamespace("", CommandRunner()), LvsSettings(apply_timeout=5.0)
-        )
-        self.failures = []
-        self.proven = []
-
-    def prove(self, layout, configuration):
-        self.proven.append(layout.running.read_bytes())
-        if self.failures:
-            raise self.failures.pop(0)
-        return LvsEvidence(self.status(layout).pid, None, len(configuration.services))
-
-
-class LvsRig:
-    """The listeners below one directory; ``announced`` and ``changes`` note what others were told."""
-
-    def __init__(self, base_path, services, operations, locks):
-        self.directory = LvsDirectory(base_path)
-        self.services = services
-        self.operations = operations
-        self.engine = FakeLvsEngine(services)
-        self.announced = []
-        self.changes = 0
-        self.listeners = LvsListeners(
-            self.directory,
-            self.engine,
-            operations,
-            locks,
-            lambda addresses: self.announced.append({str(address) for address in addresses}),
-            self._count,
-        )
-        self.status = LvsStatusReader(self.directory, self.engine)
-
-    def _count(self):
-        self.changes += 1

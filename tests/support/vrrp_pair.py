@@ -18,9 +18,9 @@ from pathlib import Path
 from amphora.core.changes.journal import Journal
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
-from amphora.core.workloads.vrrp import Vrrp
-from amphora.core.workloads.vrrp_engine import VrrpEngine, VrrpSettings
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.vrrp import VrrpSettings, VrrpWorkload
+from amphora.core.workloads.vrrp_files import VrrpFiles
+from amphora.core.workloads.workload import WorkloadContext
 from amphora.drivers.process_manager.standalone import StandaloneProcessManager
 from amphora.keepalived.processes import KeepalivedProcesses
 from amphora.keepalived.program import KeepalivedProgram
@@ -136,7 +136,7 @@ class Node:
     def __init__(self, place: Place, directory: Path) -> None:
         self.place = place
         self.namespace = place.namespace
-        self.layout = VrrpLayout(directory)
+        self.layout = VrrpFiles(directory)
         self._state_directory = directory / "services"
         directory.mkdir(exist_ok=True)
         self.processes = KeepalivedProcesses(
@@ -147,15 +147,14 @@ class Node:
     def boot(self):
         """Be a new agent that finds what the last one left."""
         self.services = self._manager()
-        engine = VrrpEngine(
-            self.layout,
-            KeepalivedProgram(COMMAND, CommandRunner()),
-            self.services,
-            VrrpSettings(self.namespace, 8.0, RestartPolicy(delay=RESTART_DELAY)),
-        )
         operations = Operations(Journal(self.layout.directory / "operations"))
         operations.recover()
-        self.vrrp = Vrrp(self.layout, engine, InstanceLocks(5.0), operations)
+        self.vrrp = VrrpWorkload(
+            self.layout,
+            WorkloadContext(self.services, operations, InstanceLocks(5.0)),
+            KeepalivedProgram(COMMAND, CommandRunner()),
+            VrrpSettings(self.namespace, 8.0, RestartPolicy(delay=RESTART_DELAY)),
+        )
         self.services.supervise()
         self.vrrp.recover()
 

@@ -7,6 +7,7 @@ from webob import Request, Response
 
 from amphora.api.request import choose_action, expected_by, parse_uuid, uploaded_file
 from amphora.api.responses import digest_response, json_response, ok, tagged, text_response
+from amphora.api.v0_1.wording import listener_sentence
 from amphora.core.services import CoreServices
 from amphora.core.workloads.certificates import NAMED_PAIRS, CertificateRules
 from amphora.core.workloads.haproxy_status import InstanceStatus
@@ -55,24 +56,26 @@ class ListenerHandlers:
 
     def delete(self, request: Request, given_id: str) -> Response:
         """Section "Delete a listener"."""
-        self._core.objects.delete(_listener_id(given_id), expected_by(request))
+        self._core.workloads.delete(_listener_id(given_id), expected_by(request))
         return ok(200)
 
     def configuration(self, _request: Request, given_id: str) -> Response:
         """Section "Get listener haproxy configuration"."""
-        data = self._core.instances.configuration(_listener_id(given_id))
+        data = self._core.workloads.haproxy(_listener_id(given_id)).configuration()
         return tagged(text_response(data), data)
 
     def act(self, _request: Request, given_id: str, word: str) -> Response:
         """Section "Start or Stop a listener"."""
-        action = choose_action(word, self._core.objects.find(_listener_id(given_id)).actions)
-        return ok(202, action())
+        workload = self._core.workloads.workload(_listener_id(given_id))
+        action = choose_action(word, workload.actions)
+        return ok(202, listener_sentence(workload, action()))
 
     def upload(self, request: Request, given_amphora_id: str, given_id: str) -> Response:
         """Section "Upload listener haproxy configuration"."""
         amphora_id, listener_id = parse_uuid("amphora_id", given_amphora_id), _listener_id(given_id)
         data, expected = uploaded_file(request), expected_by(request)
-        return ok(201, self._core.instances.upload(listener_id, data, amphora_id, expected=expected))
+        instance = self._core.workloads.haproxy(listener_id)
+        return ok(201, instance.upload(data, amphora_id, expected=expected))
 
     def certificate_digest(self, _request: Request, given_id: str, filename: str) -> Response:
         """Section "Get SSL certificate md5sum"."""

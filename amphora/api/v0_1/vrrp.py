@@ -7,14 +7,15 @@ from webob import Request, Response
 
 from amphora.api.request import choose_action, expected_by, uploaded_file
 from amphora.api.responses import ok
-from amphora.core.workloads.vrrp import Vrrp
+from amphora.api.v0_1.wording import keepalived_sentence
+from amphora.core.workloads.vrrp import VrrpWorkload
 from amphora.errors import OperationFailed, VrrpActionFailed, VrrpNotConfigured
 
 
 class VrrpHandlers:
     """``/vrrp``."""
 
-    def __init__(self, vrrp: Vrrp) -> None:
+    def __init__(self, vrrp: VrrpWorkload) -> None:
         self._vrrp = vrrp
 
     def upload(self, request: Request) -> Response:
@@ -27,11 +28,10 @@ class VrrpHandlers:
 
     def act(self, _request: Request, word: str) -> Response:
         """Section "Start, Stop, or Reload keepalived"."""
-        vrrp = self._vrrp
-        action = choose_action(word, {"start": vrrp.start, "stop": vrrp.stop, "reload": vrrp.reload})
+        action = choose_action(word, self._vrrp.actions)
         try:
-            done = action()
+            result = action()
         except VrrpNotConfigured as error:
             # The document has no 404 here.
             raise VrrpActionFailed(word.lower(), error.details) from error
-        return ok(202, done.partition(" (pid ")[0])
+        return ok(202, keepalived_sentence(result))

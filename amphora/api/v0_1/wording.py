@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from amphora import errors
 from amphora.api.errors import AS_IN_TABLE, Wording
+from amphora.core.workloads.catalog import AnyWorkload
+from amphora.core.workloads.lvs import LvsWorkload
+from amphora.models import ActionKind, ActionResult
 
 WORDING = Wording(
     bodies=(
@@ -19,3 +22,31 @@ WORDING = Wording(
     defect=AS_IN_TABLE.defect,
     names_methods=True,
 )
+
+
+def listener_sentence(workload: AnyWorkload, result: ActionResult) -> str:
+    """Return what an action on a listener came to."""
+    if isinstance(workload, LvsWorkload):
+        return _udp_listener_sentence(workload.id, result)
+    daemon = f"haproxy daemon for {workload.id}"
+    if result.kind is ActionKind.STOPPED:
+        return (
+            f"{daemon} is already stopped; nothing was changed"
+            if result.is_unchanged
+            else f"{daemon} stopped"
+        )
+    if result.is_unchanged:
+        return f"{daemon} already runs (pid {result.pid}); nothing was changed"
+    return f"Configuration file is valid\n{daemon} {result.kind.value} (pid {result.pid})\n{result.evidence}"
+
+
+def keepalived_sentence(result: ActionResult) -> str:
+    """Return what an action on keepalived came to."""
+    unchanged = "is already stopped; nothing was changed"
+    return f"keepalived {unchanged if result.is_unchanged else result.kind.value}"
+
+
+def _udp_listener_sentence(listener_id: str, result: ActionResult) -> str:
+    if result.kind is ActionKind.STOPPED:
+        return f"{listener_id} is stopped"
+    return f"{listener_id} already runs; nothing was changed" if result.is_unchanged else result.evidence

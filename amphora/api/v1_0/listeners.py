@@ -43,11 +43,11 @@ class ListenerHandlers:
         expected = expected_by(request)
         try:
             with absence_is_success(expected):
-                self._core.objects.delete(parse_uuid("id", given_id), expected)
+                self._core.workloads.delete(parse_uuid("id", given_id), expected)
         except InstanceActionFailed as error:
             raise InstanceActionFailed("delete", error.details) from error
         return ok(200)
 
     def udp_configuration(self, _request: Request, given_id: str) -> Response:
         """Return the stored configuration of a UDP or SCTP listener."""
-        return text_response(self._core.lvs.configuration(parse_uuid("id", given_id)))
+        return text_response(self._core.workloads.lvs(parse_uuid("id", given_id)).configuration())

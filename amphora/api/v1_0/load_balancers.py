@@ -9,10 +9,10 @@ from amphora.api.request import choose_action, expected_by, parse_uuid, uploaded
 from amphora.api.responses import digest_response, ok, tagged, text_response
 from amphora.api.v1_0.wording import absence_is_success, participle
 from amphora.core.services import CoreServices
-from amphora.core.workloads.catalog import Engine
 from amphora.core.workloads.certificates import ANY_CONTENT
+from amphora.core.workloads.lvs import LvsWorkload
 from amphora.errors import CertificateNotFound, InstanceNotFound, InstanceWasGone
-from amphora.models import Done
+from amphora.models import ActionKind
 
 #: What an action on LVS did, whatever the state before it: a reload is always a restart.
 _DONE_BY_LVS = {"start": "started", "stop": "stoped", "reload": "restarted"}
@@ -26,7 +26,7 @@ class LoadBalancerHandlers:
 
     def configuration(self, _request: Request, given_id: str) -> Response:
         """Return the stored configuration."""
-        data = self._core.instances.configuration(_id(given_id))
+        data = self._core.workloads.haproxy(_id(given_id)).configuration()
         return tagged(text_response(data), data)
 
     def upload(self, request: Request, given_amphora_id: str, given_id: str) -> Response:
@@ -34,22 +34,23 @@ class LoadBalancerHandlers:
         amphora_id, load_balancer_id = parse_uuid("amphora_id", given_amphora_id), _id(given_id)
         data, expected = uploaded_file(request), expected_by(request)
         # A load balancer whose listeners are all disabled has no frontend.
-        self._core.instances.upload(load_balancer_id, data, amphora_id, may_be_idle=True, expected=expected)
+        instance = self._core.workloads.haproxy(load_balancer_id)
+        instance.upload(data, amphora_id, may_be_idle=True, expected=expected)
         return tagged(ok(202), data)
 
     def act(self, _request: Request, given_id: str, word: str) -> Response:
         """Start, stop or reload a load balancer, or a UDP or SCTP listener."""
         word = choose_action(word, {word: word for word in ("start", "stop", "reload")})
-        served = self._core.objects.find(_id(given_id))
+        workload = self._core.workloads.workload(_id(given_id))
         try:
-            done = served.actions[word]().done
+            kind = workload.actions[word]().kind
         except InstanceWasGone:
-            done = Done.STOPPED
-        if served.engine is Engine.LVS:
-            return ok(202, f"keepalivedlvs listener {served.id} {_DONE_BY_LVS[word]}")
-        if done is Done.STARTED:
-            return ok(202, f"Configuration file is valid\nhaproxy daemon for {served.id} started")
-        return ok(202, f"Listener {served.id} {participle(done)}")
+            kind = ActionKind.STOPPED
+        if isinstance(workload, LvsWorkload):
+            return ok(202, f"keepalivedlvs listener {workload.id} {_DONE_BY_LVS[word]}")
+        if kind is ActionKind.STARTED:
+            return ok(202, f"Configuration file is valid\nhaproxy daemon for {workload.id} started")
+        return ok(202, f"Listener {workload.id} {participle(kind)}")
 
     def certificate_digest(self, _request: Request, given_id: str, filename: str) -> Response:
         """Return the digest of a file, never its content."""

@@ -8,7 +8,7 @@ from webob import Request, Response
 from amphora.api.request import choose_action, expected_by, uploaded_file
 from amphora.api.responses import ok, tagged
 from amphora.api.v1_0.wording import participle
-from amphora.core.workloads.vrrp import Vrrp
+from amphora.core.workloads.vrrp import VrrpWorkload
 from amphora.errors import (
     InvalidConfiguration,
     OperationFailed,
@@ -16,13 +16,13 @@ from amphora.errors import (
     VrrpNotConfigured,
     VrrpWasGone,
 )
-from amphora.models import Done
+from amphora.models import ActionKind
 
 
 class VrrpHandlers:
     """``/vrrp``."""
 
-    def __init__(self, vrrp: Vrrp) -> None:
+    def __init__(self, vrrp: VrrpWorkload) -> None:
         self._vrrp = vrrp
 
     def upload(self, request: Request) -> Response:
@@ -36,12 +36,11 @@ class VrrpHandlers:
 
     def act(self, _request: Request, word: str) -> Response:
         """Start, stop or reload keepalived."""
-        vrrp = self._vrrp
-        action = choose_action(word, {"start": vrrp.start, "stop": vrrp.stop, "reload": vrrp.reload})
+        action = choose_action(word, self._vrrp.actions)
         try:
-            done = action().done
+            kind = action().kind
         except VrrpWasGone:
-            done = Done.STOPPED
+            kind = ActionKind.STOPPED
         except VrrpNotConfigured as error:
             raise VrrpActionFailed(word.lower(), error.details) from error
-        return ok(202, f"keepalived {participle(done)}")
+        return ok(202, f"keepalived {participle(kind)}")

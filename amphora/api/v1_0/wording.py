@@ -18,7 +18,7 @@ from amphora.api.errors import (
     Wording,
 )
 from amphora.core.changes.expected import Expected
-from amphora.models import Done
+from amphora.models import ActionKind
 
 _GERUND = {"start": "starting", "stop": "stoping", "reload": "reloading", "delete": "stopping"}
 _NOT_FOUND = (
@@ -31,9 +31,9 @@ _DEFECT = (
 )
 
 
-def participle(done: Done) -> str:
+def participle(kind: ActionKind) -> str:
     """Return the result of an action in this API's spelling."""
-    return "stoped" if done is Done.STOPPED else done.value
+    return "stoped" if kind is ActionKind.STOPPED else kind.value
 
 
 def framework_error(status: int, description: str) -> dict[str, Any]:

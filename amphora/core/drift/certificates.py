@@ -14,10 +14,10 @@ from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 
-from amphora.core.drift.configs import InstanceStore
+from amphora.core.drift.configurations import Configurations
 from amphora.core.drift.inspection import ABSENT, digest_of
-from amphora.core.workloads.haproxy_files import InstanceLayout
-from amphora.core.workloads.workload import Instances
+from amphora.core.workloads.catalog import WorkloadCatalog
+from amphora.core.workloads.haproxy_files import HaproxyFiles
 from amphora.errors import ControlSocketError, InvalidConfiguration, OperationFailed
 from amphora.haproxy.control.stats import StatsSocket
 from amphora.haproxy.reading.addresses import EndpointKind
@@ -56,13 +56,13 @@ class CertificateInspector:
 
     def __init__(
         self,
-        store: InstanceStore,
-        instances: Instances,
+        configurations: Configurations,
+        catalog: WorkloadCatalog,
         namespace: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
-        self._instances = instances
+        self._configurations = configurations
+        self._catalog = catalog
         self._namespace = namespace
         self._clock = clock
         self._seen: dict[_Seen, float] = {}
@@ -70,13 +70,14 @@ class CertificateInspector:
 
     def targets(self) -> list[str]:
         """Return the ids of all instances."""
-        return [layout.instance_id for layout in self._store.directory.all()]
+        return [instance.id for instance in self._catalog.haproxies()]
 
     def look(self, target: str) -> list[Difference]:
         """Compare the certificates of one instance."""
-        layout = self._store.directory.layout(target)
+        instance = self._catalog.haproxy(target)
+        layout = instance.files
         data = files.read_if_present(layout.running)
-        if data is None or self._store.state(layout) is not ServiceState.RUNNING:
+        if data is None or instance.status().state is not ServiceState.RUNNING:
             return []
         try:
             configuration = parse(data)
@@ -95,24 +96,25 @@ class CertificateInspector:
 
     def heal(self, target: str, differences: Sequence[Difference]) -> str:
         """Reload, so that what is stored is what is served; not while an upload waits for its reload."""
-        if self._store.is_pending(target):
+        instance = self._catalog.haproxy(target)
+        if self._configurations.is_pending(instance):
             return ""
-        done = str(self._instances.reload(target))
+        done = str(instance.reload())
         for each in differences:
             # What was there before is known to nobody any more.
-            self._store.ledger.adopt(target, self._paths[each.subject])
+            self._configurations.baseline.adopt(target, self._paths[each.subject])
         return done
 
     def _files(self, target: str, binds: Sequence[Bind], index: CertificateIndex) -> list[Path]:
         found = {path for bind in binds for path in index.files(bind)}
         # Neither a directory nor a bundle shows what has been removed from it.
         named = {name for bind in binds for name in bind.files}
-        removed = self._store.ledger.removed(target)
+        removed = self._configurations.baseline.removed(target)
         gone = (path for path in removed if {str(path.parent), str(path.with_suffix(""))} & named)
         return sorted(found.union(gone))
 
-    def _of_file(self, layout: InstanceLayout, path: Path) -> Difference | None:
-        strange = self._store.ledger.is_strange(layout.instance_id, path)
+    def _of_file(self, layout: HaproxyFiles, path: Path) -> Difference | None:
+        strange = self._configurations.baseline.modified_externally(layout.id, path)
         if path.is_file():
             if not strange:
                 return None
@@ -123,7 +125,7 @@ class CertificateInspector:
         return _certificate(path, reason, "stored" if strange else ABSENT, ABSENT)
 
     def _of_handshakes(
-        self, layout: InstanceLayout, binds: Sequence[Bind], index: CertificateIndex, pid: int
+        self, layout: HaproxyFiles, binds: Sequence[Bind], index: CertificateIndex, pid: int
     ) -> list[Difference]:
         known = [(bind, index.served(bind)) for bind in binds]
         found: dict[Path, Difference] = {}
@@ -142,14 +144,14 @@ class CertificateInspector:
         return list(found.values())
 
     def _to_see(
-        self, layout: InstanceLayout, stored: Sequence[ServedCertificate], place: _Place, pid: int
+        self, layout: HaproxyFiles, stored: Sequence[ServedCertificate], place: _Place, pid: int
     ) -> list[ServedCertificate]:
         unseen = [each for each in stored if self._key(layout, each, place, pid) not in self._seen]
         # What is younger than the worker first: hardly anything else can differ.
         return sorted(unseen, key=lambda each: -each.modified)
 
-    def _key(self, layout: InstanceLayout, each: ServedCertificate, place: _Place, pid: int) -> _Seen:
-        return layout.instance_id, each.path, each.fingerprint, place, pid
+    def _key(self, layout: HaproxyFiles, each: ServedCertificate, place: _Place, pid: int) -> _Seen:
+        return layout.id, each.path, each.fingerprint, place, pid
 
     def _shown(self, bind: Bind, place: _Place, server_name: str | None) -> str | None:
         """Return the fingerprint of what is shown there, or None where a stranger may see nothing."""

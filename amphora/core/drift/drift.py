@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from amphora.core.changes.locks import InstanceLocks
+from amphora.core.drift.file_baseline import FileBaseline
 from amphora.core.drift.healing import HealingLimit
 from amphora.core.drift.inspection import Inspector
-from amphora.core.drift.ledger import Ledger
 from amphora.errors import AmphoraError
 from amphora.models import Difference, DriftArea
 
@@ -108,7 +108,7 @@ class Drift:
     """Looks for drift, remembers the last result, and heals where that is allowed.
 
     :param inspectors: in the order in which they heal.
-    :param ledger: is told of every change that the agent itself makes.
+    :param baseline: is told of every change that the agent itself makes.
     :param under_way: returns the names of what has a change under way that no lock tells of.
     :param settling: seconds between a look and the one that confirms it.
     """
@@ -117,7 +117,7 @@ class Drift:
         self,
         inspectors: Sequence[Inspector],
         locks: InstanceLocks,
-        ledger: Ledger,
+        baseline: FileBaseline,
         settings: DriftSettings,
         *,
         under_way: Callable[[], Collection[str]] = frozenset,
@@ -126,7 +126,7 @@ class Drift:
     ) -> None:
         self._inspectors = tuple(inspectors)
         self._locks = locks
-        self._ledger = ledger
+        self._baseline = baseline
         self._settings = settings
         self._under_way = under_way
         self._limit = limit or HealingLimit()
@@ -140,7 +140,7 @@ class Drift:
         self._wake = threading.Event()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
-        locks.observe(ledger)
+        locks.observe(baseline)
 
     @property
     def settings(self) -> DriftSettings:
@@ -151,7 +151,7 @@ class Drift:
         """Take files as they are for the agent's own, and begin to look in the background. Called once."""
         for inspector in self._inspectors:
             for target in _targets(inspector):
-                self._ledger.note_if_new(target)
+                self._baseline.note_if_new(target)
         self._thread.start()
 
     def close(self) -> None:
@@ -231,7 +231,7 @@ class Drift:
             for target in targets:
                 if self._ends.is_set():
                     break
-                self._ledger.note_if_new(target)
+                self._baseline.note_if_new(target)
                 self._look_at(inspector, target, taken)
         return taken
 

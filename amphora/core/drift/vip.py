@@ -4,32 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from amphora.core.changes.locks import INTERFACES, KEEPALIVED
 from amphora.core.drift.inspection import ABSENT
 from amphora.core.topology import TopologyKind, TopologyManager
-from amphora.core.workloads.vrrp import Vrrp
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.vrrp import VrrpWorkload
 from amphora.drivers.network.base import NetworkDriver
 from amphora.keepalived.configuration import VirtualAddress, parse
-from amphora.models import Difference, DriftArea, DriftReason, InterfaceRole, IPAddress, Role, ServiceState
+from amphora.models import Difference, DriftArea, DriftReason, InterfaceRole, IPAddress, Role
 from amphora.system import files
 from amphora.system.addresses import HeldAddress, addresses_in, remove_addresses
-
-
-@dataclass(frozen=True, slots=True)
-class VipHolders:
-    """The two that can hold a virtual address, and what is to decide between them.
-
-    :ivar status: state of keepalived's service.
-    """
-
-    topology: TopologyManager
-    network: NetworkDriver
-    vrrp: Vrrp
-    layout: VrrpLayout
-    status: Callable[[], ServiceState]
 
 
 class VipInspector:
@@ -42,22 +26,32 @@ class VipInspector:
     group = "vip"
     areas = frozenset({DriftArea.VIP})
 
-    def __init__(self, holders: VipHolders, namespace: str, activate: Callable[[], None]) -> None:
-        self._holders = holders
+    def __init__(
+        self,
+        topology: TopologyManager,
+        network: NetworkDriver,
+        vrrp: VrrpWorkload,
+        namespace: str,
+        activate: Callable[[], None],
+    ) -> None:
+        self._topology = topology
+        self._network = network
+        self._vrrp = vrrp
         self._namespace = namespace
         self._activate = activate
 
     def targets(self) -> tuple[str, ...]:
         """keepalived in a pair, else the interfaces; none while that is about to change."""
-        topology = self._holders.topology
-        if topology.is_changing():
+        if self._topology.is_changing():
             return ()
-        return (KEEPALIVED,) if topology.current().kind is TopologyKind.ACTIVE_STANDBY else (INTERFACES,)
+        return (
+            (KEEPALIVED,) if self._topology.current().kind is TopologyKind.ACTIVE_STANDBY else (INTERFACES,)
+        )
 
     def look(self, target: str) -> list[Difference]:
         """Compare with the addresses that the kernel has."""
         found = list(self._of_single() if target == INTERFACES else self._of_pair())
-        return [] if self._holders.topology.is_changing() else found
+        return [] if self._topology.is_changing() else found
 
     def heal(self, target: str, differences: Sequence[Difference]) -> str:
         """Have the one that is to hold an address hold it, and take it from where it is not to be."""
@@ -72,11 +66,11 @@ class VipInspector:
             remove_addresses(self._namespace, held)
             done.append(f"{', '.join(sorted(wrong))} taken off")
         if len(surplus) < len(differences) and not self._is_pending():
-            done.append(str(self._holders.vrrp.reload()))
+            done.append(str(self._vrrp.reload()))
         return "; ".join(done)
 
     def _of_single(self) -> Iterator[Difference]:
-        configs = [each for each in self._holders.network.stored() if each.role is InterfaceRole.VIP]
+        configs = [each for each in self._network.stored() if each.role is InterfaceRole.VIP]
         held = self._held() if configs else ()
         for config in configs:
             for vip in (rule.source.network_address for rule in config.rules):
@@ -85,14 +79,14 @@ class VipInspector:
     def _of_pair(self) -> Iterator[Difference]:
         wanted = self._virtual_addresses()
         held = self._held() if wanted else ()
-        role = self._holders.vrrp.role()
+        role = self._vrrp.role()
         if role is Role.ACTIVE:
             for each in wanted:
                 yield from _misplaced(each.address.ip, each.interface, held)
             return
         if role is Role.STANDBY:
             reason, desired = DriftReason.VIP_ON_STANDBY, "held by the peer"
-        elif self._holders.status().is_at_rest:
+        elif self._vrrp.status().state.is_at_rest:
             reason, desired = DriftReason.VIP_ORPHANED, "held by nobody here, as keepalived is stopped"
         else:
             # It has just begun and not told anything yet, or is about to be started again.
@@ -103,7 +97,7 @@ class VipInspector:
                 yield Difference(DriftArea.VIP, str(each.address.ip), reason, desired, f"on {names[0]}")
 
     def _virtual_addresses(self) -> list[VirtualAddress]:
-        data = files.read_if_present(self._holders.layout.running)
+        data = files.read_if_present(self._vrrp.files.running)
         found = parse(data).addresses if data is not None else ()
         return sorted(found, key=lambda each: str(each.address))
 
@@ -111,7 +105,7 @@ class VipInspector:
         return addresses_in(self._namespace)
 
     def _is_pending(self) -> bool:
-        return files.read_if_present(self._holders.layout.proven) != self._holders.vrrp.configuration()
+        return files.read_if_present(self._vrrp.files.proven) != self._vrrp.stored_configuration()
 
 
 def _misplaced(vip: IPAddress, interface: str, held: Iterable[HeldAddress]) -> Iterator[Difference]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -14,10 +15,9 @@ from amphora.core.changes.expected import ANYTHING, Expected, etag_of
 from amphora.core.changes.journal import OperationState
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps
-from amphora.core.changes.service_changes import forgetting_the_gone
+from amphora.core.changes.service_changes import drop_journal_if_deleted
 from amphora.core.changes.single_flight import SingleFlight
-from amphora.core.workloads.changes import certificates_of, certificates_target
-from amphora.core.workloads.workload import Instances
+from amphora.core.workloads.haproxy import HaproxyWorkload, certificates_of, certificates_target
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import CertificateNotFound, InvalidFilename, ProofFailed
 from amphora.haproxy.reading.certificates import names_of
@@ -52,11 +52,15 @@ class Certificates:
     """Upload, digest and removal of certificate files. What runs sees a change at its next reload."""
 
     def __init__(
-        self, store: CertStore, instances: Instances, locks: InstanceLocks, operations: Operations
+        self,
+        store: CertStore,
+        instance: Callable[[str], HaproxyWorkload],
+        locks: InstanceLocks,
+        operations: Operations,
     ) -> None:
         self._store = store
         self._operations = operations
-        self._instances = instances
+        self._instance = instance
         self._locks = locks
         self._single_flight = SingleFlight[None]()
 
@@ -85,7 +89,7 @@ class Certificates:
         def store() -> None:
             with self._locks.hold(instance_id):
                 if instance_must_exist:
-                    self._instances.require(instance_id)
+                    self._instance(instance_id).configuration()
                 if rules.pairs_only:
                     _note_name(filename, pem.check_certificate_and_key(data), instance_id)
                 expected.require_digest(self._store.digest(instance_id, filename))
@@ -103,7 +107,7 @@ class Certificates:
         _check_filename(filename, rules)
         digest = self._store.digest(instance_id, filename)
         if digest is None:
-            self._instances.require(instance_id)
+            self._instance(instance_id).configuration()
             raise CertificateNotFound(filename)
         return digest
 
@@ -169,11 +173,11 @@ class Certificates:
         self._run(instance_id, steps, _intent(filename, None))
 
     def _run(self, instance_id: str, steps: Steps, intent: str) -> None:
-        with forgetting_the_gone(self._operations, steps.target, lambda: self._is_gone(instance_id)):
+        with drop_journal_if_deleted(self._operations, steps.target, lambda: self._is_gone(instance_id)):
             self._operations.run(steps, intent)
 
     def _is_gone(self, instance_id: str) -> bool:
-        return not (self._instances.knows(instance_id) or self._store.directory(instance_id).exists())
+        return not (self._instance(instance_id).exists or self._store.directory(instance_id).exists())
 
     def _see(self, instance_id: str, filename: str, wanted: str) -> str:
         digest = self._store.digest(instance_id, filename)

@@ -1,253 +1,202 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of changes to an instance; :mod:`amphora.core.changes.operations` owns their order."""
+"""The two changes that replace what a workload has or runs: an upload, and a start or reload.
+
+:mod:`amphora.core.changes.operations` owns the order of their steps.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from functools import partial
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Generic
 
-from amphora.core.changes.service_changes import (
-    RELOAD,
-    START,
-    UPLOAD,
-    already_in_effect,
-    discard_upload,
-    restore_stored,
-)
-from amphora.core.workloads.haproxy import HaproxyEngine
-from amphora.core.workloads.haproxy_checks import refuse_start
-from amphora.core.workloads.haproxy_files import InstanceLayout
-from amphora.core.workloads.running_haproxy import local_peer
-from amphora.errors import InstanceNotFound, InvalidConfiguration, OperationFailed
-from amphora.haproxy.preflight.findings import Finding
-from amphora.haproxy.proof.prove import Evidence, Generation
-from amphora.haproxy.reading.configuration import Configuration
-from amphora.models import ServiceState
+from amphora.core.changes.operations import AlreadyInEffect
+from amphora.core.changes.service_changes import RELOAD, UPLOAD
+from amphora.core.workloads.steps import B, C, WorkloadSteps
+from amphora.errors import InvalidConfiguration, OperationFailed, StorageError
+from amphora.models import Proof
 from amphora.system import files
 
-_NOTHING_SEEN = Evidence(0, 0, 0, (), 0.0)
+LOG = logging.getLogger(__name__)
 
-_CERTIFICATES = "-certificates"
-
-
-def certificates_target(instance_id: str) -> str:
-    """Return what changes to an instance's certificates are journalled under."""
-    return f"{instance_id}{_CERTIFICATES}"
+_NOTHING_ELSE: Mapping[Path, bytes] = MappingProxyType({})
 
 
-def certificates_of(target: str) -> str | None:
-    """Return the instance whose certificates are journalled under a target; None: it is none such."""
-    return target.removesuffix(_CERTIFICATES) if target.endswith(_CERTIFICATES) else None
+class Upload(Generic[C]):
+    """Stores a configuration; it takes effect with the next start or reload.
 
-
-class Upload:
-    """Stores a configuration. What runs is not touched, so there is nothing to act on or to prove.
-
-    :param local_peer: this amphora's name in ``peers`` sections; empty: its host name.
-    :ivar output: haproxy's own words about it.
+    :param path: where it is stored.
+    :param beside: further files that come with it, by where they are kept until it is stored.
     """
 
     kind = UPLOAD
     limits: Mapping[str, float] = MappingProxyType({})
 
-    def __init__(self, engine: HaproxyEngine, layout: InstanceLayout, data: bytes, local_peer: str) -> None:
-        self.target = layout.instance_id
-        self.output = ""
-        self._engine = engine
-        self._layout = layout
+    def __init__(
+        self,
+        workload: WorkloadSteps[C, Any],
+        data: bytes,
+        path: Path,
+        beside: Mapping[Path, bytes] = _NOTHING_ELSE,
+    ) -> None:
+        self.target = workload.id
+        self._workload = workload
         self._data = data
-        self._configuration = Configuration()
-        self._local_peer = local_peer
-        self._was_refused = False
+        self._path = path
+        self._beside = beside
+        self._staged: C | None = None
+        self._output = ""
 
     def stage(self) -> None:
         """Write what was received, and what would run."""
-        layout = self._layout
-        files.ensure_directory(layout.directory)
-        files.write_atomically(layout.received, self._data)
-        files.write_atomically(layout.received_peer, self._local_peer.encode())
-        self._configuration = self._engine.stage(layout, self._data)
+        self._staged = self._workload.stage_upload(self._data)
+        for path, data in self._beside.items():
+            files.write_atomically(path, data)
 
     def check(self) -> str:
-        """Let haproxy check it; what only keeps it from running now is in its output and refuses nothing."""
-        engine, layout = self._engine, self._layout
-        findings = engine.findings(layout, self._configuration, self._local_peer)
-        try:
-            output = engine.check(layout, self._local_peer, findings)
-        except InvalidConfiguration:
-            self._was_refused = True
-            raise
-        remarks = (f"Now it would not run or run with less: {finding}" for finding in findings)
-        self.output = "\n".join((output.strip(), *remarks))
-        return self.output
+        """Let the program check it, and return its output."""
+        self._output = self._workload.check_upload(_required(self._staged))
+        return self._output
 
     def swap(self) -> None:
-        """Make it the stored one, with the name among peers that belongs to it."""
-        finish_upload(self._layout)
+        """Make it the stored one."""
+        self._workload.files.store_received(self._path)
 
     def commit(self) -> None:
-        """Forget what was staged."""
-        self._engine.unstage(self._layout)
+        """Remove what only the check needed."""
+        self._workload.unstage()
 
     def discard(self) -> str:
-        """Keep what haproxy refused for whoever looks into it, unless there was nothing before it."""
-        layout = self._layout
-        if self._was_refused and layout.stored.exists():
-            files.rename(layout.received, layout.refused)
-        return discard_upload(layout.stored, layout.directory, partial(self._engine.unstage, layout))
+        """Leave what was stored, or nothing."""
+        return self._workload.files.discard_upload(self._path)
 
     def restore(self) -> str:
         """Nothing can have been lost: the stored configuration is replaced in one instant.
 
         :raises AlreadyInEffect: it was.
         """
-        if self._layout.received.exists():
+        if self._workload.files.received.exists():
             return self.discard()
-        raise already_in_effect(self.target, partial(self._engine.unstage, self._layout), self.output)
+        raise _in_effect(self._workload, self._output)
 
 
-def finish_upload(layout: InstanceLayout) -> None:
-    """Make what was received the stored configuration. Safe to repeat.
+class Activation(Generic[C, B]):
+    """Makes the stored configuration of a workload the one that runs.
 
-    The name among peers first: haproxy looks for it only at the next start or reload.
-    """
-    peer = files.read_if_present(layout.received_peer)
-    if peer is not None:
-        if peer:
-            files.rename(layout.received_peer, layout.local_peer)
-        else:
-            files.remove(layout.local_peer)
-            files.remove(layout.received_peer)
-    if layout.received.exists():
-        files.rename(layout.received, layout.stored)
-
-
-class Activation:
-    """Starts or reloads an instance from its stored configuration.
-
-    :ivar evidence: what proved it.
+    :param kind: ``start``, after whose failure it is stopped; or ``reload``, after whose failure it runs with
+        the proven configuration.
+    :ivar proof: what showed that it runs.
     :ivar has_swapped: whether something live was touched.
     """
 
-    def __init__(self, engine: HaproxyEngine, layout: InstanceLayout, kind: str) -> None:
+    def __init__(self, workload: WorkloadSteps[C, B], kind: str) -> None:
         self.kind = kind
-        self.target = layout.instance_id
-        self.evidence = _NOTHING_SEEN
+        self.target = workload.id
+        self.proof = Proof(0, "")
         self.has_swapped = False
-        self._engine = engine
-        self._layout = layout
-        self._configuration = Configuration()
-        self._findings: tuple[Finding, ...] = ()
-        self._before: Generation | None = None
+        self._workload = workload
+        self._staged: C | None = None
+        self._before: B | None = None
 
     @property
     def limits(self) -> Mapping[str, float]:
-        """A start or reload may be taken twice in a restore, each with its proof."""
-        patience = self._engine.patience(self._configuration)
-        stopping = 30.0
-        return {
-            "apply": patience + stopping,
-            "prove": patience + 5.0,
-            "restore": 2 * patience + 2 * stopping,
-        }
+        """More than by default where the program takes its time."""
+        return self._workload.limits(self._staged)
+
+    @property
+    def configuration(self) -> C:
+        """What is to run, as read.
+
+        :raises OperationFailed: it was not staged.
+        """
+        return _required(self._staged)
 
     def stage(self) -> None:
-        """Write what is to run, and keep what runs under second names."""
-        data = files.read_if_present(self._layout.stored)
-        if data is None:
-            raise InstanceNotFound(self.target)
-        self._engine.keep_former(self._layout)
-        self._configuration = self._engine.stage(self._layout, data)
+        """Write what is to run, and what a rollback will need."""
+        workload, data = self._workload, self._workload.configuration()
+        try:
+            self._staged = workload.stage(data)
+        except InvalidConfiguration as error:
+            raise OperationFailed(error.details) from error
+        workload.files.stage_commit(data)
+        workload.stage_swap(self._staged)
 
     def check(self) -> None:
-        """Let haproxy check it once more: what it names may have changed since the upload."""
-        peer = local_peer(self._layout)
-        self._findings = self._engine.findings(self._layout, self._configuration, peer)
+        """Let the program check it once more: what it names may have changed since the upload."""
         try:
-            self._engine.check(self._layout, peer, self._findings)
+            self._workload.check(self.configuration)
         except InvalidConfiguration as error:
             raise OperationFailed(error.details) from error
 
     def preflight(self) -> None:
         """Refuse what could not run, and note what runs."""
-        refuse_start(self._layout, self._findings)
-        if self.kind == RELOAD:
-            self._before = self._engine.before_reload(self._layout, self._configuration)
+        self._before = self._workload.preflight(self.configuration, self.kind)
 
     def swap(self) -> None:
         """Make it what the service runs from."""
         self.has_swapped = True
-        self._engine.swap(self._layout)
+        self._workload.swap()
 
     def apply(self) -> None:
         """Start or reload the service."""
-        if self.kind == START:
-            self._engine.act_start(self._layout)
-        else:
-            self._engine.act_reload(self._layout, self._before)
+        self._workload.apply(self.configuration, self._before)
 
     def prove(self) -> str:
-        """See every frontend open in the new worker."""
-        engine, layout, configuration = self._engine, self._layout, self._configuration
-        if self.kind == START:
-            self.evidence = engine.prove_start(layout, configuration)
-        else:
-            self.evidence = engine.prove_reload(layout, configuration, self._before)
-        return str(self.evidence)
+        """See it serve."""
+        self.proof = self._workload.prove(self.configuration, self._before)
+        return self.proof.evidence
 
     def commit(self) -> None:
         """Make it what a later failure comes back to."""
-        self._engine.keep(self._layout)
+        self._workload.commit()
 
     def discard(self) -> str:
         """No process was touched."""
-        worker = self._engine.serving_worker(self._layout)
-        goes_on = f" Worker {worker} goes on serving." if worker else ""
-        return self._tidied(f"No process was touched.{goes_on}")
+        return self._tidied(f"No process was touched.{self._workload.serving()}")
 
     def restore(self) -> str:
         """Bring back what ran.
 
         :raises AlreadyInEffect: what runs is what to come back to already.
         """
-        if self.has_swapped and not self._layout.to_be_proven.exists():
-            raise already_in_effect(
-                self.target, partial(self._engine.unstage, self._layout), str(self.evidence)
-            )
-        if self.kind == RELOAD and self._runs() and not self._layout.proven.exists():
-            return self._tidied("haproxy goes on as it was.")
-        configuration = self._engine.restore_files(self._layout)
+        workload, name = self._workload, self._workload.program_name
+        if self.has_swapped and not workload.files.to_be_proven.exists():
+            raise _in_effect(workload, self.proof.evidence)
+        is_reload = self.kind == RELOAD
+        may_go_on = is_reload and workload.keeps_serving and not workload.files.proven.exists()
+        if may_go_on and workload.still_runs(self._before):
+            return self._tidied(f"{name} goes on as it was.")
+        configuration = workload.restore_files()
         try:
-            outcome = self._bring_back(configuration)
+            if is_reload and configuration is not None:
+                state = workload.bring_back(configuration, self._before)
+            else:
+                workload.end()
+                state = f"{name} is stopped, as it was before."
         except Exception:
             # Otherwise each later start of the agent would load again what has failed.
             self._tidied()
             raise
-        return self._tidied(outcome)
+        return self._tidied(state)
 
-    def _bring_back(self, configuration: Configuration | None) -> str:
-        engine, layout = self._engine, self._layout
-        if self.kind == START or configuration is None:
-            engine.stop(layout)
-            return "haproxy is stopped, as it was before."
-        if self._runs():
-            evidence = engine.reload(layout, configuration)
-            return f"haproxy goes on with its last proven configuration (pid {evidence.master_pid})."
-        evidence = engine.start(layout, configuration)
-        return f"haproxy had ended and was started again (pid {evidence.master_pid})."
+    def _tidied(self, state: str = "") -> str:
+        stored = self._workload.files.store_proven()
+        self._workload.unstage()
+        return f"{state} {stored}"
 
-    def _runs(self) -> bool:
-        status = self._engine.status(self._layout)
-        # A master that was started from what failed may end at any moment, and has no old clients.
-        is_other = self._before is not None and self._before.master_pid != status.pid
-        return status.state is ServiceState.RUNNING and not is_other
 
-    def _tidied(self, outcome: str = "") -> str:
-        stored = self._restore_stored()
-        self._engine.unstage(self._layout)
-        return f"{outcome} {stored}"
+def _required(staged: C | None) -> C:
+    if staged is None:
+        raise OperationFailed("nothing is staged")
+    return staged
 
-    def _restore_stored(self) -> str:
-        layout = self._layout
-        return restore_stored(layout.stored, layout.proven, layout.stored_back)
+
+def _in_effect(workload: WorkloadSteps[Any, Any], outcome: str) -> AlreadyInEffect:
+    """Return that a change is in effect, though not all that it needed could be removed."""
+    try:
+        workload.unstage()
+    except StorageError as error:
+        LOG.warning("the next start of the agent cleans up after %s: %s", workload.id, error)
+    return AlreadyInEffect(outcome)

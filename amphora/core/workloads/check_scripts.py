@@ -12,9 +12,9 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
+from amphora.core.workloads.haproxy_files import HaproxyDirectory, HaproxyFiles
 from amphora.core.workloads.lvs_files import LvsDirectory
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.errors import AmphoraError, InvalidConfiguration
 from amphora.haproxy.reading.configuration import parse
 from amphora.lvs.check_scripts import render_node_check
@@ -45,9 +45,9 @@ class CheckScripts:
 
     def __init__(
         self,
-        layout: VrrpLayout,
-        directory: InstanceDirectory,
-        is_to_run: Callable[[InstanceLayout], bool],
+        layout: VrrpFiles,
+        directory: HaproxyDirectory,
+        is_to_run: Callable[[HaproxyFiles], bool],
         command: Sequence[str],
         lvs: LvsDirectory | None = None,
     ) -> None:
@@ -95,11 +95,11 @@ class CheckScripts:
             self._layout.haproxy_check_script, f"{words}; exit $?\n" if sockets else "exit 1\n", 0o644
         )
 
-    def _serves(self, layout: InstanceLayout) -> bool:
+    def _serves(self, layout: HaproxyFiles) -> bool:
         return layout.stored.exists() and self._is_to_run(layout)
 
 
-def _stats_socket(layout: InstanceLayout) -> Path:
+def _stats_socket(layout: HaproxyFiles) -> Path:
     """Return the socket that the configuration names for everybody, else the one that is for us alone."""
     try:
         binds = parse(files.read_if_present(layout.stored) or b"").stats_sockets

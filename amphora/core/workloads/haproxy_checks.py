@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from amphora.core.workloads.haproxy_files import InstanceLayout
+from amphora.core.workloads.haproxy_files import HaproxyFiles
 from amphora.errors import CommandTimeout, InvalidConfiguration, OperationFailed
 from amphora.haproxy.preflight.findings import Finding, Severity, refusing_upload
 from amphora.haproxy.program import CHECK_TIMEOUT, HaproxyProgram
@@ -16,7 +16,7 @@ _HASTY_CHECK_TIMEOUT = 5.0
 
 def check_staged(
     program: HaproxyProgram,
-    layout: InstanceLayout,
+    own_files: HaproxyFiles,
     namespace: str,
     local_peer: str,
     findings: Sequence[Finding],
@@ -29,13 +29,13 @@ def check_staged(
     :raises InvalidConfiguration: haproxy's output, and what was found of the files.
     """
     names: Mapping[str, str] = {
-        str(layout.staged): layout.stored.name,
-        str(layout.staged_overlay): layout.overlay.name,
+        str(own_files.staged): own_files.stored.name,
+        str(own_files.staged_overlay): own_files.overlay.name,
     }
-    found = _listed(layout, refusing_upload(findings))
+    found = _listed(own_files, refusing_upload(findings))
     try:
         return program.check(
-            (layout.staged_overlay, layout.staged),
+            (own_files.staged_overlay, own_files.staged),
             namespace=namespace,
             timeout=_HASTY_CHECK_TIMEOUT if found else CHECK_TIMEOUT,
             names=names,
@@ -49,7 +49,7 @@ def check_staged(
         raise
 
 
-def refuse_start(layout: InstanceLayout, findings: Sequence[Finding]) -> None:
+def refuse_start(own_files: HaproxyFiles, findings: Sequence[Finding]) -> None:
     """Return if nothing was found that would keep a checked configuration from running now.
 
     :raises OperationFailed: names line, subject and reason of each.
@@ -57,8 +57,8 @@ def refuse_start(layout: InstanceLayout, findings: Sequence[Finding]) -> None:
     # Of its files haproxy's own check is the better judge, and it has just passed them.
     against = [each for each in findings if each.severity is Severity.REFUSES_START]
     if against:
-        raise OperationFailed("\n".join(_listed(layout, against)))
+        raise OperationFailed("\n".join(_listed(own_files, against)))
 
 
-def _listed(layout: InstanceLayout, findings: Iterable[Finding]) -> list[str]:
-    return [f"[{layout.stored.name}] {finding}" for finding in findings]
+def _listed(own_files: HaproxyFiles, findings: Iterable[Finding]) -> list[str]:
+    return [f"[{own_files.stored.name}] {finding}" for finding in findings]

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
-from amphora.core.workloads.haproxy_status import leaves_a_trace
+from amphora.core.workloads.haproxy_files import HaproxyDirectory, HaproxyFiles
 from amphora.errors import AmphoraError, InstanceNotFound
 from amphora.haproxy.control.old_workers import OldWorkerWarnings
 from amphora.haproxy.control.workers import workers_of
@@ -68,8 +67,8 @@ class ProcessReader:
 
     def __init__(
         self,
-        directory: InstanceDirectory,
-        status: Callable[[InstanceLayout], ServiceStatus],
+        directory: HaproxyDirectory,
+        status: Callable[[HaproxyFiles], ServiceStatus],
         workers_of: Callable[[Collection[int]], Workers] = workers_of,
         max_old_workers: int | None = None,
     ) -> None:
@@ -81,7 +80,7 @@ class ProcessReader:
 
     def all(self) -> list[InstanceProcesses]:
         """Return the processes of every instance that has left any trace, sorted by id."""
-        found = self._read([layout for layout in self._directory.all() if leaves_a_trace(layout)])
+        found = self._read([layout for layout in self._directory.all() if layout.leave_a_trace()])
         self._warnings.count({each.id: each.old_workers for each in found})
         return found
 
@@ -91,7 +90,7 @@ class ProcessReader:
         :raises InstanceNotFound: there is no trace of it.
         """
         for layout in self._directory.all():
-            if layout.instance_id == instance_id and leaves_a_trace(layout):
+            if layout.id == instance_id and layout.leave_a_trace():
                 return self._read([layout])[0]
         raise InstanceNotFound(instance_id)
 
@@ -102,12 +101,12 @@ class ProcessReader:
         except (AmphoraError, OSError) as error:
             LOG.warning("old workers could not be counted: %s", error)
 
-    def _read(self, layouts: Sequence[InstanceLayout]) -> list[InstanceProcesses]:
-        services = {layout.instance_id: self._service(layout) for layout in layouts}
+    def _read(self, layouts: Sequence[HaproxyFiles]) -> list[InstanceProcesses]:
+        services = {layout.id: self._service(layout) for layout in layouts}
         workers = self._workers_of({each.pid for each in services.values() if each.pid is not None})
         return [_processes(name, service, workers) for name, service in services.items()]
 
-    def _service(self, layout: InstanceLayout) -> ServiceStatus:
+    def _service(self, layout: HaproxyFiles) -> ServiceStatus:
         try:
             return self._status(layout)
         except AmphoraError:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amphora.core.workloads.haproxy import HaproxyEngine
-from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
+from amphora.core.workloads.catalog import WorkloadCatalog
+from amphora.core.workloads.haproxy import HaproxyWorkload
+from amphora.core.workloads.haproxy_files import HaproxyFiles
 from amphora.errors import AmphoraError, InstanceNotFound, InvalidConfiguration
 from amphora.haproxy.control.pool_health import PoolHealth, pool_health, pool_health_when_stopped
 from amphora.haproxy.control.stats import StatRow, StatsSocket, open_frontends
@@ -44,27 +45,26 @@ class Listener:
 class StatusReader:
     """Answers status questions. It takes no lock, forks nothing, and asks each haproxy for at most 1 s."""
 
-    def __init__(self, directory: InstanceDirectory, engine: HaproxyEngine) -> None:
-        self._directory = directory
-        self._engine = engine
+    def __init__(self, catalog: WorkloadCatalog) -> None:
+        self._catalog = catalog
 
     def all(self) -> list[InstanceStatus]:
         """Return the status of every instance that has left any trace: configuration, pid file or socket."""
-        return [self._read(layout) for layout in self._directory.all() if leaves_a_trace(layout)]
+        return [_status(each) for each in self._catalog.haproxies() if each.files.leave_a_trace()]
 
     def one(self, instance_id: str) -> InstanceStatus:
         """Return the status of one instance.
 
         :raises InstanceNotFound: there is no trace of it.
         """
-        layout = self._directory.layout(instance_id)
-        if not leaves_a_trace(layout):
+        instance = self._catalog.haproxy(instance_id)
+        if not instance.files.leave_a_trace():
             raise InstanceNotFound(instance_id)
-        return self._read(layout)
+        return _status(instance)
 
     def listeners(self) -> list[Listener]:
         """Return the listeners of all instances by id, whether they run or not. Asks no process."""
-        configurations = (_readable(layout, prefer_running=False) for layout in self._directory.all())
+        configurations = (_readable(each.files, prefer_running=False) for each in self._catalog.haproxies())
         found = (
             Listener(frontend.name, protocol(frontend))
             for configuration in configurations
@@ -73,32 +73,25 @@ class StatusReader:
         )
         return sorted(found, key=lambda listener: listener.id)
 
-    def _read(self, layout: InstanceLayout) -> InstanceStatus:
-        try:
-            state = self._engine.status(layout).state
-        except AmphoraError:
-            state = ServiceState.FAILED
-        is_running = state is ServiceState.RUNNING
-        configuration = _readable(layout, prefer_running=is_running)
-        if configuration is None or configuration.main_frontend is None:
-            return InstanceStatus(layout.instance_id, InstanceState.ERROR, Protocol.TCP)
-        kind = protocol(configuration.main_frontend)
-        if is_running:
-            rows = _statistics(layout)
-            serves = configuration.expected_frontends() <= open_frontends(rows)
-            condition = InstanceState.RUNNING if serves else InstanceState.ERROR
-            return InstanceStatus(layout.instance_id, condition, kind, pool_health(rows, configuration))
-        condition = InstanceState.STOPPED if state.is_at_rest else InstanceState.ERROR
-        return InstanceStatus(layout.instance_id, condition, kind, pool_health_when_stopped(configuration))
+
+def _status(instance: HaproxyWorkload) -> InstanceStatus:
+    state = instance.state()
+    is_running = state is ServiceState.RUNNING
+    configuration = _readable(instance.files, prefer_running=is_running)
+    if configuration is None or configuration.main_frontend is None:
+        return InstanceStatus(instance.id, InstanceState.ERROR, Protocol.TCP)
+    kind = protocol(configuration.main_frontend)
+    if is_running:
+        rows = _statistics(instance.files)
+        serves = configuration.expected_frontends() <= open_frontends(rows)
+        condition = InstanceState.RUNNING if serves else InstanceState.ERROR
+        return InstanceStatus(instance.id, condition, kind, pool_health(rows, configuration))
+    condition = InstanceState.STOPPED if state.is_at_rest else InstanceState.ERROR
+    return InstanceStatus(instance.id, condition, kind, pool_health_when_stopped(configuration))
 
 
-def leaves_a_trace(layout: InstanceLayout) -> bool:
-    """Whether anything of an instance is there: configuration, pid file or socket."""
-    return any(path.exists() for path in (layout.stored, layout.pid_file, layout.stats_socket))
-
-
-def _readable(layout: InstanceLayout, *, prefer_running: bool) -> Configuration | None:
-    paths = (layout.running, layout.stored) if prefer_running else (layout.stored,)
+def _readable(own_files: HaproxyFiles, *, prefer_running: bool) -> Configuration | None:
+    paths = (own_files.running, own_files.stored) if prefer_running else (own_files.stored,)
     for path in paths:
         try:
             data = files.read_if_present(path)
@@ -109,8 +102,8 @@ def _readable(layout: InstanceLayout, *, prefer_running: bool) -> Configuration 
     return None
 
 
-def _statistics(layout: InstanceLayout) -> tuple[StatRow, ...]:
+def _statistics(own_files: HaproxyFiles) -> tuple[StatRow, ...]:
     try:
-        return StatsSocket(layout.answering_socket(), _STATS_TIMEOUT).statistics()
+        return StatsSocket(own_files.answering_socket(), _STATS_TIMEOUT).statistics()
     except AmphoraError:
         return ()

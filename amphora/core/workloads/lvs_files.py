@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the files of an LVS listener are, and what each of them means."""
+"""Where the files of LVS listeners are, and what each of them means."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from amphora.core.workloads.files import WorkloadFiles
 from amphora.keepalived.processes import LvsProcesses
 from amphora.lvs.program import PidFiles
 from amphora.system import files
@@ -16,17 +18,14 @@ _STORED = re.compile(rf"octavia-keepalivedlvs-{_ID}\.conf")
 _DIRECTORY = re.compile(_ID)
 
 
-@dataclass(frozen=True, slots=True)
-class LvsLayout:
+@dataclass(frozen=True)
+class LvsFiles(WorkloadFiles):
     """The files of one LVS listener, below ``base_path/lvs/``.
 
     Those that other programs of the image know stand directly there; ours are in a directory below.
-
-    :ivar listener_id: canonical UUID.
     """
 
-    base_path: Path
-    listener_id: str
+    mode: ClassVar[int] = 0o644
 
     @property
     def shared_directory(self) -> Path:
@@ -36,7 +35,7 @@ class LvsLayout:
     @property
     def directory(self) -> Path:
         """Holds what only this agent knows of this listener."""
-        return self.shared_directory / self.listener_id
+        return self.shared_directory / self.id
 
     @property
     def stored(self) -> Path:
@@ -45,48 +44,23 @@ class LvsLayout:
 
     @property
     def staged(self) -> Path:
-        """A configuration that is being checked."""
+        """A configuration that is being checked; it runs as it was uploaded."""
         return self.directory / "staged.conf"
 
     @property
-    def overlay(self) -> Path:
-        """Our own configuration file, which includes the running one and is given to keepalived."""
-        return self.directory / "agent.conf"
-
-    @property
-    def staged_overlay(self) -> Path:
-        """The overlay of the staged configuration."""
-        return self.directory / "agent.conf.new"
-
-    @property
-    def running(self) -> Path:
-        """What the overlay includes: proven, except while a start or reload is under way."""
-        return self.directory / "running.conf"
-
-    @property
-    def proven(self) -> Path:
-        """The last configuration that was seen to run."""
-        return self.directory / "proven.conf"
-
-    @property
-    def to_be_proven(self) -> Path:
-        """A copy of the stored configuration while a start or reload of it is under way."""
-        return self.directory / "proven.conf.new"
+    def received(self) -> Path:
+        """An upload while it is being checked."""
+        return self.staged
 
     @property
     def running_back(self) -> Path:
-        """A copy of the proven configuration meanwhile, to run again without needing room on the disk."""
+        """What the service runs from after a rollback."""
         return self.directory / "running.conf.back"
 
     @property
     def stored_back(self) -> Path:
-        """Likewise, to store again."""
+        """A copy of the proven configuration, to be stored again by a rollback."""
         return self.directory / "stored.conf.back"
-
-    @property
-    def transient(self) -> tuple[Path, ...]:
-        """Everything that is there only while a change is under way."""
-        return self.staged, self.staged_overlay, self.to_be_proven, self.running_back, self.stored_back
 
     @property
     def exists(self) -> bool:
@@ -99,12 +73,22 @@ class LvsLayout:
         return self.shared_directory / "check" / "udp_check.sh"
 
     @property
+    def pid_file(self) -> Path:
+        """Written by keepalived's main process."""
+        return self.shared_directory / f"{self.service_name}.pid"
+
+    @property
+    def argument(self) -> Path:
+        """A path in the command line of its process that no other process has there."""
+        return self.pid_file
+
+    @property
     def pid_files(self) -> PidFiles:
-        """Written by keepalived."""
-        main, vrrp, check = (
-            self.shared_directory / f"{self.service_name}{which}.pid" for which in ("", ".vrrp", ".check")
+        """All that keepalived writes."""
+        vrrp, check = (
+            self.shared_directory / f"{self.service_name}.{which}.pid" for which in ("vrrp", "check")
         )
-        return PidFiles(main, vrrp, check)
+        return PidFiles(self.pid_file, vrrp, check)
 
     @property
     def processes(self) -> LvsProcesses:
@@ -117,7 +101,7 @@ class LvsLayout:
     @property
     def service_name(self) -> str:
         """Name of the service that runs this listener."""
-        return f"octavia-keepalivedlvs-{self.listener_id}"
+        return f"octavia-keepalivedlvs-{self.id}"
 
 
 class LvsDirectory:
@@ -131,24 +115,22 @@ class LvsDirectory:
         """Holds the files of all of them."""
         return self._base_path / "lvs"
 
-    def layout(self, listener_id: str) -> LvsLayout:
-        """Return the layout of a listener, whether it exists or not."""
-        return LvsLayout(self._base_path, listener_id)
+    def files(self, listener_id: str) -> LvsFiles:
+        """Return the files of a listener, whether it exists or not."""
+        return LvsFiles(self._base_path, listener_id)
 
-    def all(self) -> list[LvsLayout]:
-        """Return the layout of every listener with a stored configuration, sorted by id.
+    def all(self) -> list[LvsFiles]:
+        """Return the files of every listener with a stored configuration, sorted by id.
 
         :raises StorageError: the directory cannot be read.
         """
         names = (_STORED.fullmatch(name) for name in files.file_names(self.path))
-        return [self.layout(match[1]) for match in names if match]
+        return [self.files(match[1]) for match in names if match]
 
-    def remnants(self) -> list[LvsLayout]:
-        """Return the layout of every listener of which something is left, but no stored configuration.
+    def remnants(self) -> list[LvsFiles]:
+        """Return the files of every listener of which something is left, but no stored configuration.
 
         :raises StorageError: the directory cannot be read.
         """
-        layouts = (
-            self.layout(name) for name in files.subdirectories(self.path) if _DIRECTORY.fullmatch(name)
-        )
-        return [layout for layout in layouts if not layout.stored.exists()]
+        names = (name for name in files.subdirectories(self.path) if _DIRECTORY.fullmatch(name))
+        return [found for found in map(self.files, names) if not found.stored.exists()]

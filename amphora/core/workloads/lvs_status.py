@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amphora.core.workloads.lvs import LvsEngine
-from amphora.core.workloads.lvs_files import LvsDirectory, LvsLayout
-from amphora.errors import AmphoraError
+from amphora.core.workloads.catalog import WorkloadCatalog
+from amphora.core.workloads.lvs import LvsWorkload
 from amphora.lvs.configuration import parse
-from amphora.models import InstanceState, ServiceState
+from amphora.models import InstanceState
 from amphora.system import files
 
 
@@ -27,26 +26,23 @@ class LvsStatus:
 class LvsStatusReader:
     """Answers status questions."""
 
-    def __init__(self, directory: LvsDirectory, engine: LvsEngine) -> None:
-        self._directory = directory
-        self._engine = engine
+    def __init__(self, catalog: WorkloadCatalog) -> None:
+        self._catalog = catalog
 
     def all(self) -> list[LvsStatus]:
         """Return the status of every LVS listener with a stored configuration, sorted by id."""
-        return [LvsStatus(layout.listener_id, self._state(layout)) for layout in self._directory.all()]
+        return [LvsStatus(each.id, _state(each)) for each in self._catalog.lvs_listeners()]
 
     def process_count(self) -> int:
         """Return how many of them have a live keepalived."""
-        return sum(layout.processes.main() is not None for layout in self._directory.all())
+        return sum(each.files.processes.main() is not None for each in self._catalog.lvs_listeners())
 
-    def _state(self, layout: LvsLayout) -> InstanceState:
-        if layout.processes.main() is not None:
-            # What runs is what counts; another agent that was here before kept no file of that.
-            data = files.read_if_present(layout.running) or files.read_if_present(layout.stored) or b""
-            return InstanceState.RUNNING if parse(data).services else InstanceState.STOPPED
-        try:
-            state = self._engine.status(layout).state
-        except AmphoraError:
-            state = ServiceState.FAILED
-        is_gone = layout.pid_files.main.exists() or not state.is_at_rest
-        return InstanceState.ERROR if is_gone else InstanceState.STOPPED
+
+def _state(listener: LvsWorkload) -> InstanceState:
+    own = listener.files
+    if own.processes.main() is not None:
+        # What runs is what counts; another agent that was here before kept no file of that.
+        data = files.read_if_present(own.running) or files.read_if_present(own.stored) or b""
+        return InstanceState.RUNNING if parse(data).services else InstanceState.STOPPED
+    is_gone = own.pid_file.exists() or not listener.state().is_at_rest
+    return InstanceState.ERROR if is_gone else InstanceState.STOPPED

@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable
 
-from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
+from amphora.core.workloads.haproxy_files import HaproxyDirectory, HaproxyFiles
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import AmphoraError
 from amphora.models import RestartPolicy, ServiceSpec, ServiceState
@@ -32,8 +32,8 @@ class MetricsService:
     def __init__(
         self,
         services: ProcessManager,
-        directory: InstanceDirectory,
-        is_to_run: Callable[[InstanceLayout], bool],
+        directory: HaproxyDirectory,
+        is_to_run: Callable[[HaproxyFiles], bool],
         namespace: str,
         argv: tuple[str, ...],
     ) -> None:
@@ -70,6 +70,6 @@ class MetricsService:
         elif state is not ServiceState.ABSENT:
             self._services.remove(_SERVICE)
 
-    def _needs(self, layout: InstanceLayout) -> bool:
+    def _needs(self, layout: HaproxyFiles) -> bool:
         data = files.read_if_present(layout.running) or files.read_if_present(layout.stored) or b""
         return _SERVER.search(data) is not None and self._is_to_run(layout)

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import pairwise
 
 from amphora.core.workloads.crash_watch import CrashWatch
-from amphora.core.workloads.haproxy_files import InstanceLayout
+from amphora.core.workloads.haproxy_files import HaproxyFiles
 from amphora.core.workloads.last_words import last_words
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ControlSocketError
@@ -27,7 +27,7 @@ from amphora.haproxy.proof.prove import (
     snapshot,
 )
 from amphora.haproxy.reading.configuration import Configuration
-from amphora.system import files, processes
+from amphora.system import processes
 
 LOG = logging.getLogger(__name__)
 
@@ -35,30 +35,25 @@ _SOCKET_TIMEOUT = 1.0
 _LOOK_INTERVAL = 0.05
 
 
-def local_peer(layout: InstanceLayout) -> str:
-    """Return this amphora's name in ``peers`` sections as it is stored; empty: its host name."""
-    return (files.read_if_present(layout.local_peer) or b"").decode()
-
-
-class RunningInstance:
+class RunningHaproxy:
     """Asks the processes of one instance; changes nothing.
 
     :param namespace: network namespace of its binds; empty means the agent's own.
     """
 
-    def __init__(self, layout: InstanceLayout, services: ProcessManager, namespace: str) -> None:
-        self._layout = layout
+    def __init__(self, own_files: HaproxyFiles, services: ProcessManager, namespace: str) -> None:
+        self._files = own_files
         self._services = services
         self._namespace = namespace
 
     @property
     def stats(self) -> StatsSocket:
         """The socket that its worker answers on."""
-        return StatsSocket(self._layout.answering_socket(), _SOCKET_TIMEOUT)
+        return StatsSocket(self._files.answering_socket(), _SOCKET_TIMEOUT)
 
     def pid(self) -> int | None:
         """Return the process id of the master, or None where none is alive."""
-        return self._services.status(self._layout.service_name).pid
+        return self._services.status(self._files.service_name).pid
 
     def snapshot(self) -> Generation | None:
         """Return what runs, to be told from what runs later; None where the master does not answer."""
@@ -67,13 +62,13 @@ class RunningInstance:
     def is_adopted(self) -> bool:
         """Whether what runs was started by another agent; it reads the stored configuration itself."""
         arguments = self._arguments()
-        return str(self._layout.stored) in arguments and str(self._layout.running) not in arguments
+        return str(self._files.stored) in arguments and str(self._files.running) not in arguments
 
     def is_other_peer(self) -> bool:
         """Whether what runs has another name among its peers than is stored."""
         arguments = self._arguments()
         running = next((after for option, after in pairwise(arguments) if option == "-L"), "")
-        return bool(arguments) and running != local_peer(self._layout)
+        return bool(arguments) and running != self._files.peer()
 
     def await_strays(self, patience: float) -> None:
         """Wait for processes that belong to no master any more; those of one that was killed end soon.
@@ -91,7 +86,7 @@ class RunningInstance:
         :param deadline: by the monotonic clock.
         :raises ReloadRefused: the new configuration could not be loaded; haproxy's own words.
         """
-        master, name = self._socket(), self._layout.service_name
+        master, name = self._socket(), self._files.service_name
         self._services.begin_output(name)
         try:
             verdict = master.reload(max(0.0, deadline - time.monotonic()))
@@ -112,7 +107,7 @@ class RunningInstance:
 
         :param deadline: by the monotonic clock.
         """
-        watch = CrashWatch(self._services, self._layout.service_name, before.master_pid)
+        watch = CrashWatch(self._services, self._files.service_name, before.master_pid)
         while not self.is_adopted() and time.monotonic() < deadline and not watch():
             now = self.snapshot()
             if now is not None and (now.master_pid, now.reloads) != (before.master_pid, before.reloads):
@@ -125,8 +120,8 @@ class RunningInstance:
         :param deadline: by the monotonic clock.
         :raises ProofFailed: it could not be seen in time; the details have haproxy's own words.
         """
-        watch = CrashWatch(self._services, self._layout.service_name, self.pid())
-        with last_words(self._services, self._layout.service_name):
+        watch = CrashWatch(self._services, self._files.service_name, self.pid())
+        with last_words(self._services, self._files.service_name):
             return prove_start(
                 self._master(), self.stats, configuration, deadline, probe=self._reach(), abort_reason=watch
             )
@@ -138,8 +133,8 @@ class RunningInstance:
         :raises ProofFailed: it could not be seen in time, or was refused.
         """
         master = self._master(before.pids)
-        watch = CrashWatch(self._services, self._layout.service_name, before.master_pid)
-        with last_words(self._services, self._layout.service_name):
+        watch = CrashWatch(self._services, self._files.service_name, before.master_pid)
+        with last_words(self._services, self._files.service_name):
             return prove_reload(
                 before, master, self.stats, configuration, deadline, probe=self._reach(), abort_reason=watch
             )
@@ -152,7 +147,7 @@ class RunningInstance:
         pid = self.pid()
         if pid is None or self.is_adopted():
             return
-        end_surplus(self._socket(), pid, limit, self._layout.instance_id)
+        end_surplus(self._socket(), pid, limit, self._files.id)
 
     def _master(self, known: frozenset[int] = frozenset()) -> Master:
         pid = self.pid()
@@ -161,17 +156,17 @@ class RunningInstance:
         return self._socket()
 
     def _socket(self) -> MasterSocket:
-        return MasterSocket(self._layout.master_socket, _SOCKET_TIMEOUT)
+        return MasterSocket(self._files.master_socket, _SOCKET_TIMEOUT)
 
     def _reach(self) -> ProbeBinds:
-        return partial(probe_binds, namespace=self._namespace, local_peer=local_peer(self._layout))
+        return partial(probe_binds, namespace=self._namespace, local_peer=self._files.peer())
 
     def _arguments(self) -> tuple[str, ...]:
         pid = self.pid()
         return processes.command_line(pid) if pid is not None else ()
 
     def _has_strays(self) -> bool:
-        pid, named = self.pid(), str(self._layout.running)
+        pid, named = self.pid(), str(self._files.running)
         ours = {pid, *processes.children_of(pid)} if pid is not None else set()
         return any(
             named in processes.command_line(each) for each in processes.process_ids() if each not in ours

@@ -1,159 +1,130 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VRRP: configure and run the keepalived that moves virtual addresses between two amphorae."""
+"""VRRP: the keepalived that moves virtual addresses between two amphorae."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 from amphora.core.changes.expected import ANYTHING, Expected
-from amphora.core.changes.journal import Operation, OperationState
-from amphora.core.changes.locks import KEEPALIVED, InstanceLocks
-from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps, has_touched
-from amphora.core.changes.service_changes import (
-    RELOAD,
-    START,
-    STOP,
-    UPLOAD,
-    already_in_effect,
-    discard_upload,
-    make_again,
-)
-from amphora.core.changes.single_flight import SingleFlight
-from amphora.core.workloads.vrrp_change import VrrpActivation
-from amphora.core.workloads.vrrp_engine import VrrpEngine
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.changes.service_changes import RELOAD, START, STOP
+from amphora.core.workloads.vrrp_files import VrrpFiles
+from amphora.core.workloads.workload import Workload, WorkloadContext
 from amphora.errors import (
     AmphoraError,
-    ChangeFailed,
+    InvalidConfiguration,
     OperationFailed,
+    ProofFailed,
     VrrpActionFailed,
     VrrpNotConfigured,
     VrrpWasGone,
 )
-from amphora.keepalived.configuration import parse
-from amphora.models import Done, Outcome, Role, ServiceState
-from amphora.system import files, processes
+from amphora.keepalived.configuration import KeepalivedConfiguration, parse
+from amphora.keepalived.overlay import render_overlay, with_known_words
+from amphora.keepalived.processes import KeepalivedProcesses
+from amphora.keepalived.program import KeepalivedProgram
+from amphora.keepalived.proof import KeepalivedProof, RunningKeepalived, new_generation
+from amphora.keepalived.state import VrrpStates
+from amphora.keepalived.watchdog import Watchdog
+from amphora.models import Proof, RestartPolicy, Role, ServiceSpec, ServiceState
+from amphora.system import files, host
+from amphora.system.addresses import addresses_in
+from amphora.system.processes import bytes_read
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds that duplicate address detection may take (it is about 1 s, RFC 4862), and between two looks.
+_TENTATIVE_TIME = 4.0
+_LOOK_INTERVAL = 0.05
 
-class Vrrp:
+_LIMITS: Mapping[str, float] = MappingProxyType({"apply": 90.0, "restore": 240.0})
+
+
+@dataclass(frozen=True, slots=True)
+class VrrpSettings:
+    """What keepalived's VRRP needs to know of this amphora.
+
+    :ivar namespace: network namespace of tenant traffic; empty means the agent's own.
+    :ivar apply_timeout: seconds from an action to its proof.
+    :ivar restart: what happens when keepalived ends by itself.
+    """
+
+    namespace: str
+    apply_timeout: float
+    restart: RestartPolicy = RestartPolicy()
+
+
+class VrrpWorkload(Workload[KeepalivedConfiguration, RunningKeepalived]):
     """The one keepalived of this amphora.
+
+    Each overlay gives the VRRP process the name of a *generation*; once it bears that, it has read this file.
 
     :param install_scripts: writes the scripts that configurations refer to; called before one is checked,
         as keepalived refuses a configuration whose script is missing.
     """
 
+    program_name: ClassVar[str] = "keepalived"
+    leaves_running_alone: ClassVar[bool] = False
+    files: VrrpFiles
+
     def __init__(
         self,
-        layout: VrrpLayout,
-        engine: VrrpEngine,
-        locks: InstanceLocks,
-        operations: Operations,
+        own_files: VrrpFiles,
+        context: WorkloadContext,
+        program: KeepalivedProgram,
+        settings: VrrpSettings,
         install_scripts: Callable[[], None] = lambda: None,
     ) -> None:
-        self._layout = layout
+        super().__init__(own_files, context)
+        self._program = program
+        self._settings = settings
         self._install_scripts = install_scripts
-        self._engine = engine
-        self._locks = locks
-        self._operations = operations
-        self._uploads = SingleFlight[str]()
-        self._actions = SingleFlight[Outcome]()
+        self._processes = KeepalivedProcesses(
+            own_files.pid_file, own_files.vrrp_pid_file, own_files.overlay, of_others=own_files.stored
+        )
+        self._states = VrrpStates(own_files.states)
+        self._watchdog = Watchdog(self._processes, self._states, own_files.fifo, settings.namespace)
+        self._proof = KeepalivedProof(self._processes, self._states, settings.namespace)
+        #: Of the latest overlay and of the one before; empty where an agent that has ended wrote it.
+        self._generation = self._generation_back = ""
 
     def upload(self, data: bytes, expected: Expected = ANYTHING) -> str:
         """Store a configuration of the controller's, once keepalived accepts it. Safe to repeat.
 
         It takes effect with the next start or reload; what runs is not touched.
 
-        :returns: keepalived's words.
-        :raises InvalidConfiguration: keepalived's words; the one stored so far stays.
+        :returns: keepalived's output.
+        :raises InvalidConfiguration: keepalived's output; the one stored so far stays.
         :raises PreconditionFailed: the one stored so far is not the expected one.
         :raises OperationFailed: it could not be checked or stored.
         """
-        return self._store(data, self._layout.stored, expected)
+        return self._store(data, expected)
 
     def set_default(self, data: bytes | None) -> str:
         """Store the configuration that counts while the controller has uploaded none; None removes it.
 
         It takes effect with the next start or reload. Safe to repeat.
 
-        :returns: keepalived's words.
-        :raises InvalidConfiguration: keepalived's words; the one stored so far stays.
+        :returns: keepalived's output.
+        :raises InvalidConfiguration: keepalived's output; the one stored so far stays.
         :raises OperationFailed: it could not be checked or stored.
         """
         if data is not None:
-            return self._store(data, self._layout.rendered)
-        with self._locks.hold(KEEPALIVED):
-            files.remove(self._layout.rendered)
+            return self._store(data, ANYTHING, self.files.rendered)
+        with self._context.locks.hold(self.id):
+            files.remove(self.files.rendered)
             # One that failed and could not be undone has left what it staged.
-            self._engine.unstage()
+            self.unstage()
             return ""
-
-    def configuration(self) -> bytes:
-        """Return the stored configuration that the next start or reload takes, byte for byte.
-
-        :raises VrrpNotConfigured: there is none.
-        """
-        for path in (self._layout.stored, self._layout.rendered):
-            data = files.read_if_present(path)
-            if data is not None:
-                return data
-        raise VrrpNotConfigured
-
-    def start(self) -> Outcome:
-        """Start keepalived; one that runs is reloaded. Safe to repeat.
-
-        :returns: what was done, for people.
-        :raises VrrpNotConfigured: no configuration is stored.
-        :raises VrrpActionFailed: reasons, and what was restored.
-        """
-        return self._actions.run(START, self._inputs, lambda: self._start_or_reload(START))
-
-    def reload(self) -> Outcome:
-        """Reload keepalived from its stored configuration; one that does not run is started.
-
-        :returns: what was done, for people.
-        :raises VrrpNotConfigured: no configuration is stored.
-        :raises VrrpActionFailed: reasons, and what was restored.
-        """
-        return self._actions.run(RELOAD, self._inputs, lambda: self._start_or_reload(RELOAD))
-
-    def stop(self) -> Outcome:
-        """Stop keepalived; one that is stopped is left alone. No virtual address stays behind.
-
-        :returns: what was done, for people.
-        :raises VrrpWasGone: it should have run and did not; the state is clean afterwards, so that a
-            second stop succeeds.
-        :raises VrrpActionFailed: a process or an address survived.
-        """
-        with self._locks.hold(KEEPALIVED):
-            status = self._engine.status()
-            if status.state.is_at_rest:
-                self._require_own()
-                return Outcome(Done.STOPPED, "keepalived is already stopped; nothing was changed")
-            pid = status.pid or processes.read_pid_file(self._layout.pid_file)
-            try:
-                self._operations.run(
-                    Steps(
-                        STOP,
-                        KEEPALIVED,
-                        apply=self._engine.stop,
-                        commit=self._engine.remove_stale_pid_files,
-                        restore=self._undo_stop,
-                    )
-                )
-            except ChangeFailed as error:
-                raise VrrpActionFailed("stop", error.details) from error
-            if status.pid is None:
-                which = f" with PID {pid}" if pid is not None else ""
-                raise VrrpWasGone("stop", f"keepalived process{which} not found")
-            return Outcome(Done.STOPPED, f"keepalived stopped (pid {status.pid})")
 
     def role(self) -> Role:
         """Return what this node is now, by what the running keepalived has told. Reads memory only."""
-        return self._engine.role()
+        return self._states.role()
 
     def recover(self) -> None:
         """Put in order what the last agent left. Called once, after the process manager has taken over.
@@ -163,121 +134,217 @@ class Vrrp:
 
         :raises AmphoraError: something could not be put in order; all that can be is.
         """
-        layout = self._layout
-        if not layout.directory.is_dir():
-            return
-        with self._locks.hold(KEEPALIVED):
-            files.sweep_temporaries(layout.directory)
-            self._take_over()
-            # A service that starts by itself would be refused because of them.
-            self._engine.remove_stale_pid_files()
-            if not self._engine.status().state.is_at_rest:
-                known = (files.read_if_present(path) for path in (layout.running, layout.proven))
-                self._engine.follow(*(parse(data) for data in known if data is not None))
-                self._engine.remove_orphans()
-            self._settle()
+        if self.files.directory.is_dir():
+            super().recover()
 
     def close(self) -> None:
         """Let go of keepalived, which goes on. Called once, last."""
-        self._engine.close()
+        self._watchdog.close()
 
-    def _take_over(self) -> None:
+    def as_run(self, data: bytes) -> bytes:
+        """Return a configuration in words that keepalived knows. Safe to repeat."""
+        return with_known_words(data)
+
+    def limits(self, configuration: KeepalivedConfiguration | None) -> Mapping[str, float]:
+        """Return the seconds for a link-local address to be had, a stop and a start, and all that twice."""
+        return _LIMITS
+
+    def stage_upload(self, data: bytes) -> KeepalivedConfiguration:
+        """Stage a configuration that is to be stored, and the scripts that it may name."""
+        self._install_scripts()
+        return super().stage_upload(data)
+
+    def check(self, configuration: KeepalivedConfiguration) -> str:
+        """Let keepalived check what is staged, and return its output.
+
+        :raises InvalidConfiguration: that output.
+        """
+        own = self.files
+        names = {str(own.staged): own.stored.name, str(own.staged_overlay): own.overlay.name}
+        return self._program.check(own.staged_overlay, namespace=self._settings.namespace, names=names)
+
+    def preflight(self, configuration: KeepalivedConfiguration, kind: str) -> RunningKeepalived | None:
+        """Return what runs before a reload; before a start, see that no keepalived of another agent does."""
+        if kind == START:
+            self._require_own()
+        return super().preflight(configuration, kind)
+
+    def before_reload(
+        self, configuration: KeepalivedConfiguration, *, is_rollback: bool = False
+    ) -> RunningKeepalived:
+        """Return what runs.
+
+        :raises ProofFailed: there is no main process.
+        """
+        main, vrrp = self._processes.main(), self._processes.vrrp()
+        if main is None:
+            raise ProofFailed("keepalived has no main process, so a reload could not be proven")
+        is_foreign = vrrp is not None and self._processes.foreign() is not None
+        return RunningKeepalived(main, bytes_read(vrrp.pid) if vrrp and is_foreign else None)
+
+    def prove(self, configuration: KeepalivedConfiguration, before: RunningKeepalived | None) -> Proof:
+        """Wait until keepalived tells the states of the generation that it is to run.
+
+        :raises ProofFailed: it does not in time, or that process ended.
+        """
+        deadline = time.monotonic() + self._settings.apply_timeout
         try:
-            self._engine.adopt()
-        except AmphoraError as error:
-            LOG.error("keepalived of another agent could not be taken over: %s", error)
+            evidence = self._proof.await_generation(self._generation, configuration, deadline, before)
+        except ProofFailed as error:
+            why = self.status().last_error
+            raise ProofFailed(f"{error.details}\n{why}" if why else error.details) from error
+        self._watchdog.guard(configuration)
+        return Proof(evidence.main_pid, str(evidence))
+
+    def commit(self) -> None:
+        """Record what runs now as what a rollback returns to; an upload lent to it is there again."""
+        if self.files.received.exists():
+            files.rename(self.files.received, self.files.stored)
+        super().commit()
+
+    def bring_back(self, configuration: KeepalivedConfiguration, before: RunningKeepalived | None) -> str:
+        """Let keepalived run the proven configuration again; where a reload does not, start it anew."""
+        if self.still_runs(before):
+            try:
+                return super().bring_back(configuration, before)
+            except OperationFailed as error:
+                LOG.warning("keepalived must be started anew: %s", error)
+        # It may be about to be started again over the refused configuration.
+        self.end()
+        return super().bring_back(configuration, before)
+
+    def end(self) -> None:
+        """End the service; no virtual address stays behind, and none is watched over any more.
+
+        :raises OperationFailed: a process survived, or an address could not be removed.
+        """
+        super().end()
+        self._watchdog.remove_orphans()
+        self._watchdog.guard()
+        self._processes.remove_stale_pid_files()
+
+    def _prepare_start(self, configuration: KeepalivedConfiguration) -> None:
+        self._await_link_local(configuration)
+        self._follow(configuration)
+        self._processes.remove_stale_pid_files()
+
+    def _reload(self, configuration: KeepalivedConfiguration, before: RunningKeepalived) -> None:
+        if self._processes.foreign() is not None:
+            self._store_what_runs()
+        # Until it is proven, orphans may be addresses of either configuration.
+        self._follow(parse(files.read_if_present(self.files.proven) or b""), configuration)
+        self._services.reload(self.files.service_name)
+
+    def _store_what_runs(self) -> None:
+        """Let a keepalived that reads the stored configuration itself read what is to run.
+
+        Once that is proven the upload is there again, byte for byte.
+        """
+        own = self.files
+        if files.read_if_present(own.stored) != files.read_if_present(own.running):
+            files.link(own.stored, own.received)
+            files.link(own.running, own.stored)
+
+    def _follow(self, *configurations: KeepalivedConfiguration) -> None:
+        """Record the states of keepalived from now on, and guard the addresses of these configurations."""
+        self._watchdog.guard(*configurations)
+        self._watchdog.start()
+
+    def _await_link_local(self, configuration: KeepalivedConfiguration) -> None:
+        """Wait until adverts over IPv6 can be sent.
+
+        While the link-local address of a port that was just plugged is tentative, keepalived sends
+        nothing and yet becomes master, as its peer does.
+        """
+        names = {each.interface for each in configuration.instances if each.version == 6}
+        deadline = time.monotonic() + _TENTATIVE_TIME
+        while names and time.monotonic() < deadline:
+            found = addresses_in(self._settings.namespace)
+            if not any(each.tentative and each.interface in names for each in found):
+                return
+            time.sleep(_LOOK_INTERVAL)
 
     def _require_own(self) -> None:
-        try:
-            self._engine.require_own()
-        except OperationFailed as error:
-            raise VrrpActionFailed("stop", error.details) from error
-
-    def _inputs(self) -> object:
-        """Return what a start or reload reads, as an identity: equal ones lead to the same result."""
-        return tuple(files.identity(path) for path in (self._layout.stored, self._layout.rendered))
-
-    def _store(self, data: bytes, path: Path, expected: Expected = ANYTHING) -> str:
-        def store() -> str:
-            with self._locks.hold(KEEPALIVED):
-                expected.require(files.read_if_present(path))
-                return self._upload(data, path)
-
-        return self._uploads.join((path, data, expected), store)
-
-    def _upload(self, data: bytes, path: Path) -> str:
-        output: list[str] = []
-        steps = Steps(
-            UPLOAD,
-            KEEPALIVED,
-            stage=lambda: self._stage(data),
-            check=lambda: output.append(self._engine.check()),
-            swap=lambda: files.rename(self._layout.received, path),
-            commit=self._engine.unstage,
-            discard=lambda: self._discard_upload(path),
-            restore=lambda: self._undo_upload(path),
-        )
-        self._operations.run(steps)
-        return output[0]
-
-    def _stage(self, data: bytes) -> None:
-        self._install_scripts()
-        self._engine.stage(data)
-        files.write_atomically(self._layout.received, data)
-
-    def _discard_upload(self, path: Path) -> str:
-        return discard_upload(path, self._layout.directory, self._engine.unstage)
-
-    def _undo_upload(self, path: Path) -> str:
-        if self._layout.received.exists():
-            return self._discard_upload(path)
-        raise already_in_effect(KEEPALIVED, self._engine.unstage, "it is stored")
-
-    def _undo_stop(self) -> str:
-        if self._engine.status().state.is_at_rest:
-            self._engine.remove_orphans()
-            raise AlreadyInEffect("keepalived is stopped")
-        return "keepalived goes on as it was."
-
-    def _start_or_reload(self, action: str) -> Outcome:
-        with self._locks.hold(KEEPALIVED):
-            data = self.configuration()
-            runs = self._engine.status().state is ServiceState.RUNNING
-            change = VrrpActivation(self._engine, self._layout, RELOAD if runs else START, data)
-            try:
-                self._operations.run(change)
-            except ChangeFailed as error:
-                raise VrrpActionFailed(action, error.details) from error
-            pid = change.evidence.main_pid
-            if runs:
-                return Outcome(Done.RELOADED, f"keepalived reloaded (pid {pid})")
-            return Outcome(Done.STARTED, f"keepalived started (pid {pid})")
-
-    def _settle(self) -> None:
-        """Finish or undo what was under way when the agent was killed. Safe to repeat."""
-        interrupted = self._operations.interrupted(KEEPALIVED)
-        if interrupted is None or interrupted.kind == UPLOAD or not has_touched(interrupted):
-            # What was received became what is stored in one instant.
-            is_stored = (
-                interrupted is not None and has_touched(interrupted) and not self._layout.received.exists()
+        foreign = self._processes.foreign()
+        if foreign is not None:
+            # A second one must never be started.
+            raise OperationFailed(
+                f"another agent has started keepalived (pid {foreign.pid}), and it is not managed by this "
+                f"host's process manager; it has to be stopped first"
             )
-            self._engine.unstage()
-            if interrupted is not None and is_stored:
-                self._operations.settle(interrupted, OperationState.DONE, "the upload is stored")
-            elif interrupted is not None:
-                self._operations.settle(interrupted, OperationState.UNDONE, "nothing had been changed")
-            return
-        self._operations.settle(interrupted, *self._finish(interrupted))
 
-    def _finish(self, interrupted: Operation) -> tuple[OperationState, str]:
-        if interrupted.kind == STOP:
-            self._engine.stop()
-            return OperationState.DONE, "keepalived is stopped"
-        data = self.configuration()
-        if self._engine.status().state.is_at_rest:
-            return OperationState.UNDONE, VrrpActivation(self._engine, self._layout, START, data).restore()
-        # What a further failure goes back to is the proven configuration, not the one that was cut off.
-        self._engine.restore_files()
-        self._engine.unstage()
-        again = VrrpActivation(self._engine, self._layout, RELOAD, data)
-        return make_again(self._operations, interrupted, again, data, self._layout.proven)
+    def _roll_back_files(self) -> bool:
+        is_known, self._generation = bool(self._generation_back), self._generation_back
+        return is_known and self.files.roll_back()
+
+    def _kind(self, action: str, state: ServiceState) -> str:
+        return RELOAD if state is ServiceState.RUNNING else START
+
+    def _require_for_stop(self) -> None:
+        # Without a configuration it may be stopped all the same.
+        if self.status().state.is_at_rest:
+            try:
+                self._require_own()
+            except OperationFailed as error:
+                raise self._failed(STOP, error) from error
+
+    def _note_gone(self, pid: int | None) -> None:
+        which = f" with PID {pid}" if pid is not None else ""
+        raise VrrpWasGone("stop", f"keepalived process{which} not found")
+
+    def _after_end(self) -> None:
+        self._watchdog.remove_orphans()
+
+    def _before_recovery(self) -> None:
+        try:
+            self.adopt()
+        except AmphoraError as error:
+            LOG.error("could not take over keepalived of another agent: %s", error)
+        # A service that starts by itself would be refused because of them.
+        self._processes.remove_stale_pid_files()
+        if not self.status().state.is_at_rest:
+            known = (files.read_if_present(path) for path in (self.files.running, self.files.proven))
+            self._follow(*(parse(data) for data in known if data is not None))
+            self._watchdog.remove_orphans()
+
+    def _finish_upload(self) -> bool:
+        # Whether it was to be stored as uploaded or as made from the topology is not known.
+        return not self.files.received.exists()
+
+    def _foreign_pid(self) -> int | None:
+        foreign = self._processes.foreign()
+        return foreign.pid if foreign is not None else None
+
+    def _not_found(self) -> VrrpNotConfigured:
+        return VrrpNotConfigured()
+
+    def _failed(self, action: str, error: AmphoraError) -> VrrpActionFailed:
+        return VrrpActionFailed(action, error.details)
+
+    def _read(self, data: bytes) -> KeepalivedConfiguration:
+        return parse(data)
+
+    def _check_overlay(self, configuration: KeepalivedConfiguration) -> bytes:
+        if not configuration.instances:
+            # keepalived would accept it, and do nothing.
+            raise InvalidConfiguration("The configuration has no vrrp_instance, so it would hold no address")
+        # Nothing follows an upload that is checked: a brace that it lacks would show as an error of ours.
+        return render_overlay(self.files.staged, host.hostname(), self.files.fifo)
+
+    def _overlay(self, configuration: KeepalivedConfiguration) -> bytes:
+        # That of a rollback is written just before the one that is to run.
+        self._generation_back, self._generation = self._generation, new_generation()
+        return render_overlay(self.files.running, host.hostname(), self.files.fifo, self._generation)
+
+    def _spec(self) -> ServiceSpec:
+        own = self.files
+        return ServiceSpec(
+            name=own.service_name,
+            description="keepalived of the amphora (VRRP)",
+            # No check before a start: keepalived's exit status does not tell remarks from errors.
+            argv=self._program.service_argv(own.overlay, own.pid_file, own.vrrp_pid_file),
+            reload_signal=signal.SIGHUP,
+            namespace=self._settings.namespace,
+            restart=self._settings.restart,
+            start_timeout=self._settings.apply_timeout,
+        )

@@ -1,309 +1,350 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Use cases that change instances. An instance is one supervised haproxy with one configuration."""
+"""A workload: a program that serves traffic from one uploaded configuration. Its use cases and recovery."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from functools import partial
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar
 
 from amphora.core.changes.expected import ANYTHING, Expected
+from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.locks import InstanceLocks
-from amphora.core.changes.operations import Operations
-from amphora.core.changes.service_changes import RELOAD, START, delete_steps, forgetting_the_gone, stop_steps
-from amphora.core.changes.single_flight import SingleFlight
-from amphora.core.workloads.adoption import take_over
-from amphora.core.workloads.changes import Activation, Upload, certificates_target
-from amphora.core.workloads.haproxy import HaproxyEngine
-from amphora.core.workloads.haproxy_files import InstanceDirectory, InstanceLayout
-from amphora.core.workloads.instance_recovery import settle
-from amphora.drivers.cert_store.base import CertStore
-from amphora.errors import (
-    AmphoraError,
-    ChangeFailed,
-    InstanceActionFailed,
-    InstanceNotFound,
-    InstanceWasGone,
-    InvalidConfiguration,
+from amphora.core.changes.operations import (
+    DELETE,
+    AlreadyInEffect,
+    Change,
+    Operations,
+    Steps,
+    has_touched,
 )
-from amphora.haproxy.program import peer_name
-from amphora.haproxy.proof.prove import Evidence
-from amphora.haproxy.reading.configuration import parse
-from amphora.models import Done, IPAddress, Outcome, ServiceState, ServiceStatus
+from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD, drop_journal_if_deleted
+from amphora.core.changes.single_flight import SingleFlight
+from amphora.core.workloads.changes import Activation, Upload
+from amphora.core.workloads.files import WorkloadFiles
+from amphora.core.workloads.steps import B, C, WorkloadSteps
+from amphora.drivers.process_manager.base import ProcessManager
+from amphora.errors import AmphoraError, InvalidConfiguration, OperationFailed
+from amphora.models import ActionKind, ActionResult, IPAddress, ServiceState
 from amphora.system import files, processes
 
 LOG = logging.getLogger(__name__)
 
-_PROGRAM = "haproxy"
+_NOTHING_ELSE: Mapping[Path, bytes] = MappingProxyType({})
 
 
-class Instances:
-    """Upload, start, stop, reload and delete. Each change holds the instance lock; reading never does.
+@dataclass(frozen=True, slots=True)
+class WorkloadContext:
+    """What all workloads that run on one program share.
 
-    :param announce: told, after each start and reload, the addresses that an instance serves.
-    :param on_change: called after an instance was started, reloaded, stopped or deleted, and once
-        after all were recovered.
+    :ivar announce: called after each start and reload with the addresses that the workload serves.
+    :ivar on_change: called after each start, reload, stop and delete, and once after a recovery. Never fails.
     """
 
-    def __init__(
-        self,
-        directory: InstanceDirectory,
-        engine: HaproxyEngine,
-        operations: Operations,
-        cert_store: CertStore,
-        locks: InstanceLocks,
-        announce: Callable[[Iterable[IPAddress]], None] = lambda _addresses: None,
-        on_change: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._directory = directory
-        self._engine = engine
-        self._operations = operations
-        self._uploads = SingleFlight[str]()
-        self._actions = SingleFlight[Outcome]()
-        self._cert_store = cert_store
-        self._locks = locks
-        self._announce = announce
-        self._on_change = on_change
+    services: ProcessManager
+    operations: Operations
+    locks: InstanceLocks
+    announce: Callable[[Iterable[IPAddress]], None] = lambda _addresses: None
+    on_change: Callable[[], None] = lambda: None
+    uploads: SingleFlight[str] = field(default_factory=SingleFlight[str])
+    actions: SingleFlight[ActionResult] = field(default_factory=SingleFlight[ActionResult])
 
-    def upload(
-        self,
-        instance_id: str,
-        data: bytes,
-        amphora_id: str = "",
-        *,
-        may_be_idle: bool = False,
-        expected: Expected = ANYTHING,
-    ) -> str:
-        """Check and store a configuration. A running process is not touched. Safe to repeat.
 
-        :param amphora_id: names this amphora in ``peers`` sections, unless the configuration says otherwise;
-            empty: its host name does.
-        :param may_be_idle: whether it may be without any frontend.
-        :returns: haproxy's own words about it.
-        :raises InvalidConfiguration: haproxy's output; the former configuration stays.
-        :raises PreconditionFailed: the stored configuration is not the expected one.
+class Workload(WorkloadSteps[C, B]):
+    """Upload, start, reload and stop. Each change holds the workload's lock; reading never does.
+
+    A caller that asks for what is under way already gets its result.
+    """
+
+    #: Whether a start of one that runs changes nothing.
+    leaves_running_alone: ClassVar[bool] = True
+    #: Whether a reload ends the service on its way.
+    ends_over_reload: ClassVar[bool] = False
+
+    def __init__(self, own_files: WorkloadFiles, context: WorkloadContext) -> None:
+        super().__init__(own_files, context.services)
+        self._context = context
+        self._operations = context.operations
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything of it is stored, or its service is there without its files."""
+        return self.files.exists or self.status().state is not ServiceState.ABSENT
+
+    @property
+    def actions(self) -> dict[str, Callable[[], ActionResult]]:
+        """What can be done to it, by verb."""
+        return {START: self.start, STOP: self.stop, RELOAD: self.reload}
+
+    @abstractmethod
+    def upload(self, data: bytes) -> str:
+        """Check and store a configuration; return the output of its program."""
+
+    def start(self) -> ActionResult:
+        """Start it; one that runs is left alone or, for keepalived's VRRP, reloaded. Safe to repeat.
+
+        :raises NotFound: it has no stored configuration.
+        :raises OperationFailed: it does not run; reasons, and the state after the rollback.
         """
-        configuration = parse(data)
-        if not may_be_idle and not configuration.frontends:
-            # haproxy would accept it, as our own stats socket is something to listen on.
-            raise InvalidConfiguration("The configuration has no frontend, so it would carry no traffic")
-        peer = peer_name(amphora_id) if amphora_id and not configuration.local_peer else ""
+        return self._context.actions.run((self.id, START), self._inputs, lambda: self._activate(START))
 
-        def store() -> str:
-            layout = self._directory.layout(instance_id)
-            with self._locks.hold(instance_id):
-                expected.require(files.read_if_present(layout.stored))
-                upload = Upload(self._engine, layout, data, peer)
-                with forgetting_the_gone(self._operations, instance_id, lambda: not self.knows(instance_id)):
-                    return self._operations.run(upload).strip()
+    def reload(self) -> ActionResult:
+        """Reload it from its stored configuration; one that does not run is started.
 
-        return self._uploads.join((instance_id, peer, data, expected), store)
+        Callers that ask while a reload from the same files is under way get its result; all that ask while
+        one from older files is, share the next.
 
-    def configuration(self, instance_id: str) -> bytes:
-        """Return the stored configuration, byte for byte.
-
-        :raises InstanceNotFound: there is none.
+        :raises NotFound: it has no stored configuration.
+        :raises OperationFailed: what ran before runs on; reasons, and the state after the rollback.
         """
-        data = files.read_if_present(self._directory.layout(instance_id).stored)
-        if data is None:
-            raise InstanceNotFound(instance_id)
-        return data
+        return self._context.actions.run((self.id, RELOAD), self._inputs, lambda: self._activate(RELOAD))
 
-    def knows(self, instance_id: str) -> bool:
-        """Whether anything of an instance is stored."""
-        return self._directory.layout(instance_id).directory.is_dir()
+    def stop(self) -> ActionResult:
+        """Stop it; one that is stopped is left alone.
 
-    def require(self, instance_id: str) -> None:
-        """Return if an instance has a stored configuration.
-
-        :raises InstanceNotFound: it has none.
+        :raises NotFound: it has no stored configuration.
+        :raises OperationFailed: a process survived, or it should have run and did not; in that case the state
+            is clean afterwards, so that a second stop succeeds.
         """
-        self.configuration(instance_id)
-
-    def start(self, instance_id: str) -> Outcome:
-        """Start an instance; one that runs is left alone. Safe to repeat.
-
-        :returns: what was done, for people.
-        :raises InstanceNotFound: it has no stored configuration.
-        :raises InstanceActionFailed: it does not run; reasons, and what was restored.
-        """
-        return self._actions.run(
-            (instance_id, START), lambda: self._inputs(instance_id), lambda: self._start(instance_id)
-        )
-
-    def reload(self, instance_id: str) -> Outcome:
-        """Reload an instance from its stored configuration; one that does not run is started.
-
-        Who asks while a reload from the same files is under way gets its outcome; all who ask while one
-        from older files is, share the next.
-
-        :returns: what was done, for people.
-        :raises InstanceNotFound: it has no stored configuration.
-        :raises InstanceActionFailed: what ran before runs on; reasons, and what was restored.
-        """
-        return self._actions.run(
-            (instance_id, RELOAD), lambda: self._inputs(instance_id), lambda: self._reload(instance_id)
-        )
-
-    def stop(self, instance_id: str) -> Outcome:
-        """Stop an instance; one that is stopped is left alone.
-
-        :returns: what was done, for people.
-        :raises InstanceNotFound: it has no stored configuration.
-        :raises InstanceWasGone: it should have run and did not; the state is clean afterwards, so that a
-            second stop succeeds.
-        :raises InstanceActionFailed: a process survived.
-        """
-        layout = self._directory.layout(instance_id)
-        with self._locks.hold(instance_id):
-            self.require(instance_id)
-            status = self._engine.status(layout)
-            if status.state.is_at_rest:
-                return Outcome(
-                    Done.STOPPED, f"haproxy daemon for {instance_id} is already stopped; nothing was changed"
-                )
-            self._stop(layout, status)
-            return Outcome(Done.STOPPED, f"haproxy daemon for {instance_id} stopped")
-
-    def delete(self, instance_id: str, expected: Expected = ANYTHING) -> None:
-        """Stop an instance and remove all of it: service, certificates, sockets, files.
-
-        :raises InstanceNotFound: nothing of it is stored, and nothing of it runs.
-        :raises PreconditionFailed: the stored configuration is not the expected one.
-        :raises InstanceActionFailed: its process could not be ended; nothing was removed.
-        """
-        layout = self._directory.layout(instance_id)
-        with self._locks.hold(instance_id):
-            if self._is_gone(layout):
-                raise InstanceNotFound(instance_id)
-            expected.require(files.read_if_present(layout.stored))
-            self._delete(layout)
-            self._on_change()
-
-    def adopt(self) -> None:
-        """Take over what another agent has started. Called once, at start, before services are taken up."""
-        take_over(self._directory.all(), self._engine)
+        with self._context.locks.hold(self.id):
+            self._require_for_stop()
+            status = self.status()
+            if self._is_stopped():
+                return ActionResult(ActionKind.STOPPED, is_unchanged=True)
+            pid = status.pid or processes.read_pid_file(self.files.pid_file)
+            self._run(Steps(STOP, self.id, apply=self.end, restore=self._undo_stop), STOP)
+            if status.pid is None:
+                self._note_gone(pid)
+            return ActionResult(ActionKind.STOPPED, status.pid)
 
     def recover(self) -> None:
-        """Finish or undo what was under way when the agent ended. Called once, at start.
+        """Finish or undo what was under way when the agent ended. Called once, at start; safe to repeat.
 
-        One instance that cannot be recovered does not keep the others from it; it is logged.
+        What runs goes on meanwhile. A change that had touched nothing is forgotten. A service that should run
+        is reloaded from the stored configuration or, where that cannot be proven, from the proven one. A
+        stopped one stays stopped.
+
+        :raises AmphoraError: it could be neither finished nor undone.
         """
-        for layout in self._directory.all():
-            with self._locks.hold(layout.instance_id):
-                try:
-                    files.sweep_temporaries(layout.directory)
-                    settle(self._engine, self._operations, layout, self._delete)
-                except AmphoraError as error:
-                    LOG.error("%s could not be recovered: %s", layout.instance_id, error)
-                    self._operations.settle_failed(layout.instance_id, error)
-        self._on_change()
+        with self._context.locks.hold(self.id):
+            files.sweep_temporaries(self.files.directory)
+            self._before_recovery()
+            interrupted = self._operations.interrupted(self.id)
+            if interrupted is None:
+                self.unstage()
+                return
+            with drop_journal_if_deleted(self._operations, self.id, lambda: not self.exists):
+                self._operations.settle(interrupted, *self._settle(interrupted))
 
-    def _inputs(self, instance_id: str) -> object:
+    def adopt(self) -> None:
+        """Make a service of ours of a process that another agent started; it is not touched. Safe to repeat.
+
+        :raises OperationFailed: this host's process manager does not know it; it is left alone.
+        :raises InvalidConfiguration: what is stored cannot be read.
+        """
+        pid = self._foreign_pid()
+        if pid is None or self.status().state is not ServiceState.ABSENT:
+            return
+        self.take_files_over(files.read_if_present(self.files.stored) or b"")
+        self._services.install(self._spec())
+        if self.status().pid != pid:
+            self._services.remove(self.files.service_name)
+            for path in (self.files.running, self.files.proven, self.files.overlay):
+                files.remove(path)
+            raise OperationFailed(
+                f"{self.program_name} (pid {pid}) is not managed by this host's process manager"
+            )
+        LOG.warning("took over the %s of %s, process %s, which goes on", self.program_name, self.id, pid)
+
+    def _store(
+        self,
+        data: bytes,
+        expected: Expected,
+        path: Path | None = None,
+        beside: Mapping[Path, bytes] = _NOTHING_ELSE,
+    ) -> str:
+        where = path or self.files.stored
+
+        def store() -> str:
+            with self._context.locks.hold(self.id):
+                expected.require(files.read_if_present(where))
+                with drop_journal_if_deleted(self._operations, self.id, lambda: not self.exists):
+                    return self._operations.run(Upload(self, data, where, beside)).strip()
+
+        key: Hashable = (self.id, where, tuple(beside.values()), data, expected)
+        return self._context.uploads.join(key, store)
+
+    def _activate(self, action: str) -> ActionResult:
+        with self._context.locks.hold(self.id):
+            self.configuration()
+            status = self.status()
+            runs = status.state is ServiceState.RUNNING
+            if action == START and runs and self.leaves_running_alone:
+                return ActionResult(ActionKind.STARTED, status.pid, is_unchanged=True)
+            activation = Activation(self, self._kind(action, status.state))
+            self._run(activation, action)
+            self._context.announce(self._addresses(activation.configuration))
+            kind = ActionKind.RELOADED if runs else ActionKind.STARTED
+            return ActionResult(kind, activation.proof.pid, activation.proof.evidence)
+
+    def _run(self, change: Change, action: str) -> None:
+        try:
+            self._operations.run(change)
+        except (OperationFailed, InvalidConfiguration) as error:
+            raise self._failed(action, error) from error
+        finally:
+            self._context.on_change()
+
+    def _inputs(self) -> Hashable:
         """Return what a start or reload reads, as an identity: equal ones lead to the same result."""
-        layout = self._directory.layout(instance_id)
-        return tuple(
-            files.identity(path)
-            for path in (layout.stored, layout.local_peer, self._cert_store.directory(instance_id))
+        return tuple(files.identity(path) for path in self.files.sources)
+
+    def _settle(self, interrupted: Operation) -> tuple[OperationState, str]:
+        """Finish or undo an interrupted change; return its final state and a summary."""
+        is_touched = has_touched(interrupted)
+        if interrupted.kind == UPLOAD:
+            return self._settle_upload(is_touched)
+        if interrupted.kind in (START, RELOAD):
+            return self._settle_activation(interrupted) if is_touched else self._settle_untouched(interrupted)
+        self.unstage()
+        if not is_touched:
+            return OperationState.UNDONE, "nothing had been changed"
+        self.end()
+        return OperationState.DONE, f"{self.program_name} is stopped"
+
+    def _settle_upload(self, is_touched: bool) -> tuple[OperationState, str]:
+        if is_touched and self._finish_upload():
+            self.unstage()
+            return OperationState.DONE, "the upload is stored"
+        return OperationState.UNDONE, self.files.discard_upload(self.files.stored)
+
+    def _settle_untouched(self, _interrupted: Operation) -> tuple[OperationState, str]:
+        self.unstage()
+        return OperationState.UNDONE, "nothing had been changed"
+
+    def _settle_activation(self, interrupted: Operation) -> tuple[OperationState, str]:
+        if interrupted.last_step == "commit" and not self.files.to_be_proven.exists():
+            self.commit()
+            return OperationState.DONE, f"{self.program_name} runs with the new configuration"
+        if self.status().state.is_at_rest:
+            kind = interrupted.kind if self.ends_over_reload else START
+            return OperationState.UNDONE, Activation(self, kind).restore()
+        # What a further failure goes back to is the proven configuration, not the one that was cut off.
+        self.restore_files()
+        self.unstage()
+        # One whose rollback failed may have had the proven configuration stored again all the same. Then that
+        # is what is loaded here, and the change is undone.
+        is_back = interrupted.last_step == "restore" and self.stored_configuration() == files.read_if_present(
+            self.files.proven
         )
+        state, summary = self._operations.finish(Activation(self, RELOAD))
+        return OperationState.UNDONE if is_back else state, summary
 
-    def _start(self, instance_id: str) -> Outcome:
-        layout = self._directory.layout(instance_id)
-        with self._locks.hold(instance_id):
-            self.require(instance_id)
-            status = self._engine.status(layout)
-            if status.state is ServiceState.RUNNING:
-                return Outcome(
-                    Done.STARTED,
-                    f"haproxy daemon for {instance_id} already runs (pid {status.pid}); nothing was changed",
-                )
-            return self._done(layout, Done.STARTED, self._activate(layout, START))
+    def _undo_stop(self) -> str:
+        if self._is_at_rest():
+            self._after_end()
+            raise AlreadyInEffect(f"{self.program_name} is stopped")
+        return f"{self.program_name} goes on as it was."
 
-    def _reload(self, instance_id: str) -> Outcome:
-        layout = self._directory.layout(instance_id)
-        with self._locks.hold(instance_id):
-            self.require(instance_id)
-            state = self._engine.status(layout).state
-            if state.is_at_rest:
-                return self._done(layout, Done.STARTED, self._activate(layout, START))
-            # One that has crashed should run: after a failure it does not stay stopped.
-            done = Done.RELOADED if state is ServiceState.RUNNING else Done.STARTED
-            return self._done(layout, done, self._activate(layout, RELOAD))
-
-    def _activate(self, layout: InstanceLayout, kind: str) -> Evidence:
-        activation = Activation(self._engine, layout, kind)
-        try:
-            self._operations.run(activation)
-        except (ChangeFailed, InvalidConfiguration) as error:
-            raise InstanceActionFailed(kind, error.details) from error
-        return activation.evidence
-
-    def _delete(self, layout: InstanceLayout) -> None:
-        steps = delete_steps(
-            layout.instance_id,
-            _PROGRAM,
-            end=partial(self._engine.remove, layout),
-            remove_files=partial(self._remove_files, layout),
-            is_at_rest=partial(self._is_at_rest, layout),
-            is_gone=partial(self._is_gone, layout),
-        )
-        try:
-            self._operations.run(steps)
-        except ChangeFailed as error:
-            raise InstanceActionFailed("stop", error.reason) from error
-        for target in (layout.instance_id, certificates_target(layout.instance_id)):
-            self._operations.forget(target)
-
-    def _remove_files(self, layout: InstanceLayout) -> None:
-        self._cert_store.delete_all(layout.instance_id)
-        self._remove_named_sockets(layout)
-        files.remove_tree(layout.directory)
-
-    def _stop(self, layout: InstanceLayout, status: ServiceStatus) -> None:
-        pid = status.pid or processes.read_pid_file(layout.pid_file)
-        try:
-            end = partial(self._engine.stop, layout)
-            is_at_rest = partial(self._is_at_rest, layout)
-            self._operations.run(stop_steps(layout.instance_id, _PROGRAM, end, is_at_rest))
-        except ChangeFailed as error:
-            raise InstanceActionFailed("stop", error.details) from error
-        self._on_change()
-        if status.pid is None:
-            files.remove(layout.pid_file)
-            which = f" with PID {pid}" if pid is not None else ""
-            raise InstanceWasGone("stop", f"haproxy process{which} not found")
-
-    def _is_at_rest(self, layout: InstanceLayout) -> bool:
-        status = self._engine.status(layout)
+    def _is_at_rest(self) -> bool:
+        status = self.status()
         return status.state.is_at_rest and status.pid is None
 
-    def _is_gone(self, layout: InstanceLayout) -> bool:
-        # A service outlives its files where somebody removes those by hand.
-        return not layout.directory.is_dir() and self._engine.status(layout).state is ServiceState.ABSENT
+    def _is_stopped(self) -> bool:
+        """Whether a stop has nothing to do."""
+        return self._is_at_rest()
 
-    def _done(self, layout: InstanceLayout, done: Done, evidence: Evidence) -> Outcome:
-        configuration = parse(files.read_if_present(layout.stored) or b"")
-        endpoints = (
-            endpoint
-            for frontend in configuration.listeners
-            for bind in frontend.binds
-            for endpoint in bind.endpoints
+    def _kind(self, action: str, state: ServiceState) -> str:
+        # After a failure, one that should run does not stay stopped.
+        return RELOAD if action == RELOAD and not state.is_at_rest else START
+
+    def _require_for_stop(self) -> None:
+        self.configuration()
+
+    def _note_gone(self, pid: int | None) -> None:
+        """Say that what was to be stopped did not run; pid: what it had, if that is known."""
+
+    def _after_end(self) -> None:
+        """Clean up after a process that has ended."""
+
+    def _before_recovery(self) -> None:
+        """Put in order what the end of an agent, or a boot, may have left."""
+
+    def _finish_upload(self) -> bool:
+        """Store what was received; return whether it is stored."""
+        if self.files.received.exists():
+            self.files.store_received(self.files.stored)
+        return True
+
+    def _foreign_pid(self) -> int | None:
+        """Return the process that another agent has started for this, or None."""
+        return None
+
+    def take_files_over(self, data: bytes) -> None:
+        """Write what a service would have left that runs from a configuration."""
+        as_run = self.as_run(data)
+        self.files.write(self.files.overlay, self._overlay(self._read(as_run)))
+        self.files.write(self.files.running, as_run)
+        self.files.write(self.files.proven, data)
+
+    def _addresses(self, configuration: C) -> Iterable[IPAddress]:
+        """Return the addresses that a configuration serves."""
+        return ()
+
+    @abstractmethod
+    def _failed(self, action: str, error: AmphoraError) -> OperationFailed:
+        """Return the error of this kind of workload for an action that failed."""
+
+
+class DeletableWorkload(Workload[C, B]):
+    """One of many, which comes with its first upload and goes with its deletion."""
+
+    def delete(self, expected: Expected = ANYTHING) -> None:
+        """Stop it and remove all of it. One that was deleted half-way is deleted wholly.
+
+        :raises NotFound: nothing of it is stored, and nothing of it runs.
+        :raises PreconditionFailed: the stored configuration is not the expected one.
+        :raises OperationFailed: its processes could not be ended; its configuration stays.
+        """
+        with self._context.locks.hold(self.id):
+            if not self.exists:
+                raise self._not_found()
+            expected.require(files.read_if_present(self.files.stored))
+            self._delete()
+
+    def _delete(self) -> None:
+        steps = Steps(
+            DELETE, self.id, apply=self._remove_service, commit=self._remove_files, restore=self._undo_delete
         )
-        self._on_change()
-        self._announce({endpoint.host for endpoint in endpoints if endpoint.host is not None})
-        which = f"haproxy daemon for {layout.instance_id} {done.value} (pid {evidence.master_pid})"
-        return Outcome(done, f"Configuration file is valid\n{which}\n{evidence}")
+        self._run(steps, DELETE)
+        for target in self._targets():
+            self._operations.forget(target)
 
-    def _remove_named_sockets(self, layout: InstanceLayout) -> None:
-        # A configuration may name sockets of its own beside the instance's directory, which haproxy
-        # leaves behind. Anything outside the base path is not ours to remove.
-        try:
-            binds = parse(files.read_if_present(layout.stored) or b"").stats_sockets
-        except InvalidConfiguration:
-            return
-        named = [Path(endpoint.path) for bind in binds for endpoint in bind.endpoints if endpoint.path]
-        # The usual one is there too where the configuration that named it is not.
-        for path in (layout.named_socket, *named):
-            if path.is_relative_to(layout.base_path) and ".." not in path.parts and path.is_socket():
-                files.remove(path)
+    def _targets(self) -> Iterable[str]:
+        """Return what its changes are journalled under."""
+        return (self.id,)
+
+    def _remove_service(self) -> None:
+        self._services.remove(self.files.service_name)
+
+    @abstractmethod
+    def _remove_files(self) -> None:
+        """Remove every file of it."""
+
+    def _undo_delete(self) -> str:
+        if not self.exists:
+            raise AlreadyInEffect("nothing of it is left")
+        if self._is_at_rest():
+            # What has ended is not started again because something else of it has not.
+            raise OperationFailed(f"{self.program_name} has ended, but files of {self.id} are left")
+        return f"{self.program_name} goes on as it was."
+
+    def _settle(self, interrupted: Operation) -> tuple[OperationState, str]:
+        if interrupted.kind == DELETE and has_touched(interrupted):
+            self._delete()
+            return OperationState.DONE, "nothing of it is left"
+        return super()._settle(interrupted)

@@ -39,7 +39,7 @@ def run_listener(agent):
     assert agent.call("PUT", UPLOAD, EMPTY).status == 200
     assert agent.call("PUT", f"{ACTION}/start").status == 202
     DriftWatch(agent).clean()
-    return LvsDirectory(agent.base_path).layout(LISTENER)
+    return LvsDirectory(agent.base_path).files(LISTENER)
 
 
 def nft(namespace, *words):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from amphora.core.workloads.haproxy_files import InstanceLayout
+from amphora.core.workloads.haproxy_files import HaproxyFiles
 from amphora.system.processes import children_of
 from amphora.testing.agent import free_port
 from tests.support.listeners import configuration, hidden_frontend, listener_id
@@ -101,7 +101,7 @@ def test_when_going_back_fails_too_both_failures_are_told_and_the_worker_serves_
     directory = agent.base_path / ONE
     on_disk = [directory / name for name in ("haproxy.cfg", "running.cfg", "proven.cfg")]
     assert [path.read_bytes() for path in on_disk] == [good] * 3, "no later start loads what has failed"
-    assert [path.name for path in InstanceLayout(agent.base_path, ONE).transient if path.exists()] == []
+    assert [path.name for path in HaproxyFiles(agent.base_path, ONE).transient if path.exists()] == []
     assert agent.upload(ONE, plain).status == 201
     assert agent.act(ONE, "reload").status == 202, "the next good configuration is taken"
     assert last_operation(agent)["state"] == "done"

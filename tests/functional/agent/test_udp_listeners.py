@@ -54,7 +54,7 @@ def agent(stopped_agent, namespace, receiver):
 
 @pytest.fixture
 def layout(agent):
-    return LvsDirectory(agent.base_path).layout(LISTENER)
+    return LvsDirectory(agent.base_path).files(LISTENER)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from amphora.core.workloads.haproxy_files import InstanceDirectory
+from amphora.core.workloads.haproxy_files import HaproxyDirectory
 from amphora.health.counter_deltas import CounterStore
 from amphora.health.haproxy_source import HaproxySource
 from amphora.health.heartbeat import Heartbeat, HeartbeatSettings
@@ -66,7 +66,7 @@ class Balancer:
     """One haproxy as an instance below a base path, with as many TCP listeners as wanted."""
 
     def __init__(self, base_path, number, member_port, listeners=1, check="check inter 200ms"):
-        self.layout = InstanceDirectory(base_path).layout(f"{number:08d}-5862-4a13-b9e3-9b440d0ed50a")
+        self.layout = HaproxyDirectory(base_path).files(f"{number:08d}-5862-4a13-b9e3-9b440d0ed50a")
         self.layout.directory.mkdir()
         self.ports = {f"{number:04d}{index:04d}-aaaa": free_port() for index in range(listeners)}
         sections = "".join(
@@ -116,7 +116,7 @@ class Monitor:
     def start(self):
         self.heartbeat = Heartbeat(
             HeartbeatSettings((self.receiver.entry,), self.interval, KEY, AMPHORA_ID),
-            (HaproxySource(InstanceDirectory(self.base_path)),),
+            (HaproxySource(HaproxyDirectory(self.base_path)),),
             CounterStore(self.base_path / "stats_counters.json"),
             lambda: False,
         )

@@ -47,7 +47,7 @@ def source(short_dir, kernel):
 
 @pytest.fixture
 def layout(short_dir):
-    layout = LvsDirectory(short_dir).layout(LISTENER)
+    layout = LvsDirectory(short_dir).files(LISTENER)
     layout.directory.mkdir(parents=True)
     for path in (layout.stored, layout.running):
         path.write_bytes(CONFIGURATION)

@@ -30,7 +30,7 @@ def test_nothing_runs_before_an_upload(node):
     with pytest.raises(VrrpNotConfigured):
         node.vrrp.start()
     assert node.vrrp.role() is Role.UNKNOWN
-    assert node.vrrp.stop() == "keepalived is already stopped; nothing was changed"
+    assert str(node.vrrp.stop()) == "already stopped"
 
 
 DAMAGES = {
@@ -66,9 +66,9 @@ def test_a_reload_takes_up_an_address_and_keeps_the_process(master, vips):
     more = "198.51.100.101" if socket_version(vips[0]) == 4 else "2001:db8::101"
     process = master.processes.main()
     master.vrrp.upload(configuration((*vips, more), 100))
-    assert master.vrrp.reload() == f"keepalived reloaded (pid {process.pid})"
+    assert str(master.vrrp.reload()) == f"reloaded (pid {process.pid})"
     assert master.holds((*vips, more)) == {*vips, more}, "a reload that is proven has taken effect"
-    assert master.vrrp.start() == f"keepalived reloaded (pid {process.pid})"
+    assert str(master.vrrp.start()) == f"reloaded (pid {process.pid})"
 
 
 def test_a_reload_of_what_has_become_invalid_touches_no_process(master, vips):
@@ -167,7 +167,7 @@ def test_a_pid_file_of_somebody_else_does_not_keep_keepalived_from_starting(node
     node.vrrp.upload(configuration(vips, 100))
     for path in (node.layout.pid_file, node.layout.vrrp_pid_file):
         path.write_text("1\n")
-    assert node.vrrp.start().startswith("keepalived started")
+    assert str(node.vrrp.start()).startswith("started")
 
 
 def test_the_rendered_configuration_moves_the_vips_with_their_routes(new_pair, vips):

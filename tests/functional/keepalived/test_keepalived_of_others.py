@@ -79,6 +79,6 @@ def test_once_it_has_ended_ours_starts(beside, vips):
     main = read_pid_file(beside.layout.pid_file)
     os.kill(main, signal.SIGTERM)
     eventually(lambda: not identify(main), "it has ended", 10)
-    assert beside.vrrp.start().startswith("keepalived started")
+    assert str(beside.vrrp.start()).startswith("started")
     eventually(lambda: beside.holds(vips) == set(vips), "ours holds the VIPs")
     assert len(daemons(beside.layout)) == 1

@@ -6,14 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from amphora.core.changes.journal import Journal
+from amphora.core.changes.locks import InstanceLocks
+from amphora.core.changes.operations import Operations
 from amphora.core.network.data_namespace import DataNamespace
-from amphora.core.workloads.lvs import LvsEngine, LvsSettings
+from amphora.core.workloads.lvs import LvsSettings, LvsWorkload
 from amphora.core.workloads.lvs_files import LvsDirectory
+from amphora.core.workloads.workload import WorkloadContext
 from amphora.errors import ProofFailed
 from amphora.lvs.configuration import parse
+from amphora.lvs.program import LvsProgram
 from amphora.system.command import CommandRunner
 from amphora.testing.fake_process_manager import FakeProcessManager
-from tests.support.lvs import EMPTY, LISTENER, FakeLvsProgram, StandIn, with_members
+from tests.support.lvs import EMPTY, LISTENER, StandIn, with_members
+from tests.support.workloads import FakeKeepalivedProgram
 
 WITHOUT_MEMBERS = parse(with_members())
 WITHOUT_POOL = parse(EMPTY)
@@ -24,17 +30,21 @@ class Bench:
 
     def __init__(self, base_path):
         self.services = FakeProcessManager()
-        self.layout = LvsDirectory(base_path).layout(LISTENER)
+        self.layout = LvsDirectory(base_path).files(LISTENER)
         self.stand_ins = []
 
     def started(self, time_limit):
-        engine = LvsEngine(
-            FakeLvsProgram(), self.services, DataNamespace("", CommandRunner()), LvsSettings(time_limit)
+        context = WorkloadContext(
+            self.services, Operations(Journal(self.layout.base_path / "operations")), InstanceLocks()
         )
-        engine.stage(self.layout, EMPTY)
-        engine.swap(self.layout)
-        engine.start(self.layout)
-        return engine
+        program = LvsProgram(FakeKeepalivedProgram(), "")
+        namespace = DataNamespace("", CommandRunner())
+        listener = LvsWorkload(self.layout, context, program, namespace, LvsSettings(time_limit))
+        configuration = listener.stage(EMPTY)
+        listener.stage_swap(configuration)
+        listener.swap()
+        listener.apply(configuration, None)
+        return listener
 
     def stand_in(self, **options):
         self.stand_ins.append(StandIn(self.layout, **options))
@@ -50,38 +60,38 @@ def bench(memory_dir):
 
 @pytest.mark.parametrize(("configuration", "checker"), [(WITHOUT_POOL, False), (WITHOUT_MEMBERS, True)])
 def test_the_processes_that_a_configuration_needs(bench, configuration, checker):
-    engine = bench.started(30.0)
+    listener = bench.started(30.0)
     bench.stand_in(checker=checker)
-    evidence = engine.prove(bench.layout, configuration)
-    assert evidence.main_pid == bench.layout.processes.main().pid
-    assert (evidence.checker_pid is not None) is checker
-    assert evidence.services == len(configuration.services)
+    proof = listener.prove(configuration, None)
+    assert proof.pid == bench.layout.processes.main().pid
+    assert ("checks members in pid" in proof.evidence) is checker
+    assert f"for {len(configuration.services)} virtual services" in proof.evidence
 
 
 def test_a_process_is_missing(bench):
-    engine = bench.started(1.0)
-    with pytest.raises(ProofFailed, match="could not be seen to run in time"):
-        engine.prove(bench.layout, WITHOUT_POOL)
+    listener = bench.started(1.0)
+    with pytest.raises(ProofFailed, match="timed out waiting for keepalived to start"):
+        listener.prove(WITHOUT_POOL, None)
     bench.stand_in(checker=False)
-    with pytest.raises(ProofFailed, match="could not be seen to run in time"):
-        engine.prove(bench.layout, WITHOUT_MEMBERS)
+    with pytest.raises(ProofFailed, match="timed out waiting for keepalived to start"):
+        listener.prove(WITHOUT_MEMBERS, None)
 
 
 def test_with_members_the_kernel_must_have_ipvs(bench):
     assert not Path("/proc/net/ip_vs").exists(), "this kernel has IPVS"
-    engine = bench.started(1.0)
+    listener = bench.started(1.0)
     bench.stand_in()
-    with pytest.raises(ProofFailed, match="to have found IPVS"):
-        engine.prove(bench.layout, parse(with_members(1)))
+    with pytest.raises(ProofFailed, match="register with IPVS"):
+        listener.prove(parse(with_members(1)), None)
 
 
 def test_one_that_ends_is_not_waited_for_though_it_is_started_again_at_once(bench):
-    engine = bench.started(300.0)
+    listener = bench.started(300.0)
     failures = []
 
     def prove():
         try:
-            engine.prove(bench.layout, WITHOUT_POOL)
+            listener.prove(WITHOUT_POOL, None)
         except ProofFailed as error:
             failures.append(error.details)
 

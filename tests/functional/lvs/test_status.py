@@ -9,50 +9,51 @@ from amphora.core.changes.operations import Operations
 from amphora.errors import ServiceError
 from amphora.models import InstanceState
 from amphora.testing.fake_process_manager import FakeProcessManager
-from tests.support.lvs import EMPTY, LISTENER, LvsRig, StandIn, with_members
+from tests.support.lvs import EMPTY, LISTENER, StandIn, with_members
+from tests.support.workloads import WorkloadRig
 
 
 @pytest.fixture
 def rig(memory_dir):
     operations = Operations(Journal(memory_dir / "operations"))
-    return LvsRig(memory_dir, FakeProcessManager(), operations, InstanceLocks(5.0))
+    return WorkloadRig(memory_dir, FakeProcessManager(), operations, InstanceLocks(5.0))
 
 
 @pytest.fixture
 def layout(rig):
-    return rig.directory.layout(LISTENER)
+    return rig.lvs_directory.files(LISTENER)
 
 
 def state(rig):
-    (status,) = rig.status.all()
+    (status,) = rig.lvs_status.all()
     assert status.id == LISTENER
     return status.state
 
 
 def test_a_listener_from_upload_to_its_unexpected_end(rig, layout):
-    assert (rig.status.all(), rig.status.process_count()) == ([], 0)
-    rig.listeners.upload(LISTENER, with_members(1))
-    assert (state(rig), rig.status.process_count()) == (InstanceState.STOPPED, 0)
+    assert (rig.lvs_status.all(), rig.lvs_status.process_count()) == ([], 0)
+    rig.lvs(LISTENER).upload(with_members(1))
+    assert (state(rig), rig.lvs_status.process_count()) == (InstanceState.STOPPED, 0)
     keepalived = StandIn(layout, file=layout.stored)
     try:
-        assert (state(rig), rig.status.process_count()) == (InstanceState.RUNNING, 1)
+        assert (state(rig), rig.lvs_status.process_count()) == (InstanceState.RUNNING, 1)
     finally:
         keepalived.close()
-    assert (state(rig), rig.status.process_count()) == (InstanceState.ERROR, 0)
+    assert (state(rig), rig.lvs_status.process_count()) == (InstanceState.ERROR, 0)
 
 
 def test_one_without_anything_to_serve_counts_as_stopped(rig, layout):
-    rig.listeners.upload(LISTENER, EMPTY)
+    rig.lvs(LISTENER).upload(EMPTY)
     keepalived = StandIn(layout, file=layout.stored)
     try:
-        assert (state(rig), rig.status.process_count()) == (InstanceState.STOPPED, 1)
+        assert (state(rig), rig.lvs_status.process_count()) == (InstanceState.STOPPED, 1)
     finally:
         keepalived.close()
 
 
 def test_one_that_should_run_and_does_not_is_in_error(rig, layout):
-    rig.listeners.upload(LISTENER, EMPTY)
-    rig.listeners.start(LISTENER)
+    rig.lvs(LISTENER).upload(EMPTY)
+    rig.lvs(LISTENER).start()
     assert state(rig) is InstanceState.ERROR, "the process manager says that it runs, and no process does"
     rig.services.stop(layout.service_name)
     rig.services.fail_next("status", ServiceError("no answer"))
@@ -60,11 +61,11 @@ def test_one_that_should_run_and_does_not_is_in_error(rig, layout):
 
 
 def test_what_another_agent_left_running_is_what_a_failed_change_comes_back_to(rig, layout):
-    rig.directory.path.mkdir()
+    rig.lvs_directory.path.mkdir()
     layout.stored.write_bytes(EMPTY)
     keepalived = StandIn(layout, file=layout.stored)
     try:
-        rig.listeners.upload(LISTENER, with_members(1))
+        rig.lvs(LISTENER).upload(with_members(1))
     finally:
         keepalived.close()
     assert layout.proven.read_bytes() == EMPTY

@@ -19,7 +19,7 @@ def rig(memory_dir):
 
 @pytest.fixture
 def layout(rig):
-    return rig.directory.layout(ID)
+    return rig.directory.files(ID)
 
 
 @pytest.fixture

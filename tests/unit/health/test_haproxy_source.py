@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from amphora.core.workloads.haproxy_files import InstanceDirectory
+from amphora.core.workloads.haproxy_files import HaproxyDirectory
 from amphora.health.haproxy_source import HaproxySource
 from tests.support.heartbeats import backend, frontend
 
@@ -16,7 +16,7 @@ LONG = 20.0
 
 @pytest.fixture
 def directory(short_dir):
-    return InstanceDirectory(short_dir)
+    return HaproxyDirectory(short_dir)
 
 
 class Clock:
@@ -47,9 +47,9 @@ def names(reading):
 
 def test_every_worker_is_read_and_asked_over_one_connection(directory, source, make_worker):
     rows = frontend("f1", 3) + backend("p:f1", {"m": "UP"})
-    one = make_worker(directory.layout(ONE).stats_socket, rows=rows)
-    make_worker(directory.layout(TWO).stats_socket, pid=200, rows=frontend("f2"))
-    directory.layout(THREE).directory.mkdir()
+    one = make_worker(directory.files(ONE).stats_socket, rows=rows)
+    make_worker(directory.files(TWO).stats_socket, pid=200, rows=frontend("f2"))
+    directory.files(THREE).directory.mkdir()
     for _ in range(3):
         reading = source.read(LONG)
         assert names(reading) == ["f1", "f2"]
@@ -62,15 +62,15 @@ def test_every_worker_is_read_and_asked_over_one_connection(directory, source, m
 
 
 def test_the_socket_of_another_agents_haproxy_is_found(directory, short_dir, source, make_worker):
-    directory.layout(ONE).directory.mkdir()
+    directory.files(ONE).directory.mkdir()
     make_worker(short_dir / f"{ONE}.sock", rows=frontend("f1"))
     assert names(source.read(LONG)) == ["f1"]
 
 
 def test_a_silent_worker_delays_the_others_once(directory, source, make_worker):
-    hung = make_worker(directory.layout(ONE).stats_socket, rows=frontend("f1"))
+    hung = make_worker(directory.files(ONE).stats_socket, rows=frontend("f1"))
     hung.answers.clear()
-    make_worker(directory.layout(TWO).stats_socket, pid=200, rows=frontend("f2"))
+    make_worker(directory.files(TWO).stats_socket, pid=200, rows=frontend("f2"))
     reading = source.read(0.5)
     assert names(reading) == ["f2"]
     assert reading.problems == {ONE: "haproxy does not answer on its stats socket"}
@@ -81,7 +81,7 @@ def test_a_silent_worker_delays_the_others_once(directory, source, make_worker):
 
 
 def test_a_worker_that_answers_again_is_heard(directory, source, clock, make_worker):
-    hung = make_worker(directory.layout(ONE).stats_socket, rows=frontend("f1"))
+    hung = make_worker(directory.files(ONE).stats_socket, rows=frontend("f1"))
     hung.answers.clear()
     source.read(0.01)
     clock.added += 6
@@ -94,7 +94,7 @@ def test_a_worker_that_answers_again_is_heard(directory, source, clock, make_wor
 
 
 def test_what_was_said_a_moment_ago_counts_until_it_is_old(directory, source, clock, make_worker):
-    worker = make_worker(directory.layout(ONE).stats_socket, rows=frontend("f1"))
+    worker = make_worker(directory.files(ONE).stats_socket, rows=frontend("f1"))
     source.read(LONG)
     worker.answers.clear()
     reading = source.read(0.01)
@@ -106,7 +106,7 @@ def test_what_was_said_a_moment_ago_counts_until_it_is_old(directory, source, cl
 
 
 def test_a_socket_with_nobody_behind_it_is_no_problem(directory, source):
-    path = directory.layout(ONE).stats_socket
+    path = directory.files(ONE).stats_socket
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -115,7 +115,7 @@ def test_a_socket_with_nobody_behind_it_is_no_problem(directory, source):
 
 
 def test_a_socket_that_closes_at_once_is_a_problem(directory, source, make_worker):
-    worker = make_worker(directory.layout(ONE).stats_socket)
+    worker = make_worker(directory.files(ONE).stats_socket)
     worker._say = None
     # Not before something has come: with nobody behind a socket any more there would be no problem.
     worker._serve = lambda connection: (connection.recv(1), connection.close())
@@ -125,7 +125,7 @@ def test_a_socket_that_closes_at_once_is_a_problem(directory, source, make_worke
 def test_a_reload_is_followed_and_the_old_worker_let_go_when_its_last_client_has_left(
     directory, source, make_worker
 ):
-    path = directory.layout(ONE).stats_socket
+    path = directory.files(ONE).stats_socket
     old = make_worker(path, rows=frontend("f1", 5))
     source.read(LONG)
     old.stop_listening()
@@ -147,7 +147,7 @@ def test_a_reload_is_followed_and_the_old_worker_let_go_when_its_last_client_has
 
 
 def test_a_worker_that_crashed_is_followed_by_the_next_in_the_same_reading(directory, source, make_worker):
-    path = directory.layout(ONE).stats_socket
+    path = directory.files(ONE).stats_socket
     crashed = make_worker(path, rows=frontend("f1"))
     source.read(LONG)
     crashed.close()
@@ -159,7 +159,7 @@ def test_a_worker_that_crashed_is_followed_by_the_next_in_the_same_reading(direc
 
 
 def test_what_is_deleted_is_let_go(directory, source, make_worker):
-    path = directory.layout(ONE).stats_socket
+    path = directory.files(ONE).stats_socket
     worker = make_worker(path, rows=frontend("f1"))
     source.read(LONG)
     path.unlink()

@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.health.keepalived_gate import keepalived_is_missing
 
 
 @pytest.fixture
 def layout(tmp_path):
-    layout = VrrpLayout(tmp_path)
+    layout = VrrpFiles(tmp_path)
     layout.directory.mkdir()
     return layout
 

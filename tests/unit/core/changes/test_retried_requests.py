@@ -20,10 +20,10 @@ RULES = parse_rules([{"protocol": "TCP", "cidr": None, "port": 80}])
 def served(rig):
     """A core with one object of each kind, all running, and ports to plug."""
     rig.operations.recover()
-    rig.instances.upload(ID, OLD)
-    rig.instances.start(ID)
-    rig.lvs.listeners.upload(LISTENER, with_members(1))
-    rig.lvs.listeners.start(LISTENER)
+    rig.haproxy(ID).upload(OLD)
+    rig.haproxy(ID).start()
+    rig.lvs(LISTENER).upload(with_members(1))
+    rig.lvs(LISTENER).start()
     rig.cert_store.put(ID, CERTIFICATE, b"any")
     rig.network.wires.plug(MAC)
     rig.network.wires.plug(OTHER_MAC)
@@ -31,15 +31,15 @@ def served(rig):
 
 
 def upload_lvs(rig):
-    return rig.lvs.listeners.upload(LISTENER, with_members(1, 2))
+    return rig.lvs(LISTENER).upload(with_members(1, 2))
 
 
 def reload_lvs(rig):
-    return rig.lvs.listeners.reload(LISTENER)
+    return rig.lvs(LISTENER).reload()
 
 
 def start_lvs(rig):
-    return rig.lvs.listeners.start(LISTENER)
+    return rig.lvs(LISTENER).start()
 
 
 def plug_vip(rig):
@@ -55,11 +55,11 @@ def replace_rules(rig):
 
 
 def delete_instance(rig):
-    return rig.services.objects.delete(ID)
+    return rig.catalog.delete(ID)
 
 
 def delete_lvs(rig):
-    return rig.services.objects.delete(LISTENER)
+    return rig.catalog.delete(LISTENER)
 
 
 def delete_certificate(rig):
@@ -67,9 +67,9 @@ def delete_certificate(rig):
 
 
 HELD = {
-    upload_lvs: lambda rig: Gate(rig.lvs.engine, "check"),
-    start_lvs: lambda rig: Gate(rig.lvs.engine, "prove"),
-    reload_lvs: lambda rig: Gate(rig.lvs.engine, "prove"),
+    upload_lvs: lambda rig: Gate(rig.engine.keepalived, "check"),
+    start_lvs: lambda rig: Gate(rig.engine, "prove"),
+    reload_lvs: lambda rig: Gate(rig.engine, "prove"),
     plug_vip: lambda rig: Gate(rig.network, "activate"),
     plug_network: lambda rig: Gate(rig.network, "activate"),
     replace_rules: lambda rig: Gate(rig.nftables, "load"),
@@ -82,7 +82,7 @@ HELD = {
 @pytest.mark.parametrize("call", HELD, ids=lambda call: call.__name__)
 def test_it_is_done_once_and_everybody_gets_the_answer(served, call):
     if call is start_lvs:
-        served.lvs.listeners.stop(LISTENER)
+        served.lvs(LISTENER).stop()
     before = len(served.operations.all())
     answers = together(HELD[call](served), lambda: call(served))
     assert not any(isinstance(each, Exception) for each in answers), answers
@@ -104,34 +104,34 @@ def test_a_delete_after_the_first_has_ended_finds_nothing(served, call):
 
 
 def test_a_failure_is_everybodys(served):
-    served.lvs.engine.failures = [ProofFailed("no")]
-    served.lvs.listeners.upload(LISTENER, with_members(1, 2))
-    answers = together(Gate(served.lvs.engine, "check"), lambda: reload_lvs(served))
+    served.engine.fail_at["prove"] = [ProofFailed("no")]
+    served.lvs(LISTENER).upload(with_members(1, 2))
+    answers = together(Gate(served.engine.keepalived, "check"), lambda: reload_lvs(served))
     assert {str(each) for each in answers} == {str(answers[0])}
     assert "no" in str(answers[0])
 
 
 def test_an_instance_without_its_directory_is_ended_by_a_delete(served):
-    layout = served.directory.layout(ID)
+    layout = served.directory.files(ID)
     files.remove_tree(layout.directory)
     served.processes.fail_next("remove", ServiceError("a process survived"))
     with pytest.raises(Exception, match="survived"):
-        served.instances.delete(ID)
-    served.instances.delete(ID)
+        served.haproxy(ID).delete()
+    served.haproxy(ID).delete()
     assert layout.service_name not in served.processes.machine.specs
     assert served.cert_store.digest(ID, CERTIFICATE) is None
     with pytest.raises(InstanceNotFound):
-        served.instances.delete(ID)
+        served.haproxy(ID).delete()
 
 
 def test_a_listener_without_its_files_is_ended_by_a_delete(served):
-    layout = served.lvs.directory.layout(LISTENER)
+    layout = served.lvs(LISTENER).files
     files.remove_tree(layout.directory)
     files.remove(layout.stored)
-    served.services.objects.delete(LISTENER)
+    served.catalog.delete(LISTENER)
     assert layout.service_name not in served.processes.machine.specs
     with pytest.raises(LvsListenerNotFound):
-        served.lvs.listeners.delete(LISTENER)
+        served.lvs(LISTENER).delete()
 
 
 def journals(rig):
@@ -140,9 +140,9 @@ def journals(rig):
 
 def test_what_leaves_nothing_leaves_no_journal(rig):
     rig.operations.recover()
-    for upload, data in ((rig.instances.upload, NEW), (rig.lvs.listeners.upload, with_members(1))):
+    for find, data in ((rig.haproxy, NEW), (rig.lvs, with_members(1))):
         with pytest.raises(Exception, match="BAD_LINE"):
-            upload(LISTENER, data + b"BAD_LINE\n")
+            find(LISTENER).upload(data + b"BAD_LINE\n")
         assert journals(rig) == []
     rig.cert_store.put(ID, CERTIFICATE, b"any")
     rig.services.certificates.delete(ID, CERTIFICATE)
@@ -152,6 +152,6 @@ def test_what_leaves_nothing_leaves_no_journal(rig):
 
 def test_what_leaves_something_keeps_its_journal(served):
     with pytest.raises(Exception, match="BAD_LINE"):
-        served.instances.upload(ID, NEW + b"BAD_LINE\n")
+        served.haproxy(ID).upload(NEW + b"BAD_LINE\n")
     delete_certificate(served)
     assert {f"{ID}.journal", f"{ID}-certificates.journal"} <= set(journals(served))

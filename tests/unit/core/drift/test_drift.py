@@ -8,8 +8,8 @@ import pytest
 
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.drift.drift import Drift, DriftSettings
+from amphora.core.drift.file_baseline import FileBaseline
 from amphora.core.drift.healing import HealingLimit
-from amphora.core.drift.ledger import Ledger
 from amphora.errors import OperationFailed
 from amphora.models import Difference, DriftArea, DriftReason
 
@@ -59,7 +59,7 @@ class Bench:
         self.drift = Drift(
             (self.inspector,),
             self.locks,
-            Ledger(lambda _name: ()),
+            FileBaseline(lambda _name: ()),
             DriftSettings(60.0, frozenset(healed)),
             under_way=lambda: self.under_way,
             limit=HealingLimit(first_pause=10.0, clock=lambda: self.now),
@@ -129,7 +129,9 @@ def test_what_cannot_be_found_out_is_told_as_such():
 def test_a_defect_in_one_place_takes_nothing_from_the_others(caplog):
     bench = Bench(TypeError("oh"), healed=())
     other = Scripted([LOST])
-    drift = Drift((bench.inspector, other), bench.locks, Ledger(lambda _: ()), DriftSettings(), settling=0.0)
+    drift = Drift(
+        (bench.inspector, other), bench.locks, FileBaseline(lambda _: ()), DriftSettings(), settling=0.0
+    )
     assert [finding.difference for finding in drift.check().drift] == [LOST]
     assert "Traceback" in caplog.text
 

@@ -4,18 +4,20 @@
 import os
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from amphora.core.changes.locks import INTERFACES, KEEPALIVED
+from amphora.core.drift.configurations import Configurations
+from amphora.core.drift.file_baseline import FileBaseline
 from amphora.core.drift.interfaces import InterfaceInspector
-from amphora.core.drift.keepalived import KeepalivedInspector, WatchedKeepalived
-from amphora.core.drift.ledger import Ledger
-from amphora.core.drift.services import ServiceInspector, WatchedService
-from amphora.core.drift.vip import VipHolders, VipInspector
+from amphora.core.drift.keepalived import KeepalivedInspector
+from amphora.core.drift.services import ServiceInspector
+from amphora.core.drift.vip import VipInspector
 from amphora.core.topology import TopologyKind
-from amphora.core.workloads.vrrp_files import VrrpLayout
-from amphora.errors import VrrpNotConfigured
+from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.keepalived.overlay import with_known_words
 from amphora.models import (
     DriftReason,
@@ -26,6 +28,7 @@ from amphora.models import (
     RoutingRule,
     ServiceSpec,
     ServiceState,
+    ServiceStatus,
 )
 from amphora.system import files
 from amphora.system.processes import command_line
@@ -73,6 +76,23 @@ class TestInterfaces:
         assert (found.reason, found.desired) == (DriftReason.ADDRESS_MISSING, "192.0.2.4/24")
 
 
+class Served:
+    """A workload as far as its service goes."""
+
+    id = "id"
+
+    def __init__(self, processes, pid_file, argument):
+        self._processes = processes
+        self.files = SimpleNamespace(service_name="one", pid_file=pid_file, argument=argument)
+
+    def status(self):
+        return self._processes.status("one")
+
+    def start(self):
+        self._processes.start("one")
+        return "started"
+
+
 class TestServices:
     @pytest.fixture
     def processes(self):
@@ -86,15 +106,8 @@ class TestServices:
     @pytest.fixture
     def inspector(self, processes, tmp_path):
         self.pending = False
-        service = WatchedService(
-            "id",
-            "one",
-            tmp_path / "pid",
-            "/no/such/argument",
-            lambda: processes.start("one") or "started",
-            lambda: self.pending,
-        )
-        return ServiceInspector(processes, lambda: [service])
+        workload = Served(processes, tmp_path / "pid", Path("/no/such/argument"))
+        return ServiceInspector(lambda: [workload], lambda _workload: self.pending)
 
     def test_what_runs_and_what_is_stopped_is_as_wanted(self, inspector, processes):
         assert inspector.look("id") == []
@@ -127,9 +140,8 @@ class TestServices:
 
     def test_process_that_nobody_manages_is_told(self, processes, tmp_path):
         (tmp_path / "pid").write_text(f"{os.getpid()}\n")
-        argument = command_line(os.getpid())[0]
-        service = WatchedService("id", "one", tmp_path / "pid", argument, lambda: "", lambda: False)
-        found = ServiceInspector(processes, lambda: [service]).look("id")
+        workload = Served(processes, tmp_path / "pid", Path(command_line(os.getpid())[0]))
+        found = ServiceInspector(lambda: [workload], lambda _workload: False).look("id")
         assert reasons(found) == [DriftReason.SERVICE_UNMANAGED]
 
 
@@ -145,25 +157,29 @@ class Topology:
 
 
 class Vrrp:
-    def __init__(self, layout):
-        self.layout, self.actual, self.reloads = layout, Role.UNKNOWN, 0
+    id = KEEPALIVED
+
+    def __init__(self, own_files):
+        self.files, self.actual, self.reloads = own_files, Role.UNKNOWN, 0
+        self.state = ServiceState.RUNNING
+        self.as_run = lambda data: data
 
     def role(self):
         return self.actual
 
-    def configuration(self):
-        data = files.read_if_present(self.layout.stored)
-        if data is None:
-            raise VrrpNotConfigured
-        return data
+    def status(self):
+        return ServiceStatus(self.state)
+
+    def stored_configuration(self):
+        return files.read_if_present(self.files.stored)
 
     def upload(self, data):
-        files.write_atomically(self.layout.stored, data)
+        files.write_atomically(self.files.stored, data)
 
     def reload(self):
         self.reloads += 1
-        for path in (self.layout.running, self.layout.proven):
-            files.write_atomically(path, self.configuration())
+        for path in (self.files.running, self.files.proven):
+            files.write_atomically(path, self.stored_configuration())
         return "reloaded"
 
 
@@ -175,13 +191,11 @@ class Pair:
     """An inspector of VIPs, on files and on this machine's own addresses."""
 
     def __init__(self, directory, kind):
-        self.layout = VrrpLayout(directory)
+        self.layout = VrrpFiles(directory)
         files.ensure_directory(self.layout.directory)
         self.vrrp, self.network = Vrrp(self.layout), FakeNetwork()
-        self.topology, self.status = Topology(kind), ServiceState.RUNNING
-        self.activations = 0
-        holders = VipHolders(self.topology, self.network, self.vrrp, self.layout, lambda: self.status)
-        self.inspector = VipInspector(holders, "", self._activate)
+        self.topology, self.activations = Topology(kind), 0
+        self.inspector = VipInspector(self.topology, self.network, self.vrrp, "", self._activate)
 
     def _activate(self):
         self.activations += 1
@@ -260,38 +274,27 @@ class TestVip:
 
 class TestKeepalived:
     @pytest.fixture
-    def ledger(self, pair):
-        ledger = Ledger(lambda _name: (pair.layout.directory,))
+    def baseline(self, pair):
+        baseline = FileBaseline(lambda _name: (pair.layout.directory,))
         pair.run(HELD, Role.ACTIVE)
-        ledger.note_if_new(KEEPALIVED)
-        return ledger
+        baseline.note_if_new(KEEPALIVED)
+        return baseline
 
     @pytest.fixture
-    def inspector(self, pair, ledger):
-        layout = pair.layout
-        watched = WatchedKeepalived(
-            KEEPALIVED,
-            layout.stored,
-            layout.running,
-            layout.proven,
-            lambda: files.read_if_present(layout.stored),
-            lambda: pair.status,
-            pair.vrrp.upload,
-            pair.vrrp.reload,
-        )
-        return KeepalivedInspector(lambda: [watched], ledger)
+    def inspector(self, pair, baseline):
+        return KeepalivedInspector(lambda: [pair.vrrp], Configurations(baseline))
 
-    def test_an_upload_is_pending_and_an_edit_is_drift(self, inspector, pair, ledger):
+    def test_an_upload_is_pending_and_an_edit_is_drift(self, inspector, pair, baseline):
         assert inspector.look(KEEPALIVED) == []
-        ledger.begins(KEEPALIVED)
+        baseline.begins(KEEPALIVED)
         pair.vrrp.upload(keepalived(ELSEWHERE))
-        ledger.ends(KEEPALIVED)
+        baseline.ends(KEEPALIVED)
         assert reasons(inspector.look(KEEPALIVED)) == [DriftReason.PENDING_RELOAD]
         pair.layout.stored.write_bytes(b"! by hand\n")
         found = inspector.look(KEEPALIVED)
         assert reasons(found) == [DriftReason.STORED_EDITED]
         assert inspector.heal(KEEPALIVED, found)
-        assert pair.vrrp.configuration() == keepalived(HELD)
+        assert pair.vrrp.stored_configuration() == keepalived(HELD)
 
     def test_edited_running_configuration_is_reloaded(self, inspector, pair):
         pair.layout.running.write_bytes(b"! by hand\n")
@@ -300,41 +303,31 @@ class TestKeepalived:
         inspector.heal(KEEPALIVED, found)
         assert inspector.look(KEEPALIVED) == []
 
-    def test_what_runs_in_words_that_keepalived_knows_is_no_drift(self, pair, ledger):
+    def test_what_runs_in_words_that_keepalived_knows_is_no_drift(self, pair, baseline):
         route = b" virtual_routes {\n  10.9.0.0/24 gateway 10.0.0.1\n }\n}\n"
         uploaded = keepalived(HELD)[:-2] + route
         layout = pair.layout
-        ledger.begins(KEEPALIVED)
+        baseline.begins(KEEPALIVED)
         for path in (layout.stored, layout.proven):
             path.write_bytes(uploaded)
         layout.running.write_bytes(uploaded.replace(b"gateway", b"via"))
-        ledger.ends(KEEPALIVED)
-        watched = WatchedKeepalived(
-            KEEPALIVED,
-            layout.stored,
-            layout.running,
-            layout.proven,
-            layout.stored.read_bytes,
-            lambda: pair.status,
-            pair.vrrp.upload,
-            pair.vrrp.reload,
-            with_known_words,
-        )
-        inspector = KeepalivedInspector(lambda: [watched], ledger)
+        baseline.ends(KEEPALIVED)
+        pair.vrrp.as_run = with_known_words
+        inspector = KeepalivedInspector(lambda: [pair.vrrp], Configurations(baseline))
         assert inspector.look(KEEPALIVED) == []
         layout.stored.write_bytes(b"! by hand\n")
         assert inspector.heal(KEEPALIVED, inspector.look(KEEPALIVED))
         assert layout.stored.read_bytes() == uploaded
 
     def test_removed_proven_configuration_is_told_and_there_again_after_a_reload(
-        self, inspector, pair, ledger
+        self, inspector, pair, baseline
     ):
         pair.layout.proven.unlink()
         found = inspector.look(KEEPALIVED)
         assert reasons(found) == [DriftReason.PROVEN_EDITED]
-        ledger.begins(KEEPALIVED)
+        baseline.begins(KEEPALIVED)
         assert inspector.heal(KEEPALIVED, found)
-        ledger.ends(KEEPALIVED)
+        baseline.ends(KEEPALIVED)
         assert inspector.look(KEEPALIVED) == []
 
     def test_what_was_removed_is_stored_again(self, inspector, pair):
@@ -345,9 +338,9 @@ class TestKeepalived:
         assert inspector.heal(KEEPALIVED, found)
         assert (inspector.look(KEEPALIVED), pair.vrrp.reloads) == ([], before)
 
-    def test_stopped_keepalived_waits_for_its_start(self, inspector, pair, ledger):
-        pair.status = ServiceState.STOPPED
-        ledger.begins(KEEPALIVED)
+    def test_stopped_keepalived_waits_for_its_start(self, inspector, pair, baseline):
+        pair.vrrp.state = ServiceState.STOPPED
+        baseline.begins(KEEPALIVED)
         pair.vrrp.upload(keepalived(ELSEWHERE))
-        ledger.ends(KEEPALIVED)
+        baseline.ends(KEEPALIVED)
         assert reasons(inspector.look(KEEPALIVED)) == [DriftReason.PENDING_START]

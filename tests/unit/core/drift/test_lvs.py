@@ -15,14 +15,14 @@ OLD, NEW = with_members(1), with_members(1, 2)
 @pytest.fixture
 def rig(memory_dir):
     rig = CoreRig(memory_dir)
-    rig.services.lvs.upload(LISTENER, OLD)
-    rig.services.lvs.start(LISTENER)
+    rig.lvs(LISTENER).upload(OLD)
+    rig.lvs(LISTENER).start()
     return rig
 
 
 @pytest.fixture
 def layout(rig):
-    return rig.lvs.directory.layout(LISTENER)
+    return rig.lvs(LISTENER).files
 
 
 def told(rig):
@@ -43,13 +43,13 @@ def inspector(rig, group):
 
 def test_what_the_agent_does_is_no_drift(rig):
     assert told(rig) == [set(), set()]
-    rig.services.lvs.upload(LISTENER, NEW)
+    rig.lvs(LISTENER).upload(NEW)
     assert told(rig) == [set(), {DriftReason.PENDING_RELOAD}]
-    rig.services.lvs.reload(LISTENER)
+    rig.lvs(LISTENER).reload()
     assert told(rig) == [set(), set()]
-    rig.services.lvs.stop(LISTENER)
+    rig.lvs(LISTENER).stop()
     assert told(rig) == [set(), set()]
-    rig.services.lvs.delete(LISTENER)
+    rig.lvs(LISTENER).delete()
     assert told(rig) == [set(), set()]
 
 

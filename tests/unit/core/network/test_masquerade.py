@@ -35,7 +35,7 @@ def lvs(memory_dir):
 
 
 def store(lvs):
-    path = lvs.layout(LISTENER).stored
+    path = lvs.files(LISTENER).stored
     files.ensure_directory(path.parent)
     path.touch()
 

@@ -60,7 +60,7 @@ def test_changes_of_other_things_are_left_to_others(rig):
 
 def test_the_journal_tells_what_a_change_is_to_lead_to(rig):
     rig.operations.recover()
-    files.ensure_directory(rig.directory.layout(INSTANCE).directory)
+    files.ensure_directory(rig.directory.files(INSTANCE).directory)
     rig.cert_store.put(INSTANCE, FILENAME, OLD)
     rig.services.certificates.delete(INSTANCE, FILENAME)
     again = Operations(Journal(rig.base_path / "operations"))

@@ -5,7 +5,7 @@ import pytest
 
 from amphora.core.workloads.check_scripts import CheckScripts
 from amphora.core.workloads.lvs_files import LvsDirectory
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.errors import OperationFailed
 from amphora.system import files
 from tests.unit.core.conftest import ID, OLD
@@ -17,21 +17,21 @@ class Scripts:
     """Check scripts over instances of which some are to run."""
 
     def __init__(self, directory, base_path):
-        self.layout = VrrpLayout(base_path)
+        self.layout = VrrpFiles(base_path)
         self.directory = directory
         self.stopped = set()
         self.lvs = LvsDirectory(base_path)
         self.scripts = CheckScripts(self.layout, directory, self.is_to_run, ("check", "it"), self.lvs)
 
     def is_to_run(self, layout):
-        if layout.instance_id in self.stopped:
+        if layout.id in self.stopped:
             return False
         if "broken" in self.stopped:
             raise OperationFailed("no answer")
         return True
 
     def store(self, instance_id, body=OLD):
-        layout = self.directory.layout(instance_id)
+        layout = self.directory.files(instance_id)
         files.ensure_directory(layout.directory)
         layout.stored.write_bytes(body)
         return layout
@@ -63,7 +63,7 @@ def test_without_any_load_balancer_the_node_serves_nobody(node):
 
 def test_a_node_with_lvs_listeners_alone_is_judged_by_those(node):
     node.scripts.install()
-    stored = node.lvs.layout(OTHER).stored
+    stored = node.lvs.files(OTHER).stored
     files.ensure_directory(stored.parent)
     stored.touch()
     node.scripts.refresh()
@@ -73,7 +73,7 @@ def test_a_node_with_lvs_listeners_alone_is_judged_by_those(node):
     node.store(ID)
     node.scripts.refresh()
     assert node.layout.haproxy_check_script.read_text().startswith("check it ")
-    (node.directory.layout(ID).stored).unlink()
+    (node.directory.files(ID).stored).unlink()
     stored.unlink()
     node.scripts.refresh()
     assert node.text() == "exit 1\n"

@@ -10,9 +10,9 @@ from tests.unit.core.conftest import ID, NEW, OLD
 
 
 def test_a_refused_upload_keeps_the_former_configuration_and_is_kept_aside(rig, layout):
-    rig.instances.upload(ID, OLD)
+    rig.haproxy(ID).upload(OLD)
     with pytest.raises(InvalidConfiguration, match="BAD_LINE"):
-        rig.instances.upload(ID, NEW + b"BAD_LINE\n")
+        rig.haproxy(ID).upload(NEW + b"BAD_LINE\n")
     assert sorted(path.name for path in layout.directory.iterdir()) == [
         "haproxy.cfg",
         "haproxy.cfg.new-failed",
@@ -22,14 +22,14 @@ def test_a_refused_upload_keeps_the_former_configuration_and_is_kept_aside(rig, 
 
 
 def test_deleting_an_instance_that_cannot_be_stopped_removes_nothing(rig, layout):
-    rig.instances.upload(ID, OLD)
+    rig.haproxy(ID).upload(OLD)
     rig.processes.fail_next("remove", ServiceError("a process survived"))
     with pytest.raises(InstanceActionFailed, match="survived"):
-        rig.instances.delete(ID)
+        rig.haproxy(ID).delete()
     assert layout.stored.read_bytes() == OLD
-    rig.instances.delete(ID)
+    rig.haproxy(ID).delete()
     with pytest.raises(InstanceNotFound):
-        rig.instances.delete(ID)
+        rig.haproxy(ID).delete()
 
 
 def test_only_sockets_below_the_base_path_are_removed_with_an_instance(rig, layout, short_dir):
@@ -45,18 +45,18 @@ def test_only_sockets_below_the_base_path_are_removed_with_an_instance(rig, layo
     with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
         one.bind(str(ours))
         other.bind(str(foreign))
-        rig.instances.upload(ID, f"global\n{lines}".encode() + OLD)
-        rig.instances.delete(ID)
+        rig.haproxy(ID).upload(f"global\n{lines}".encode() + OLD)
+        rig.haproxy(ID).delete()
     assert not ours.exists()
     assert foreign.exists()
     assert ordinary.exists()
 
 
 def test_changes_to_one_instance_come_one_after_the_other(rig):
-    rig.instances.upload(ID, OLD)
-    rig.instances.start(ID)
+    rig.haproxy(ID).upload(OLD)
+    rig.haproxy(ID).start()
     rig.engine.steps.clear()
-    threads = [threading.Thread(target=rig.instances.reload, args=(ID,)) for _ in range(8)]
+    threads = [threading.Thread(target=rig.haproxy(ID).reload) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -67,11 +67,11 @@ def test_changes_to_one_instance_come_one_after_the_other(rig):
 
 
 def test_a_failed_stop_is_told_as_one(rig):
-    rig.instances.upload(ID, OLD)
-    rig.instances.start(ID)
+    rig.haproxy(ID).upload(OLD)
+    rig.haproxy(ID).start()
     rig.processes.fail_next("stop", ServiceError("a process survived"))
     with pytest.raises(InstanceActionFailed, match="survived") as caught:
-        rig.instances.stop(ID)
+        rig.haproxy(ID).stop()
     assert caught.value.action == "stop"
 
 
@@ -79,25 +79,25 @@ AMPHORA, PEER = "00000000-0000-4000-8000-00000000000a", b"AKyjUX7exN73rl7_5RLzyr
 
 
 def test_the_name_among_peers_goes_with_the_configuration(rig, layout):
-    rig.instances.upload(ID, OLD, AMPHORA)
+    rig.haproxy(ID).upload(OLD, AMPHORA)
     assert layout.local_peer.read_bytes() == PEER
     with pytest.raises(InvalidConfiguration):
-        rig.instances.upload(ID, NEW + b"BAD_LINE\n", AMPHORA.replace("a", "b"))
+        rig.haproxy(ID).upload(NEW + b"BAD_LINE\n", AMPHORA.replace("a", "b"))
     assert layout.local_peer.read_bytes() == PEER
-    rig.instances.upload(ID, b"global\n    localpeer me\n" + OLD, AMPHORA)
+    rig.haproxy(ID).upload(b"global\n    localpeer me\n" + OLD, AMPHORA)
     assert not layout.local_peer.exists(), "the configuration's own word counts"
 
 
 def test_a_refused_first_upload_leaves_nothing(rig, layout):
     with pytest.raises(InvalidConfiguration):
-        rig.instances.upload(ID, NEW + b"BAD_LINE\n", AMPHORA)
+        rig.haproxy(ID).upload(NEW + b"BAD_LINE\n", AMPHORA)
     assert not layout.directory.exists()
 
 
 def test_a_configuration_without_frontends_is_for_those_who_want_it(rig, layout):
     idle = b"global\n    maxconn 10\n"
     with pytest.raises(InvalidConfiguration, match="no frontend"):
-        rig.instances.upload(ID, idle)
-    rig.instances.upload(ID, idle, may_be_idle=True)
-    rig.instances.start(ID)
+        rig.haproxy(ID).upload(idle)
+    rig.haproxy(ID).upload(idle, may_be_idle=True)
+    rig.haproxy(ID).start()
     assert layout.proven.read_bytes() == idle

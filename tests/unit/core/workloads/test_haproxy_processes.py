@@ -19,7 +19,7 @@ class Bench:
     """A reader over one stored instance whose master is this very process."""
 
     def __init__(self, rig):
-        rig.instances.upload(ID, NEW)
+        rig.haproxy(ID).upload(NEW)
         self.workers = []
         self.service = ServiceStatus(ServiceState.RUNNING, ME)
         self.reader = ProcessReader(rig.directory, self._status, self._workers_of)

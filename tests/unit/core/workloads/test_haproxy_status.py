@@ -23,7 +23,7 @@ def test_no_trace_is_no_instance(rig, directory):
 
 
 def test_a_stopped_instance_has_its_pools_down(rig):
-    rig.instances.upload(ID, BODY)
+    rig.haproxy(ID).upload(BODY)
     status = rig.services.status.one(ID)
     assert (status.state, status.protocol) == (InstanceState.STOPPED, Protocol.HTTP)
     assert [(pool.id, pool.health, pool.members) for pool in status.pools] == [
@@ -44,12 +44,12 @@ def test_an_unusable_configuration_is_an_error(rig, directory, body):
 
 
 def test_a_process_whose_socket_does_not_answer_is_an_error(rig):
-    rig.instances.upload(ID, BODY)
-    rig.instances.start(ID)
+    rig.haproxy(ID).upload(BODY)
+    rig.haproxy(ID).start()
     assert rig.services.status.one(ID).state is InstanceState.ERROR
 
 
 def test_a_process_manager_that_cannot_tell_is_an_error(rig):
-    rig.instances.upload(ID, BODY)
+    rig.haproxy(ID).upload(BODY)
     rig.processes.fail_next("status", ServiceError("no bus"))
     assert rig.services.status.one(ID).state is InstanceState.ERROR

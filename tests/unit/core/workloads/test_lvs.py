@@ -16,10 +16,11 @@ from amphora.errors import (
     ServiceError,
     StorageError,
 )
-from amphora.models import Done, ServiceState
+from amphora.models import ActionKind, ServiceState
 from amphora.system import files
 from amphora.testing.fake_process_manager import FakeProcessManager
-from tests.support.lvs import EMPTY, LISTENER, OTHER_LISTENER, LvsRig, with_members
+from tests.support.lvs import EMPTY, LISTENER, OTHER_LISTENER, with_members
+from tests.support.workloads import WorkloadRig
 
 OLD, NEW = with_members(1), with_members(1, 2)
 
@@ -73,61 +74,61 @@ def rig(memory_dir):
 
 @pytest.fixture
 def layout(rig):
-    return rig.directory.layout(LISTENER)
+    return rig.lvs_directory.files(LISTENER)
 
 
 @pytest.fixture
 def running(rig):
-    rig.listeners.upload(LISTENER, OLD)
-    rig.listeners.start(LISTENER)
-    return rig.listeners
+    rig.lvs(LISTENER).upload(OLD)
+    rig.lvs(LISTENER).start()
+    return rig.lvs(LISTENER)
 
 
 def make_rig(base_path, services):
-    rig = LvsRig(base_path, services, Mortal(Journal(base_path / "operations")), InstanceLocks(5.0))
+    rig = WorkloadRig(base_path, services, Mortal(Journal(base_path / "operations")), InstanceLocks(5.0))
     rig.operations.recover()
     return rig
 
 
 def pid(rig, layout):
-    return rig.engine.status(layout).pid
+    return rig.services.status(layout.service_name).pid
 
 
 def test_an_upload_is_stored_byte_for_byte_and_starts_nothing(rig, layout):
-    assert "valid" in rig.listeners.upload(LISTENER, OLD)
-    assert rig.listeners.configuration(LISTENER) == OLD
-    assert layout.stored == rig.directory.path / f"octavia-keepalivedlvs-{LISTENER}.conf"
+    assert "valid" in rig.lvs(LISTENER).upload(OLD)
+    assert rig.lvs(LISTENER).configuration() == OLD
+    assert layout.stored == rig.lvs_directory.path / f"octavia-keepalivedlvs-{LISTENER}.conf"
     assert layout.stored.stat().st_mode & 0o777 == 0o644
     assert layout.udp_check.stat().st_mode & 0o777 == 0o100
-    assert rig.engine.status(layout).state is ServiceState.ABSENT
+    assert rig.services.status(layout.service_name).state is ServiceState.ABSENT
 
 
 def test_a_refused_upload_leaves_the_former_or_nothing(rig, layout):
     bad = OLD + b"BAD_LINE\n"
     with pytest.raises(InvalidConfiguration, match=rf"{layout.stored.name}: Line \d+"):
-        rig.listeners.upload(LISTENER, bad)
+        rig.lvs(LISTENER).upload(bad)
     assert not layout.directory.exists()
-    assert not rig.listeners.knows(LISTENER)
-    rig.listeners.upload(LISTENER, OLD)
+    assert not rig.lvs(LISTENER).exists
+    rig.lvs(LISTENER).upload(OLD)
     with pytest.raises(InvalidConfiguration):
-        rig.listeners.upload(LISTENER, bad)
-    assert rig.listeners.configuration(LISTENER) == OLD
+        rig.lvs(LISTENER).upload(bad)
+    assert rig.lvs(LISTENER).configuration() == OLD
     assert not layout.staged.exists()
 
 
 def test_a_script_that_somebody_has_changed_is_written_anew(rig, layout):
-    rig.listeners.upload(LISTENER, OLD)
+    rig.lvs(LISTENER).upload(OLD)
     content = layout.udp_check.read_bytes()
     layout.udp_check.chmod(0o755)
     layout.udp_check.write_bytes(b"#!/bin/sh\n")
-    rig.listeners.upload(LISTENER, OLD)
+    rig.lvs(LISTENER).upload(OLD)
     assert (layout.udp_check.read_bytes(), layout.udp_check.stat().st_mode & 0o777) == (content, 0o100)
 
 
 def test_a_start_runs_it_tells_its_addresses_and_may_be_repeated(rig, layout, running):
     first = pid(rig, layout)
     assert rig.announced == [{"203.0.113.2"}]
-    assert running.start(LISTENER).done is Done.STARTED
+    assert running.start().kind is ActionKind.STARTED
     assert pid(rig, layout) == first
     assert layout.proven.read_bytes() == OLD
     assert rig.services.machine.specs[f"octavia-keepalivedlvs-{LISTENER}"].argv[-7] == str(layout.overlay)
@@ -135,101 +136,102 @@ def test_a_start_runs_it_tells_its_addresses_and_may_be_repeated(rig, layout, ru
 
 def test_a_reload_is_a_restart_with_what_is_stored(rig, layout, running):
     first = pid(rig, layout)
-    running.upload(LISTENER, NEW)
+    running.upload(NEW)
     assert layout.running.read_bytes() == OLD
-    assert running.reload(LISTENER).done is Done.RELOADED
+    assert running.reload().kind is ActionKind.RELOADED
     assert layout.running.read_bytes() == NEW
     assert pid(rig, layout) != first
 
 
 def test_a_reload_of_what_is_stopped_is_a_start(rig, running):
-    running.stop(LISTENER)
-    assert running.reload(LISTENER).done is Done.STARTED
+    running.stop()
+    assert running.reload().kind is ActionKind.STARTED
 
 
 def test_a_reload_that_cannot_be_proven_is_undone(rig, layout, running):
-    running.upload(LISTENER, NEW)
-    rig.engine.failures = [ProofFailed("keepalived has ended: no IPVS")]
+    running.upload(NEW)
+    rig.engine.fail_at["prove"] = [ProofFailed("keepalived has ended: no IPVS")]
     with pytest.raises(LvsActionFailed, match="no IPVS") as failure:
-        running.reload(LISTENER)
+        running.reload()
     assert failure.value.action == "restart"
     assert "started again with its last proven configuration" in failure.value.details
     assert rig.engine.proven[-2:] == [NEW, OLD]
-    assert running.configuration(LISTENER) == OLD
-    assert rig.engine.status(layout).state is ServiceState.RUNNING
+    assert running.configuration() == OLD
+    assert rig.services.status(layout.service_name).state is ServiceState.RUNNING
 
 
 def test_a_first_start_that_fails_leaves_it_stopped_and_the_upload_stored(rig, layout):
-    rig.listeners.upload(LISTENER, OLD)
+    rig.lvs(LISTENER).upload(OLD)
     rig.services.fail_next("start", ServiceError("keepalived ended with status 1"))
     with pytest.raises(LvsActionFailed, match="ended with status 1") as failure:
-        rig.listeners.start(LISTENER)
+        rig.lvs(LISTENER).start()
     assert "keepalived is stopped" in failure.value.details
-    assert rig.listeners.configuration(LISTENER) == OLD
+    assert rig.lvs(LISTENER).configuration() == OLD
     assert not layout.running.exists()
 
 
 def test_when_restoring_fails_too_both_failures_are_told(rig, running):
-    running.upload(LISTENER, NEW)
-    rig.engine.failures = [ProofFailed("the first"), ProofFailed("the second")]
+    running.upload(NEW)
+    rig.engine.fail_at["prove"] = [ProofFailed("the first"), ProofFailed("the second")]
     with pytest.raises(LvsActionFailed, match="(?s)the first.*the second"):
-        running.reload(LISTENER)
+        running.reload()
 
 
 def test_a_service_that_another_listener_serves_is_refused_before_anything_is_touched(rig, running):
-    rig.listeners.upload(OTHER_LISTENER, NEW)
+    rig.lvs(OTHER_LISTENER).upload(NEW)
     with pytest.raises(LvsActionFailed, match=rf"UDP 203.0.113.2:53 is served by listener {LISTENER}"):
-        rig.listeners.start(OTHER_LISTENER)
-    running.stop(LISTENER)
-    rig.listeners.start(OTHER_LISTENER)
+        rig.lvs(OTHER_LISTENER).start()
+    running.stop()
+    rig.lvs(OTHER_LISTENER).start()
 
 
 def test_a_stop_may_be_repeated(rig, layout, running):
-    assert [running.stop(LISTENER).done for _ in range(2)] == [Done.STOPPED] * 2
-    assert rig.engine.status(layout).state is ServiceState.STOPPED
+    assert [running.stop().kind for _ in range(2)] == [ActionKind.STOPPED] * 2
+    assert rig.services.status(layout.service_name).state is ServiceState.STOPPED
 
 
 def test_a_stop_that_fails_says_so(rig, running):
     rig.services.fail_next("stop", ServiceError("a process survived"))
     with pytest.raises(LvsActionFailed, match="survived") as failure:
-        running.stop(LISTENER)
+        running.stop()
     assert failure.value.action == "stop"
 
 
 def test_what_is_not_known_cannot_be_acted_upon(rig):
-    for act in (rig.listeners.start, rig.listeners.stop, rig.listeners.reload, rig.listeners.delete):
+    listener = rig.lvs(LISTENER)
+    for act in (listener.start, listener.stop, listener.reload, listener.delete):
         with pytest.raises(LvsListenerNotFound):
-            act(LISTENER)
+            act()
 
 
 @pytest.mark.parametrize("left", [(), ("main",), ("vrrp", "check"), ("main", "vrrp", "check")])
 def test_a_delete_removes_all_whichever_pid_files_are_left(rig, layout, running, left):
     for name in left:
         getattr(layout.pid_files, name).write_text("1\n")
-    running.delete(LISTENER)
-    names = {path.name for path in rig.directory.path.iterdir()}
+    running.delete()
+    names = {path.name for path in rig.lvs_directory.path.iterdir()}
     assert names == {"check"}
-    assert rig.engine.status(layout).state is ServiceState.ABSENT
-    assert not list((rig.directory.path.parent / "operations").iterdir())
+    assert rig.services.status(layout.service_name).state is ServiceState.ABSENT
+    assert not list((rig.lvs_directory.path.parent / "operations").iterdir())
     with pytest.raises(LvsListenerNotFound):
-        running.delete(LISTENER)
+        running.delete()
 
 
 def test_a_delete_that_fails_may_be_repeated(rig, running):
     rig.services.fail_next("remove", ServiceError("a process survived"))
     with pytest.raises(LvsActionFailed, match="survived"):
-        running.delete(LISTENER)
-    assert running.configuration(LISTENER) == OLD
-    running.delete(LISTENER)
-    assert not running.knows(LISTENER)
+        running.delete()
+    assert running.configuration() == OLD
+    running.delete()
+    assert not running.exists
 
 
 def test_others_hear_of_every_change(rig, running):
     before = rig.changes
-    running.upload(LISTENER, NEW)
-    running.reload(LISTENER)
-    running.stop(LISTENER)
-    running.delete(LISTENER)
+    running.upload(NEW)
+    running.reload()
+    running.stop()
+    running.delete()
     assert rig.changes >= before + 4
 
 
@@ -239,7 +241,7 @@ def test_the_next_agent_leaves_alone_what_runs(memory_dir, rig, layout, running)
     (layout.shared_directory / ".amphora-tmp-1").touch()
     layout.pid_files.check.write_text("1\n")
     successor = make_rig(memory_dir, rig.services)
-    successor.listeners.recover()
+    successor.catalog.recover_lvs_listeners()
     assert pid(successor, layout) == first
     assert not layout.staged.exists()
     assert not layout.pid_files.check.exists(), "keepalived would not start because of it"
@@ -247,9 +249,9 @@ def test_the_next_agent_leaves_alone_what_runs(memory_dir, rig, layout, running)
 
 
 def test_a_listener_without_a_pool_runs(rig, layout):
-    rig.listeners.upload(LISTENER, EMPTY)
-    rig.listeners.start(LISTENER)
-    assert rig.engine.status(layout).state is ServiceState.RUNNING
+    rig.lvs(LISTENER).upload(EMPTY)
+    rig.lvs(LISTENER).start()
+    assert rig.services.status(layout.service_name).state is ServiceState.RUNNING
     assert rig.announced == [set()]
 
 
@@ -267,18 +269,18 @@ ACTS = (UPLOAD, START, RELOAD, STOP, DELETE)
 
 def prepared(rig, kind):
     """Bring a listener to where a change to it begins: OLD proven, and NEW stored where that is to run."""
-    rig.listeners.upload(LISTENER, OLD)
-    rig.listeners.start(LISTENER)
+    rig.lvs(LISTENER).upload(OLD)
+    rig.lvs(LISTENER).start()
     if kind == START:
-        rig.listeners.stop(LISTENER)
+        rig.lvs(LISTENER).stop()
     if kind in (START, RELOAD):
-        rig.listeners.upload(LISTENER, NEW)
+        rig.lvs(LISTENER).upload(NEW)
 
 
 def act(rig, kind):
     if kind == UPLOAD:
-        return rig.listeners.upload(LISTENER, NEW)
-    return getattr(rig.listeners, kind)(LISTENER)
+        return rig.lvs(LISTENER).upload(NEW)
+    return getattr(rig.lvs(LISTENER), kind)()
 
 
 def state(rig, layout):
@@ -286,7 +288,7 @@ def state(rig, layout):
     stored, running = (
         path.read_bytes() if path.exists() else None for path in (layout.stored, layout.running)
     )
-    return stored, running, rig.engine.status(layout).state is ServiceState.RUNNING
+    return stored, running, rig.services.status(layout.service_name).state is ServiceState.RUNNING
 
 
 AS_BEFORE = {
@@ -328,7 +330,7 @@ def test_the_next_agent_settles_what_was_cut_off(memory_dir, rig, layout, kind, 
         act(rig, kind)
     successor = make_rig(memory_dir, rig.services)
     interrupted = successor.operations.interrupted(LISTENER)
-    successor.listeners.recover()
+    successor.catalog.recover_lvs_listeners()
     successor.operations.settle_rest()
     told = successor.operations.get(interrupted.identity).state
     wanted = MADE if told is OperationState.DONE else AS_BEFORE
@@ -357,8 +359,8 @@ def test_a_step_that_fails_leaves_the_old_or_the_new(rig, layout, kind, step):
         assert told is answered
         assert state(rig, layout) == (MADE if told is OperationState.DONE else AS_BEFORE)[kind]
         check_settled(rig, layout)
-    if rig.listeners.knows(LISTENER):
-        rig.listeners.delete(LISTENER)
+    if rig.lvs(LISTENER).exists:
+        rig.lvs(LISTENER).delete()
     assert not layout.exists
 
 
@@ -387,15 +389,15 @@ def test_keeping_and_going_back_need_no_room_on_the_disk(rig, layout, kind, step
 def test_a_first_upload_that_was_cut_off_leaves_nothing(memory_dir, rig, layout):
     rig.operations.faults = {"check": kill}
     with pytest.raises(AgentKilled):
-        rig.listeners.upload(LISTENER, OLD)
+        rig.lvs(LISTENER).upload(OLD)
     successor = make_rig(memory_dir, rig.services)
-    successor.listeners.recover()
+    successor.catalog.recover_lvs_listeners()
     assert not layout.exists
     assert successor.operations.all()[-1].state is OperationState.UNDONE
 
 
 def test_a_stopped_listener_needs_no_change_to_be_stopped(rig, running):
-    running.stop(LISTENER)
+    running.stop()
     before = len(rig.operations.all())
-    running.stop(LISTENER)
+    running.stop()
     assert len(rig.operations.all()) == before

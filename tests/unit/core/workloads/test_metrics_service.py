@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from amphora.core.workloads.haproxy_files import InstanceDirectory
+from amphora.core.workloads.haproxy_files import HaproxyDirectory
 from amphora.core.workloads.metrics_service import MetricsService
 from amphora.errors import ServiceError
 from amphora.models import ServiceState
@@ -15,8 +15,8 @@ class Node:
     """One load balancer, as it is stored."""
 
     def __init__(self, base_path):
-        self.directory = InstanceDirectory(base_path)
-        self.layout = self.directory.layout(LOAD_BALANCER)
+        self.directory = HaproxyDirectory(base_path)
+        self.layout = self.directory.files(LOAD_BALANCER)
         self.layout.directory.mkdir()
         self.processes = FakeProcessManager()
         self.runs = True

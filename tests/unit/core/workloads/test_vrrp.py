@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The order of steps, and what is left after a failure at each of them."""
 
-from pathlib import Path
-
 import pytest
 
 from amphora.core.changes.journal import Journal, OperationState
 from amphora.core.changes.locks import KEEPALIVED, InstanceLocks
 from amphora.core.changes.operations import Operations
-from amphora.core.workloads.vrrp import Vrrp
-from amphora.core.workloads.vrrp_engine import VrrpEngine, VrrpSettings
-from amphora.core.workloads.vrrp_files import VrrpLayout
+from amphora.core.workloads.vrrp_files import VrrpFiles
+from amphora.core.workloads.workload import WorkloadContext
 from amphora.errors import (
     InvalidConfiguration,
     OperationFailed,
@@ -20,13 +17,11 @@ from amphora.errors import (
     VrrpActionFailed,
     VrrpNotConfigured,
 )
-from amphora.keepalived.program import KeepalivedProgram
-from amphora.keepalived.proof import KeepalivedEvidence
-from amphora.models import Role, ServiceState
+from amphora.models import ActionKind, ActionResult, Role, ServiceState
 from amphora.system import files
-from amphora.system.command import CommandRunner
 from amphora.testing.fake_process_manager import FakeProcessManager
 from tests.support.joining import Gate, together
+from tests.support.workloads import Engine, FakeVrrpWorkload
 
 OLD = b"vrrp_instance v1 {\n    interface lo\n    priority 100\n}\n"
 NEW = b"vrrp_instance v1 {\n    interface lo\n    priority 101\n}\n"
@@ -35,75 +30,17 @@ ROUTED = OLD.replace(b"}\n", b"    virtual_routes {\n        10.9.0.0/24 gateway
 SERVICE = "octavia-keepalived"
 
 
-class FakeProgram(KeepalivedProgram):
-    """Refuses configurations that hold the word BAD_LINE, as keepalived would."""
-
-    checks = 0
-
-    def check(self, file, *, names, **_kwargs):
-        self.checks += 1
-        (included,) = (name for name in names if f"include {name}\n" in file.read_text())
-        if "BAD_LINE" in Path(included).read_text():
-            raise InvalidConfiguration("(octavia-keepalived.conf: Line 2) Unknown keyword 'BAD_LINE'")
-        return "Configuration file is valid"
-
-
-class FakeEngine(VrrpEngine):
-    """Does every step on files and on the process manager, and proves nothing.
-
-    ``fail_at`` maps the name of a step to errors it raises, one for each call.
-    """
-
-    def __init__(self, layout, services):
-        self.program = FakeProgram(Path("/usr/sbin/keepalived"), CommandRunner())
-        super().__init__(layout, self.program, services, VrrpSettings("", 1.0))
-        self.fail_at = {}
-        self.dies = False
-
-    def _step(self, name):
-        if self.fail_at.get(name):
-            if self.dies:
-                self._services.stop(SERVICE)
-            raise self.fail_at[name].pop(0)
-
-    def swap(self):
-        super().swap()
-        self._step("swap")
-
-    def unstage(self):
-        self._step("unstage")
-        super().unstage()
-
-    def restore_files(self, generations=None):
-        self._step("restore_files")
-        return super().restore_files(generations)
-
-    def act_start(self, configuration):
-        self._services.install(self._spec())
-        self._services.start(SERVICE)
-        self._step("start")
-
-    def before_reload(self):
-        return None
-
-    def act_reload(self, configuration):
-        self._services.reload(SERVICE)
-        self._step("reload")
-
-    def prove(self, configuration, generation, before=None):
-        return self._evidence()
-
-    def _evidence(self):
-        return KeepalivedEvidence(self.status().pid, 1, 0.01)
-
-
 class Rig:
     def __init__(self, base_path):
-        self.layout = VrrpLayout(base_path)
+        self.layout = VrrpFiles(base_path)
         self.processes = FakeProcessManager()
-        self.engine = FakeEngine(self.layout, self.processes)
+        self.engine = Engine()
         self.operations = Operations(Journal(base_path / "operations"))
-        self.vrrp = Vrrp(self.layout, self.engine, InstanceLocks(5.0), self.operations)
+        context = WorkloadContext(self.processes, self.operations, InstanceLocks(5.0))
+        self.vrrp = FakeVrrpWorkload(self.layout, context, self.engine)
+
+    def die(self):
+        self.processes.stop(SERVICE)
 
     def state(self):
         return self.processes.status(SERVICE).state
@@ -139,14 +76,14 @@ def test_without_a_configuration_there_is_nothing_to_run(rig):
     for action in (rig.vrrp.start, rig.vrrp.reload, rig.vrrp.configuration):
         with pytest.raises(VrrpNotConfigured):
             action()
-    assert rig.vrrp.stop() == "keepalived is already stopped; nothing was changed"
+    assert rig.vrrp.stop() == ActionResult(ActionKind.STOPPED, is_unchanged=True)
     assert rig.vrrp.role() is Role.UNKNOWN
     rig.vrrp.recover()
 
 
 def test_keepalived_checks_each_upload_once(rig):
     rig.vrrp.upload(OLD)
-    assert rig.engine.program.checks == 1
+    assert rig.engine.keepalived.checks == 1
 
 
 @pytest.mark.parametrize("bad", [OLD + b"BAD_LINE\n", b"global_defs {\n}\n", b""])
@@ -175,8 +112,8 @@ def test_a_default_that_is_taken_back_takes_along_what_a_failure_has_left(rig):
 
 def test_a_start_of_a_running_keepalived_is_a_reload(running):
     pid = running.processes.status(SERVICE).pid
-    assert running.vrrp.start() == f"keepalived reloaded (pid {pid})"
-    assert running.vrrp.reload() == f"keepalived reloaded (pid {pid})"
+    for result in (running.vrrp.start(), running.vrrp.reload()):
+        assert (result.kind, result.pid) == (ActionKind.RELOADED, pid)
 
 
 def test_a_reload_that_is_not_proven_is_undone_by_another(running):
@@ -192,7 +129,7 @@ def test_a_reload_that_is_not_proven_is_undone_by_another(running):
 def test_a_keepalived_that_ended_over_a_reload_is_started_from_the_proven_configuration(running):
     running.vrrp.upload(NEW)
     running.engine.fail_at = {"reload": [ProofFailed("has ended")]}
-    running.engine.dies = True
+    running.engine.before_failure = running.die
     with pytest.raises(VrrpActionFailed, match="had ended and was started again"):
         running.vrrp.reload()
     assert running.state() is ServiceState.RUNNING
@@ -289,7 +226,7 @@ def test_a_stop_that_fails_says_why(running):
     with pytest.raises(VrrpActionFailed, match="process 5 survived") as failure:
         running.vrrp.stop()
     assert failure.value.action == "stop"
-    assert running.vrrp.stop().startswith("keepalived stopped")
+    assert (running.vrrp.stop().kind, running.state()) == (ActionKind.STOPPED, ServiceState.STOPPED)
 
 
 @pytest.mark.parametrize(
@@ -305,9 +242,10 @@ def test_a_stop_that_fails_says_why(running):
 def test_a_request_that_comes_again_meanwhile_is_done_once(rig, call, step):
     rig.vrrp.upload(OLD)
     before = len(rig.operations.all())
-    answers = together(Gate(rig.engine, step), lambda: call(rig.vrrp))
+    held = rig.engine.keepalived if step == "check" else rig.engine
+    answers = together(Gate(held, step), lambda: call(rig.vrrp))
     assert answers == [answers[0]] * 4
-    assert isinstance(answers[0], str)
+    assert isinstance(answers[0], str | ActionResult)
     assert len(rig.operations.all()) == before + 1
 
 
@@ -319,7 +257,8 @@ def test_what_is_put_back_is_what_was_uploaded(rig, start_again):
     ran = rig.layout.running.read_bytes()
     rig.vrrp.upload(NEW)
     rig.engine.fail_at = {"reload": [ProofFailed("no")]}
-    rig.engine.dies = start_again
+    if start_again:
+        rig.engine.before_failure = rig.die
     with pytest.raises(VrrpActionFailed):
         rig.vrrp.reload()
     assert (rig.vrrp.configuration(), rig.layout.proven.read_bytes()) == (ROUTED, ROUTED)
@@ -327,20 +266,20 @@ def test_what_is_put_back_is_what_was_uploaded(rig, start_again):
     assert rig.names() == SETTLED
 
 
-@pytest.mark.parametrize("step", ["check", "act_reload"])
+@pytest.mark.parametrize("step", ["check", "apply"])
 def test_going_back_needs_no_room_on_the_disk(running, monkeypatch, step):
     running.vrrp.upload(NEW)
-    reload = running.engine.act_reload
+    apply = running.vrrp.apply
 
     def fill_the_disk(*arguments):
         monkeypatch.setattr(files, "write_atomically", full)
-        monkeypatch.setattr(running.engine, "act_reload", reload)
+        monkeypatch.setattr(running.vrrp, "apply", apply)
         raise OperationFailed("first")
 
     def full(path, *_):
         raise StorageError(f"{path}: no space left")
 
-    monkeypatch.setattr(running.engine, step, fill_the_disk)
+    monkeypatch.setattr(running.vrrp, step, fill_the_disk)
     with pytest.raises(VrrpActionFailed, match="first") as failure:
         running.vrrp.reload()
     assert "Additionally" not in str(failure.value)

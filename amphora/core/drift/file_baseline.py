@@ -30,7 +30,7 @@ class _Entry:
 _Entries = Mapping[Path, _Entry]
 
 
-class Ledger:
+class FileBaseline:
     """Remembers what files were like at the end of the agent's last change to what they belong to.
 
     A file that was changed by somebody else stays so through changes of the agent's that leave it alone.
@@ -82,7 +82,7 @@ class Ledger:
             known.pop(path, None)
             self._known[name] = known if now is None else {**known, path: now}
 
-    def is_strange(self, name: str, path: Path) -> bool:
+    def modified_externally(self, name: str, path: Path) -> bool:
         """Whether a file is not as the agent left it: changed, made or removed by somebody else.
 
         Of files elsewhere, and of names that nothing was ever noted of, nothing is known.

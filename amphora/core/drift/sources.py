@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is compared to find drift, and by which inspectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from amphora.core.changes.journal import OperationState
+from amphora.core.changes.locks import KEEPALIVED, InstanceLocks
+from amphora.core.changes.operations import Operations
+from amphora.core.drift.certificates import CertificateInspector
+from amphora.core.drift.configs import ConfigInspector
+from amphora.core.drift.configurations import AnyWorkload, Configurations
+from amphora.core.drift.drift import Drift, DriftSettings
+from amphora.core.drift.file_baseline import FileBaseline
+from amphora.core.drift.interfaces import InterfaceInspector
+from amphora.core.drift.keepalived import KeepalivedInspector
+from amphora.core.drift.rules import RulesInspector
+from amphora.core.drift.services import ServiceInspector
+from amphora.core.drift.vip import VipInspector
+from amphora.core.network.interface_rules import InterfaceRules
+from amphora.core.network.plug import Plug
+from amphora.core.topology import TopologyManager
+from amphora.core.workloads.catalog import WorkloadCatalog
+from amphora.core.workloads.vrrp import VrrpWorkload
+from amphora.drivers.cert_store.base import CertStore
+from amphora.drivers.network.base import NetworkDriver
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSources:
+    """The parts of the core, and the drivers below them, that are compared with one another.
+
+    :ivar namespace: network namespace of tenant traffic.
+    """
+
+    catalog: WorkloadCatalog
+    vrrp: VrrpWorkload
+    network: NetworkDriver
+    cert_store: CertStore
+    namespace: str
+    locks: InstanceLocks
+    operations: Operations
+    plug: Plug
+    rules: InterfaceRules
+    topology: TopologyManager
+
+    def workloads(self) -> Iterator[AnyWorkload]:
+        """Yield every workload of which a configuration is stored."""
+        yield from self.catalog.haproxies()
+        yield from self.catalog.lvs_listeners()
+        yield from self.vrrps()
+
+    def keepaliveds(self) -> Iterator[AnyWorkload]:
+        """Yield those that keepalived runs, remnants included."""
+        yield from self.vrrps()
+        yield from self.catalog.lvs_listeners()
+        yield from self.catalog.lvs_remnants()
+
+    def vrrps(self) -> Iterator[VrrpWorkload]:
+        """Yield the keepalived for VRRP if it was ever set up."""
+        if self.vrrp.files.directory.is_dir():
+            yield self.vrrp
+
+    def directories(self, name: str) -> Sequence[Path]:
+        """Return where the files of what has a lock are."""
+        if name == KEEPALIVED:
+            return (self.vrrp.files.directory,)
+        if not _is_uuid(name):
+            return ()
+        listener = self.catalog.lvs(name).files
+        if listener.exists:
+            return listener.directory, listener.shared_directory
+        return self.catalog.haproxy(name).files.directory, self.cert_store.directory(name)
+
+    def under_way(self) -> set[str]:
+        """Return the targets of changes that are under way."""
+        operations = self.operations.all()
+        return {each.target for each in operations if each.state is OperationState.UNDER_WAY}
+
+
+def make_drift(settings: DriftSettings, sources: DriftSources) -> Drift:
+    """Return what looks for drift; it begins when it is started."""
+    baseline = FileBaseline(sources.directories)
+    configurations = Configurations(baseline)
+    return Drift(
+        (
+            # Interfaces first: what listens on addresses needs them.
+            InterfaceInspector(sources.network, sources.plug.recover),
+            RulesInspector(sources.rules),
+            VipInspector(
+                sources.topology, sources.network, sources.vrrp, sources.namespace, sources.plug.recover
+            ),
+            ServiceInspector(sources.workloads, configurations.is_pending),
+            ConfigInspector(configurations, sources.catalog),
+            KeepalivedInspector(sources.keepaliveds, configurations),
+            CertificateInspector(configurations, sources.catalog, sources.namespace),
+        ),
+        sources.locks,
+        baseline,
+        settings,
+        under_way=sources.under_way,
+    )
+
+
+def _is_uuid(name: str) -> bool:
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False
