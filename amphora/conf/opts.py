@@ -199,7 +199,7 @@ DRIVERS = [
     cfg.StrOpt(
         "network",
         default="auto",
-        help="Configures interfaces: pyroute2, a third party's, or ifupdown. "
+        help="Configures interfaces: ifupdown, pyroute2, or a third party's. "
         f"{_AUTO}. If auto finds none, the agent runs and refuses to plug ports.",
     ),
     cfg.StrOpt(

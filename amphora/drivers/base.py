@@ -55,3 +55,10 @@ class Driver(abc.ABC):
 
         :raises DriverUnavailable: with one sentence that names what is missing.
         """
+
+    def objection_to_auto(self) -> str:
+        """Return why ``auto`` should not take this driver although it can work; empty if it may.
+
+        Asked after :meth:`check_available`, under the same conditions, and only for ``auto``.
+        """
+        return ""

@@ -27,11 +27,10 @@ PACKAGE_MANAGER = Family[PackageManager](
     optional=True,
 )
 NETWORK = Family[NetworkDriver](
-    # pyroute2 starts no process and takes its time in milliseconds.
+    # ifupdown needs all that pyroute2 needs and more, and objects where the machine does not use it.
     "network",
     NetworkDriver,  # type: ignore[type-abstract]
-    preferred=("pyroute2",),
-    last_resort=("ifupdown",),
+    preferred=("ifupdown", "pyroute2"),
     optional=True,
 )
 #: All of them, in the order in which an agent loads them.

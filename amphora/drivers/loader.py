@@ -54,6 +54,7 @@ class Candidate(Generic[D]):
 
     :ivar sources: the distributions that offer it, ``acme 1.0``; none when there is no such driver.
     :ivar driver: built and able to work here, or None.
+    :ivar objection: why ``auto`` should not take it all the same.
     :ivar reason: why there is none, as a clause.
     :ivar error: the same as one sentence that names family and driver.
     """
@@ -63,6 +64,7 @@ class Candidate(Generic[D]):
     driver: D | None = None
     reason: str = ""
     error: StartupError | None = None
+    objection: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,13 @@ def select(family: Family[D], name: str, candidates: Iterable[Candidate[D]]) -> 
     for candidate in candidates:
         if name not in (AUTO, candidate.name):
             continue
-        if candidate.driver is not None:
+        objection = candidate.objection if name == AUTO else ""
+        if candidate.driver is not None and not objection:
             reason = _reason(candidate.driver, passed_over) if name == AUTO else "configuration"
             return Selected(candidate.name, candidate.driver, reason)
         if name != AUTO and candidate.error is not None:
             raise candidate.error
-        passed_over.append(f"{candidate.name}: {candidate.reason}")
+        passed_over.append(f"{candidate.name}: {objection or candidate.reason}")
     reasons = "; ".join(passed_over) or "none is installed"
     raise DriverUnavailable(f"no {family.name} driver can work on this machine: {reasons}")
 
@@ -123,12 +126,12 @@ def examine(family: Family[D], name: str, context: DriverContext) -> Candidate[D
     sources = tuple(_sources(family, name))
     try:
         driver_class = _import(family, name)
-        driver = _build(driver_class, context)
+        driver, objection = _build(driver_class, context)
     except _Refused as refusal:
         error = refusal.kind(f"{family.name} driver {name!r} {refusal.verdict}: {refusal.reason}")
         error.__cause__ = refusal.__cause__
         return Candidate(name, sources, None, refusal.reason, error)
-    return Candidate(name, sources, driver)
+    return Candidate(name, sources, driver, objection=objection)
 
 
 class _Refused(Exception):
@@ -157,16 +160,16 @@ def _reason(driver: Driver, passed_over: Sequence[str]) -> str:
     return f"{AUTO}, since {'; '.join(passed_over)}" if passed_over else f"{AUTO}: {driver.condition}"
 
 
-def _build(driver_class: type[D], context: DriverContext) -> D:
+def _build(driver_class: type[D], context: DriverContext) -> tuple[D, str]:
     try:
         driver = driver_class.create(context)
         driver.check_available()
+        return driver, driver.objection_to_auto()
     except DriverUnavailable as error:
         raise _Refused(DriverUnavailable, "cannot work on this machine", error.details) from error
     except Exception as error:
         verdict, reason = "could not be set up", f"{type(error).__name__}: {error}"
         raise _Refused(DriverLoadError, verdict, reason) from error
-    return driver
 
 
 def _import(family: Family[D], name: str) -> type[D]:

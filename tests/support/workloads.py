@@ -20,7 +20,7 @@ from amphora.errors import InvalidConfiguration
 from amphora.haproxy.capabilities import read_capabilities
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram
-from amphora.haproxy.proof import Evidence, Generation
+from amphora.haproxy.proof.prove import Evidence, Generation
 from amphora.keepalived.program import KeepalivedProgram
 from amphora.lvs.program import LvsProgram
 from amphora.models import Proof

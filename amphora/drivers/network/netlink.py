@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import abc
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,9 @@ class NetlinkNetwork(NetworkDriver):
         self._placement = Placement(surroundings.access, namespace, surroundings.patience, surroundings.root)
 
     def check_available(self) -> None:
-        """Return if this process may change interfaces."""
+        """Return if the library is installed and this process may change interfaces."""
+        if importlib.util.find_spec("pyroute2") is None:
+            raise DriverUnavailable("the Python library pyroute2 is not installed")
         if not host.is_root():
             raise DriverUnavailable("interfaces can only be changed as root")
 

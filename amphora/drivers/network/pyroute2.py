@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +14,6 @@ from amphora.drivers.network.netlink import LINK_PATIENCE, NetlinkNetwork, Surro
 from amphora.drivers.network.octavia_interface_file import PLUGGED_INTERFACES, is_octavia_file
 from amphora.drivers.network.shared_interface_file import parse, render
 from amphora.drivers.network.sysctls import set_sysctls
-from amphora.errors import DriverUnavailable
 from amphora.models import InterfaceConfig
 from amphora.system.command import CommandRunner
 
@@ -52,12 +50,6 @@ class Pyroute2Network(NetlinkNetwork):
     def create(cls, context: DriverContext) -> Self:
         """Build the driver on the agent's interface directory and data namespace."""
         return cls(context.interface_directory, context.namespace, context.runner)
-
-    def check_available(self) -> None:
-        """Return if the library is installed and this process may change interfaces."""
-        if importlib.util.find_spec("pyroute2") is None:
-            raise DriverUnavailable("the Python library pyroute2 is not installed")
-        super().check_available()
 
     def _configure(
         self, kernel: Kernel, config: InterfaceConfig, now: InterfaceState, wanted: InterfaceState

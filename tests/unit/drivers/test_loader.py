@@ -40,6 +40,10 @@ class Exploding(Good):
     def create(cls, context):
         raise RuntimeError("boom\\nand more")
 
+class Reluctant(Good):
+    def objection_to_auto(self):
+        return "nobody asked for it"
+
 class Particular(Good):
     condition = "the moon is full"
 
@@ -154,6 +158,14 @@ def test_auto_passes_over_broken_drivers(make_site):
     assert site.load("auto").name == "c"
 
 
+def test_auto_passes_over_a_driver_that_objects(make_site):
+    site = make_site(preferred=("reluctant", "good"))
+    site.install("acme", reluctant="MODULE:Reluctant", good="MODULE:Good")
+    taken = loader.load(site.family, "auto", CONTEXT)
+    assert (taken.name, taken.reason) == ("good", "auto, since reluctant: nobody asked for it")
+    assert loader.load(site.family, "reluctant", CONTEXT).name == "reluctant"
+
+
 def test_auto_without_a_usable_driver_gives_every_reason(make_site):
     site = make_site()
     site.install("acme", a="MODULE:Missing", b="MODULE:Unavailable")
@@ -241,5 +253,5 @@ def test_documented_orders_hold():
         "process_manager": ["systemd", "upstart", "sysvinit", "standalone"],
         "cert_store": ["tmpfs"],
         "package_manager": ["dpkg", "rpm"],
-        "network": ["pyroute2", "ifupdown"],
+        "network": ["ifupdown", "pyroute2"],
     }

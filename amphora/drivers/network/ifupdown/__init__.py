@@ -13,7 +13,7 @@ from typing import Self
 
 from amphora.drivers.base import DriverContext
 from amphora.drivers.network.config_files import ConfigFiles
-from amphora.drivers.network.ifupdown.interfaces_file import parse_interfaces, render_interfaces
+from amphora.drivers.network.ifupdown.interfaces_file import includes, parse_interfaces, render_interfaces
 from amphora.drivers.network.interface_state import (
     InterfaceState,
     bare_state,
@@ -24,6 +24,8 @@ from amphora.drivers.network.interface_state import (
 )
 from amphora.drivers.network.kernel import Kernel, KernelAccess
 from amphora.drivers.network.netlink import LINK_PATIENCE, NetlinkNetwork, Surroundings
+from amphora.drivers.network.octavia_interface_file import is_octavia_file
+from amphora.drivers.network.shared_interface_file import parse, render
 from amphora.drivers.network.sysctls import set_sysctls
 from amphora.errors import DriverUnavailable, OperationFailed
 from amphora.models import InterfaceConfig
@@ -44,9 +46,10 @@ class IfupdownNetwork(NetlinkNetwork):
     :param access: how the kernel is reached; tests give one that fails on purpose.
     :param patience: seconds to wait for a link.
     :param root: the namespace that links are plugged into; empty, the agent's own, but in tests.
+    :param etc: holds ``network/interfaces``, for a namespace below ``netns`` (ip-netns(8)).
     """
 
-    condition = "ifup is installed and this process may change interfaces"
+    condition = "ifupdown uses the interfaces that the agent stores"
 
     def __init__(
         self,
@@ -58,12 +61,16 @@ class IfupdownNetwork(NetlinkNetwork):
         access: KernelAccess | None = None,
         patience: float = LINK_PATIENCE,
         root: str = "",
+        etc: Path = Path("/etc"),
     ) -> None:
         stored = ConfigFiles(directory, ".cfg", render_interfaces, parse_interfaces)
         surroundings = Surroundings(access or KernelAccess(), patience, root)
         super().__init__(directory, stored, namespace, runner, surroundings)
         self._active = ConfigFiles(state_directory, ".cfg", render_interfaces, parse_interfaces)
         self._state_directory = state_directory
+        self._directory = directory
+        own = etc / "netns" / namespace / "network"
+        self._machine_file = (own if namespace and own.is_dir() else etc / "network") / "interfaces"
 
     @classmethod
     def create(cls, context: DriverContext) -> Self:
@@ -72,10 +79,19 @@ class IfupdownNetwork(NetlinkNetwork):
         return cls(context.interface_directory, state_directory, context.namespace, context.runner)
 
     def check_available(self) -> None:
-        """Return if ifup is installed and this process may change interfaces."""
+        """Return if ifup and the library are installed and this process may change interfaces."""
         if shutil.which("ifup", path=SEARCH_PATH) is None:
             raise DriverUnavailable("ifup is not installed")
         super().check_available()
+
+    def objection_to_auto(self) -> str:
+        """Object where interfaces(5) does not include what is stored, or pyroute2 has stored it."""
+        machine = files.read_if_present(self._machine_file) or b""
+        if not includes(machine.decode("utf-8", "replace"), self._machine_file, self._directory / "any.cfg"):
+            return f"{self._machine_file} does not include {self._directory}/*.cfg"
+        others = ConfigFiles(self._directory, ".json", render, parse, is_octavia_file).read_all()
+        names = ", ".join(config.name for config in others)
+        return f"{names} is stored by the pyroute2 driver" if names else ""
 
     def deactivate(self, name: str) -> None:
         """Run ``ifdown``, take off what it leaves, and give the link back."""

@@ -7,7 +7,9 @@ from there, since commands for routes and rules cannot be.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from amphora.drivers.network.config_format import from_json, to_json
 from amphora.errors import StorageError
@@ -31,6 +33,19 @@ def parse_interfaces(data: bytes) -> InterfaceConfig:
     if not first.startswith(_MARK):
         raise StorageError("its first line does not hold an interface configuration")
     return from_json(first.removeprefix(_MARK))
+
+
+def includes(text: str, file: Path, other: Path) -> bool:
+    """Whether a file of interfaces(5) has a ``source`` line that matches another file.
+
+    :param text: of the file.
+    """
+    words = (line.split() for line in text.splitlines())
+    # Relative to the directory of the file itself.
+    patterns = (
+        os.path.normpath(file.parent / each[1]) for each in words if each[:1] == ["source"] and each[1:]
+    )
+    return any(other.match(pattern) for pattern in patterns)
 
 
 def _stanzas(config: InterfaceConfig) -> Iterator[str]:
