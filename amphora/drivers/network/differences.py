@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In which ways a link is not as it is to be. Nothing here changes anything."""
+"""Differences between the desired and the actual state of a link. Nothing here changes anything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from amphora.drivers.network.interface_state import InterfaceState, made_by_programs, wanted_state
-from amphora.drivers.network.kernel import Address, Link, LinkRoute, Rule
+from amphora.drivers.network.interface_state import InterfaceState, wanted_state, without_kernel_routes
+from amphora.drivers.network.kernel import Link, LinkRoute, Rule
 from amphora.models import Difference, DriftArea, DriftReason, InterfaceConfig
 
 ABSENT = "absent"
@@ -15,7 +15,7 @@ ABSENT = "absent"
 def link_missing(config: InterfaceConfig, found: str = "") -> list[Difference]:
     """Return the one difference of an interface whose link is not in the data namespace.
 
-    :param found: its name in the agent's own namespace; empty where it is not there either.
+    :param found: its name in the agent's own namespace; empty if it is not there either.
     """
     reason = DriftReason.LINK_ELSEWHERE if found else DriftReason.LINK_MISSING
     where = f"{found} in the agent's own namespace" if found else ABSENT
@@ -23,16 +23,32 @@ def link_missing(config: InterfaceConfig, found: str = "") -> list[Difference]:
 
 
 def differences_of(config: InterfaceConfig, now: InterfaceState) -> list[Difference]:
-    """Return in which ways a link in the data namespace differs from its configuration.
+    """Return the differences between a link in the data namespace and its configuration.
 
     What is not ours, as keepalived's and the kernel's own, is no difference.
     """
-    wanted = wanted_state(config, now)
+    name, wanted = config.name, wanted_state(config, now)
+    asked, held = without_kernel_routes(wanted.routes), without_kernel_routes(now.routes)
     return [
-        *_of_link(config.name, wanted.link, now.link),
-        *_of_addresses(config.name, wanted.addresses, now.addresses),
-        *_of_routes(config.name, wanted.routes, now.routes),
-        *_of_rules(config.name, wanted.rules, now.rules),
+        *_of_link(name, wanted.link, now.link),
+        *_between(
+            (DriftArea.ADDRESSES, DriftReason.ADDRESS_MISSING, DriftReason.ADDRESS_UNEXPECTED),
+            name,
+            [str(address.interface) for address in wanted.addresses],
+            [str(address.interface) for address in now.addresses],
+        ),
+        *_between(
+            (DriftArea.ROUTES, DriftReason.ROUTE_MISSING, DriftReason.ROUTE_UNEXPECTED),
+            name,
+            map(_route_text, asked),
+            map(_route_text, held),
+        ),
+        *_between(
+            (DriftArea.RULES, DriftReason.RULE_MISSING, DriftReason.RULE_UNEXPECTED),
+            name,
+            map(_rule_text, wanted.rules),
+            map(_rule_text, now.rules),
+        ),
     ]
 
 
@@ -43,33 +59,6 @@ def _of_link(name: str, wanted: Link, now: Link) -> Iterator[Difference]:
         yield Difference(DriftArea.LINKS, name, DriftReason.LINK_DOWN, "up", "down")
     if now.mtu != wanted.mtu:
         yield Difference(DriftArea.LINKS, name, DriftReason.MTU_DIFFERS, str(wanted.mtu), str(now.mtu))
-
-
-def _of_addresses(name: str, wanted: Sequence[Address], now: Sequence[Address]) -> Iterator[Difference]:
-    return _between(
-        (DriftArea.ADDRESSES, DriftReason.ADDRESS_MISSING, DriftReason.ADDRESS_UNEXPECTED),
-        name,
-        [str(address.interface) for address in wanted],
-        [str(address.interface) for address in now],
-    )
-
-
-def _of_routes(name: str, wanted: Sequence[LinkRoute], now: Sequence[LinkRoute]) -> Iterator[Difference]:
-    return _between(
-        (DriftArea.ROUTES, DriftReason.ROUTE_MISSING, DriftReason.ROUTE_UNEXPECTED),
-        name,
-        [_route_text(route) for route in made_by_programs(wanted)],
-        [_route_text(route) for route in made_by_programs(now)],
-    )
-
-
-def _of_rules(name: str, wanted: Sequence[Rule], now: Sequence[Rule]) -> Iterator[Difference]:
-    return _between(
-        (DriftArea.RULES, DriftReason.RULE_MISSING, DriftReason.RULE_UNEXPECTED),
-        name,
-        [_rule_text(rule) for rule in wanted],
-        [_rule_text(rule) for rule in now],
-    )
 
 
 def _between(

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one link holds, what it is to hold, and the steps from one to the other."""
+"""The present state of a link, the wanted one, and the steps from one to the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from amphora.drivers.network.kernel import (
@@ -53,7 +54,7 @@ def read_state(kernel: Kernel, index: int) -> InterfaceState:
 
 
 def wanted_state(config: InterfaceConfig, now: InterfaceState) -> InterfaceState:
-    """Return what a link is to hold: its configuration, and of what is there now all that is not ours.
+    """Return the wanted state of a link: its configuration, and of what is there now all that is not ours.
 
     Not ours are link-local and temporary addresses, those that float, and all routes and rules that
     are not marked as static. A rule has no interface; one counts as this link's when its table is
@@ -78,23 +79,23 @@ def wanted_state(config: InterfaceConfig, now: InterfaceState) -> InterfaceState
 
 
 def bare_state(now: InterfaceState, floating: tuple[IPInterface, ...] = ()) -> InterfaceState:
-    """Return what is left of a link when its configuration is taken off; up or down as it is."""
+    """Return the state of a link without its configuration; up or down as it is."""
     config = InterfaceConfig(now.link.name, now.link.mac_address, floating=floating)
     return replace(wanted_state(config, now), link=now.link)
 
 
-def missing_from(now: InterfaceState, wanted: InterfaceState) -> bool:
-    """Whether a link lacks something of what it is to hold, or holds something more."""
+def differs(now: InterfaceState, wanted: InterfaceState) -> bool:
+    """Whether a link lacks something of the wanted state, or holds something more."""
     return (
         now.link != wanted.link
         or _interfaces(now) != _interfaces(wanted)
-        or set(made_by_programs(now.routes)) != set(made_by_programs(wanted.routes))
+        or set(without_kernel_routes(now.routes)) != set(without_kernel_routes(wanted.routes))
         or set(now.rules) != set(wanted.rules)
     )
 
 
 def lacks(now: InterfaceState, wanted: InterfaceState) -> str:
-    """Name what a link does not hold of what it is to hold; empty when it lacks nothing."""
+    """Name what a link lacks of the wanted state; empty when it lacks nothing."""
     link = [] if now.link == wanted.link else ["its name, MTU or state"]
     addresses = sorted(str(interface) for interface in _interfaces(wanted) - _interfaces(now))
     routes = [f"the route to {route.destination}" for route in wanted.routes if route not in now.routes]
@@ -107,41 +108,32 @@ def change(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> None:
 
     :raises OperationFailed: a step was refused; those before it stay done.
     """
-    for step in _link_steps(kernel, now.link, wanted.link):
+    for step in _steps(kernel, now, wanted):
         step()
-    for _ in range(_passes(now, wanted)):
-        for step in _content_steps(kernel, now, read_state(kernel, now.link.index), wanted):
-            step()
 
 
 def change_as_far_as_possible(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> list[str]:
-    """Like :func:`change`, but go on past a refused step; return what was refused."""
-    complaints = _try_all(_link_steps(kernel, now.link, wanted.link))
-    for _ in range(_passes(now, wanted)):
-        between = read_state(kernel, now.link.index)
-        complaints += _try_all(_content_steps(kernel, now, between, wanted))
-    return list(dict.fromkeys(complaints))
-
-
-def _passes(now: InterfaceState, wanted: InterfaceState) -> int:
-    # With the last address of a family the kernel drops its routes too, also those that are to stay.
-    return 2 if _interfaces(now) - _interfaces(wanted) else 1
-
-
-def _try_all(steps: list[Callable[[], None]]) -> list[str]:
-    complaints = []
-    for step in steps:
+    """Like :func:`change`, but go on past a refused step; return the errors."""
+    errors: dict[str, None] = {}
+    for step in _steps(kernel, now, wanted):
         try:
             step()
         except OperationFailed as error:
-            complaints.append(error.details)
-    return complaints
+            errors[error.details] = None
+    return list(errors)
+
+
+def _steps(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> Iterator[Callable[[], None]]:
+    yield from _link_steps(kernel, now.link, wanted.link)
+    # With the last address of a family the kernel drops its routes too, also those that are to stay.
+    for _ in range(2 if _interfaces(now) - _interfaces(wanted) else 1):
+        yield from _content_steps(kernel, now, read_state(kernel, now.link.index), wanted)
 
 
 def _content_steps(
     kernel: Kernel, planned: InterfaceState, now: InterfaceState, wanted: InterfaceState
-) -> list[Callable[[], None]]:
-    """Return the steps that are left once the link itself is as wanted.
+) -> Iterator[Callable[[], None]]:
+    """Yield the steps that are left once the link itself is as wanted.
 
     Only what was there when the change was planned is taken away: since then the kernel may have given
     the link an address, and another interface, changed side by side, its rules to the namespace.
@@ -150,49 +142,42 @@ def _content_steps(
     held = {address.interface: address for address in now.addresses}
     asked = {address.interface: address for address in wanted.addresses}
     known = {address.interface for address in planned.addresses}
-    old_routes, new_routes = made_by_programs(now.routes), made_by_programs(wanted.routes)
+    old_routes, all_routes = without_kernel_routes(now.routes), without_kernel_routes(wanted.routes)
     stale_rules = [rule for rule in _only_in(now.rules, wanted.rules) if rule in planned.rules]
-    stale_routes = [route for route in _only_in(old_routes, new_routes) if route in planned.routes]
+    stale_routes = [route for route in _only_in(old_routes, all_routes) if route in planned.routes]
     stale_addresses = [held[key] for key in _only_in(held, asked) if key in known]
-    steps = [_step(kernel.delete_rule, rule) for rule in stale_rules]
-    steps += [_link_step(kernel.delete_route, index, route) for route in stale_routes]
-    steps += [_link_step(kernel.delete_address, index, address) for address in stale_addresses]
-    steps += [_link_step(kernel.add_address, index, asked[key]) for key in _only_in(asked, held)]
-    steps += [_link_step(kernel.add_route, index, route) for route in _only_in(new_routes, old_routes)]
+    new_addresses = [asked[key] for key in _only_in(asked, held)]
+    new_routes = _only_in(all_routes, old_routes)
     new_rules = [rule for rule in _only_in(wanted.rules, now.rules) if rule not in planned.rules]
-    steps += [_step(kernel.add_rule, rule) for rule in new_rules]
+    yield from (partial(kernel.change_rule, "del", rule) for rule in stale_rules)
+    yield from (partial(kernel.change_route, "del", index, route) for route in stale_routes)
+    yield from (partial(kernel.change_address, "del", index, address) for address in stale_addresses)
+    yield from (partial(kernel.change_address, "replace", index, address) for address in new_addresses)
+    yield from (
+        partial(kernel.change_route, "add", index, route) for route in _only_in(new_routes, old_routes)
+    )
+    yield from (partial(kernel.change_rule, "add", rule) for rule in new_rules)
     if now.link.up and not wanted.link.up:
-        steps.append(lambda: kernel.set_up(index, False))
-    return steps
+        yield partial(kernel.set_up, index, False)
 
 
-def made_by_programs(routes: Iterable[LinkRoute]) -> list[LinkRoute]:
-    """Return the routes that somebody added, without those the kernel makes and drops with addresses."""
+def without_kernel_routes(routes: Iterable[LinkRoute]) -> list[LinkRoute]:
+    """Return the routes without those that the kernel adds and drops with addresses."""
     return [route for route in routes if route.protocol != PROTOCOL_KERNEL]
 
 
-def _link_steps(kernel: Kernel, now: Link, wanted: Link) -> list[Callable[[], None]]:
-    steps: list[Callable[[], None]] = []
+def _link_steps(kernel: Kernel, now: Link, wanted: Link) -> Iterator[Callable[[], None]]:
     up = now.up
     if now.name != wanted.name:
         if up:
-            steps.append(lambda: kernel.set_up(now.index, False))
-        steps.append(lambda: kernel.rename(now.index, wanted.name))
+            yield partial(kernel.set_up, now.index, False)
+        yield partial(kernel.rename, now.index, wanted.name)
         up = False
     if now.mtu != wanted.mtu:
-        steps.append(lambda: kernel.set_mtu(now.index, wanted.mtu))
+        yield partial(kernel.set_mtu, now.index, wanted.mtu)
     if wanted.up and not up:
         # Before routes: the kernel takes none over a link that is down.
-        steps.append(lambda: kernel.set_up(now.index, True))
-    return steps
-
-
-def _step(function: Callable[[_T], None], value: _T) -> Callable[[], None]:
-    return lambda: function(value)
-
-
-def _link_step(function: Callable[[int, _T], None], index: int, value: _T) -> Callable[[], None]:
-    return lambda: function(index, value)
+        yield partial(kernel.set_up, now.index, True)
 
 
 def _only_in(these: Iterable[_T], others: Iterable[_T]) -> list[_T]:

@@ -59,7 +59,8 @@ class Link:
 class Address:
     """An address of one link.
 
-    :ivar flags: IFA_F_*; :ivar protocol: who put it there (IFAPROT_*, 0 where the kernel knows not).
+    :ivar flags: IFA_F_*.
+    :ivar protocol: who put it there (IFAPROT_*), 0 if the kernel does not know.
     """
 
     interface: IPInterface
@@ -94,7 +95,7 @@ class Rule:
 
 
 class Kernel:
-    """What a network driver may ask of the kernel and tell it, in the namespace of the calling thread.
+    """What a network driver may read and change in the kernel, in the namespace of the calling thread.
 
     Every method raises :class:`OperationFailed` when the kernel refuses, and is one step: done or not.
 
@@ -122,7 +123,7 @@ class Kernel:
         return [route for route in routes if route.table != TABLE_LOCAL]
 
     def rules(self) -> list[Rule]:
-        """Return the rules that name a source and a table and nothing else that we know of."""
+        """Return the rules that name a source and a table and nothing else that is known here."""
         return [
             _rule(message)
             for family in (socket.AF_INET, socket.AF_INET6)
@@ -164,35 +165,11 @@ class Kernel:
         """Set the largest packet of a link, in bytes."""
         self._ask(f"MTU {mtu} could not be set", "link", "set", index=index, mtu=mtu)
 
-    def add_address(self, index: int, address: Address) -> None:
-        """Put an address on a link; one that came by itself meanwhile, as link-local ones do, is taken."""
-        self._change_address("replace", index, address)
+    def change_address(self, verb: str, index: int, address: Address) -> None:
+        """Change an address of a link.
 
-    def delete_address(self, index: int, address: Address) -> None:
-        """Take an address off a link."""
-        self._change_address("del", index, address)
-
-    def add_route(self, index: int, route: LinkRoute) -> None:
-        """Add a route over a link."""
-        self._change_route("add", index, route)
-
-    def delete_route(self, index: int, route: LinkRoute) -> None:
-        """Delete a route over a link."""
-        self._change_route("del", index, route)
-
-    def add_rule(self, rule: Rule) -> None:
-        """Add a policy rule."""
-        self._change_rule("add", rule)
-
-    def delete_rule(self, rule: Rule) -> None:
-        """Delete a policy rule."""
-        self._change_rule("del", rule)
-
-    def set_sysctl(self, key: str, value: str) -> None:
-        """Write a value below ``/proc/sys``."""
-        namespaces.write_sysctls({key: value})
-
-    def _change_address(self, verb: str, index: int, address: Address) -> None:
+        :param verb: ``replace`` puts it there, also if it came by itself as link-local ones do; or ``del``.
+        """
         more: dict[str, Any] = {"broadcast": address.broadcast} if address.broadcast else {}
         if address.protocol:
             more["IFA_PROTO"] = address.protocol
@@ -208,7 +185,8 @@ class Kernel:
             **more,
         )
 
-    def _change_route(self, verb: str, index: int, route: LinkRoute) -> None:
+    def change_route(self, verb: str, index: int, route: LinkRoute) -> None:
+        """Add (``add``) or delete (``del``) a route over a link."""
         optional = {"gateway": route.gateway, "prefsrc": route.preferred_source, "priority": route.metric}
         self._ask(
             f"route to {route.destination} in table {route.table} could not be {_DONE[verb]}",
@@ -223,7 +201,8 @@ class Kernel:
             **{key: value for key, value in optional.items() if value},
         )
 
-    def _change_rule(self, verb: str, rule: Rule) -> None:
+    def change_rule(self, verb: str, rule: Rule) -> None:
+        """Add (``add``) or delete (``del``) a policy rule."""
         self._ask(
             f"rule from {rule.source} to table {rule.table} could not be {_DONE[verb]}",
             "rule",
@@ -235,6 +214,10 @@ class Kernel:
             priority=rule.priority,
             FRA_PROTOCOL=rule.protocol,
         )
+
+    def set_sysctl(self, key: str, value: str) -> None:
+        """Write a value below ``/proc/sys``."""
+        namespaces.write_sysctls({key: value})
 
     def _ask(self, complaint: str, method: str, *arguments: str, **options: Any) -> list[Any]:
         from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Links between the agent's own namespace and the data namespace: all or nothing."""
+"""Moves links between the agent's own namespace and the data namespace: all or nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amphora.drivers.network.interface_state import (
     bare_state,
     change,
     change_as_far_as_possible,
-    missing_from,
+    differs,
     read_state,
     wanted_state,
 )
@@ -24,7 +24,7 @@ from amphora.system import namespaces
 from amphora.system.interfaces import wait_for_link_event
 from amphora.system.namespaces import call_inside
 
-#: Configures a link that is in place; told the kernel, its state, and the state it is to reach.
+#: Configures a link that is in place, given the kernel, its state, and the state to reach.
 Configure = Callable[[Kernel, InterfaceState, InterfaceState], None]
 
 
@@ -40,37 +40,37 @@ class _Origin:
     rules: tuple[Rule, ...]
 
 
-class Placement:
+class LinkMover:
     """Finds links by MAC address, puts them into the data namespace and takes them back.
 
     :param namespace: the data namespace; empty means the agent's own, and then nothing moves.
-    :param patience: seconds to wait for a link that the hypervisor is still plugging.
+    :param timeout: seconds to wait for a link that the hypervisor is still plugging.
     """
 
-    def __init__(self, access: KernelAccess, namespace: str, patience: float, root: str = "") -> None:
+    def __init__(self, access: KernelAccess, namespace: str, timeout: float, root: str = "") -> None:
         self._access = access
         self._namespace = namespace
-        self._patience = patience
+        self._timeout = timeout
         self._root = root
 
     def place(self, config: InterfaceConfig, configure: Configure) -> None:
-        """Bring a link where its configuration wants it and have it configured there.
+        """Move a link to where its configuration wants it and have it configured there.
 
         A link that holds everything already is left alone. After any error it is where and as it was.
 
         :raises NoSuchLink: no link with this MAC address came in time.
         :raises InterfaceConflict: the link carries traffic of the agent's own namespace.
-        :raises OperationFailed: a step failed; says too what could not be undone, if anything.
+        :raises OperationFailed: a step failed; also names what could not be rolled back, if anything.
         """
         origin = self._find(config)
         try:
             index = self._move(origin, config.name)
             self._access.inside(self._namespace, lambda kernel: _reach(kernel, index, config, configure))
         except Exception as error:
-            complaints = self._undo(origin, config)
-            if complaints:
+            errors = self._undo(origin, config)
+            if errors:
                 raise OperationFailed(
-                    f"{error}; and not all could be undone: {'; '.join(complaints)}"
+                    f"{error}; and not all could be rolled back: {'; '.join(errors)}"
                 ) from error
             raise
 
@@ -92,13 +92,13 @@ class Placement:
             )
 
     def differences(self, config: InterfaceConfig) -> list[Difference]:
-        """Return in which ways a link is not where and as its configuration wants it. Waits for nothing.
+        """Return the differences between a link and its configuration, its place included. Waits for nothing.
 
-        :raises OperationFailed: the kernel does not tell.
+        :raises OperationFailed: the kernel cannot be asked.
         """
         if not namespaces.exists(self._namespace):
             return link_missing(config)
-        # What has vanished between two questions is found missing by the next look.
+        # What vanishes between two questions is found missing by the next check.
         here = self._access.inside(self._namespace, lambda kernel: _state_of(kernel, config.mac_address))
         if here is not None:
             return differences_of(config, here)
@@ -108,11 +108,11 @@ class Placement:
         return link_missing(config, there.name if there else "")
 
     def _find(self, config: InterfaceConfig) -> _Origin:
-        origin = self._look(config.mac_address)
+        origin = self._observe(config.mac_address)
         if origin is None:
             origin = call_inside(
                 self._root,
-                lambda: wait_for_link_event(lambda: self._look(config.mac_address), self._patience),
+                lambda: wait_for_link_event(lambda: self._observe(config.mac_address), self._timeout),
             )
         if origin is None:
             raise NoSuchLink(config.mac_address)
@@ -124,7 +124,7 @@ class Placement:
             )
         return origin
 
-    def _look(self, mac_address: str) -> _Origin | None:
+    def _observe(self, mac_address: str) -> _Origin | None:
         for namespace in dict.fromkeys((self._namespace, self._root)):
             state = self._access.inside(namespace, lambda kernel: _state_of(kernel, mac_address))
             if state is not None:
@@ -143,18 +143,14 @@ class Placement:
         return link.index
 
     def _undo(self, origin: _Origin, config: InterfaceConfig) -> list[str]:
-        complaints: list[str] = []
+        errors: list[str] = []
         try:
             if origin.namespace != self._namespace:
-                complaints += self._access.inside(
-                    self._namespace, lambda kernel: _return(kernel, origin, config)
-                )
-            complaints += self._access.inside(
-                origin.namespace, lambda kernel: _go_back(kernel, origin, config)
-            )
+                errors += self._access.inside(self._namespace, lambda kernel: _return(kernel, origin, config))
+            errors += self._access.inside(origin.namespace, lambda kernel: _go_back(kernel, origin, config))
         except OperationFailed as error:
-            complaints.append(error.details)
-        return complaints
+            errors.append(error.details)
+        return errors
 
 
 def _return(kernel: Kernel, origin: _Origin, config: InterfaceConfig) -> list[str]:
@@ -165,9 +161,9 @@ def _return(kernel: Kernel, origin: _Origin, config: InterfaceConfig) -> list[st
     # Addresses and routes go with the move; rules belong to no link and would stay.
     now = read_state(kernel, here.index)
     bare = replace(now, rules=_former_rules(now, origin, config))
-    complaints = change_as_far_as_possible(kernel, now, bare)
+    errors = change_as_far_as_possible(kernel, now, bare)
     kernel.move(here.index, origin.namespace, link.name, link.index)
-    return complaints
+    return errors
 
 
 def _go_back(kernel: Kernel, origin: _Origin, config: InterfaceConfig) -> list[str]:
@@ -200,7 +196,7 @@ def _reach(kernel: Kernel, index: int, config: InterfaceConfig, configure: Confi
         kernel.rename(index, config.name)
         now = read_state(kernel, index)
     wanted = wanted_state(config, now)
-    if missing_from(now, wanted):
+    if differs(now, wanted):
         configure(kernel, now, wanted)
 
 

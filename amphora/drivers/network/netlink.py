@@ -6,7 +6,6 @@ from __future__ import annotations
 import abc
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.drivers.network.base import NetworkDriver
@@ -14,7 +13,7 @@ from amphora.drivers.network.config_files import ConfigFiles
 from amphora.drivers.network.dhcp import DhcpClient
 from amphora.drivers.network.interface_state import InterfaceState
 from amphora.drivers.network.kernel import Kernel, KernelAccess
-from amphora.drivers.network.link_mover import Placement
+from amphora.drivers.network.link_mover import LinkMover
 from amphora.drivers.network.octavia_interface_file import PLUGGED_INTERFACES, OctaviaInterfaceFiles
 from amphora.errors import DriverUnavailable
 from amphora.models import Difference, Interface, InterfaceConfig
@@ -23,47 +22,42 @@ from amphora.system.command import CommandRunner
 from amphora.system.interfaces import interfaces
 
 #: Seconds to wait for a link that the hypervisor is still plugging.
-LINK_PATIENCE = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What differs between an amphora and a test.
-
-    :ivar access: how the kernel is reached; tests give one that fails on purpose.
-    :ivar patience: seconds to wait for a link.
-    :ivar root: the namespace that links are plugged into; empty, the agent's own, but in tests.
-    :ivar plugged: where Octavia's agent lists the links that it has plugged.
-    """
-
-    access: KernelAccess
-    patience: float = LINK_PATIENCE
-    root: str = ""
-    plugged: Path = PLUGGED_INTERFACES
+LINK_TIMEOUT = 5.0
 
 
 class NetlinkNetwork(NetworkDriver):
     """Keeps a file for each interface, moves links itself, and has them configured by a subclass.
 
     :param directory: of all stored configurations, those of Octavia's agent included.
-    :param files: in what form this driver keeps them.
     :param namespace: the data namespace; empty means the agent's own.
+    :param access: how the kernel is reached; tests give one that fails on purpose.
+    :param timeout: seconds to wait for a link.
+    :param root: the namespace that links are plugged into; empty, the agent's own, but in tests.
+    :param plugged: where Octavia's agent lists the links that it has plugged.
     """
 
     def __init__(
         self,
         directory: Path,
-        files: ConfigFiles,
         namespace: str,
         runner: CommandRunner,
-        surroundings: Surroundings,
+        *,
+        access: KernelAccess | None = None,
+        timeout: float = LINK_TIMEOUT,
+        root: str = "",
+        plugged: Path = PLUGGED_INTERFACES,
     ) -> None:
-        self._files = files
-        self._taken_over = OctaviaInterfaceFiles(directory, namespace, surroundings.plugged)
+        self._directory = directory
+        self._files = self._files_in(directory)
+        self._taken_over = OctaviaInterfaceFiles(directory, namespace, plugged)
         self._namespace = namespace
         self._runner = runner
         self._dhcp = DhcpClient(runner, namespace)
-        self._placement = Placement(surroundings.access, namespace, surroundings.patience, surroundings.root)
+        self._mover = LinkMover(access or KernelAccess(), namespace, timeout, root)
+
+    @abc.abstractmethod
+    def _files_in(self, directory: Path) -> ConfigFiles:
+        """Return the files of a directory in the form of this driver."""
 
     def check_available(self) -> None:
         """Return if the library is installed and this process may change interfaces."""
@@ -89,17 +83,15 @@ class NetlinkNetwork(NetworkDriver):
         return [known[name] for name in sorted(known)]
 
     def activate(self, config: InterfaceConfig) -> None:
-        """Move the link and have it configured; whatever fails is undone."""
+        """Move the link and have it configured; a failure is rolled back."""
         namespaces.ensure(self._namespace, namespaces.DATA_SYSCTLS, self._runner)
-        self._placement.place(
-            config, lambda kernel, now, wanted: self._configure(kernel, config, now, wanted)
-        )
+        self._mover.place(config, lambda kernel, now, wanted: self._configure(kernel, config, now, wanted))
         self._dhcp.follow(config)
 
     def deactivate(self, name: str) -> None:
         """Take all off the link and give it back."""
         self._dhcp.stop(name)
-        self._placement.give_back(name)
+        self._mover.give_back(name)
 
     def interfaces(self) -> Sequence[Interface]:
         """Ask the kernel through the C library."""
@@ -107,7 +99,7 @@ class NetlinkNetwork(NetworkDriver):
 
     def differences(self) -> Sequence[Difference]:
         """Compare the files with the kernel."""
-        return [found for config in self.stored() for found in self._placement.differences(config)]
+        return [found for config in self.stored() for found in self._mover.differences(config)]
 
     @abc.abstractmethod
     def _configure(
@@ -117,3 +109,15 @@ class NetlinkNetwork(NetworkDriver):
 
         :raises OperationFailed: it could not be done; the caller undoes it.
         """
+
+
+def set_sysctls(kernel: Kernel, config: InterfaceConfig) -> None:
+    """Set the kernel parameters that an interface needs before it is up (ip-sysctl). Safe to repeat.
+
+    :raises OperationFailed: one was refused.
+    """
+    # Without it the kernel drops all addresses of a subnet together with the first of them.
+    kernel.set_sysctl(f"net/ipv4/conf/{config.name}/promote_secondaries", "1")
+    # 2: also where packets are forwarded. 0: a tenant's router must not add routes of its own.
+    kernel.set_sysctl(f"net/ipv6/conf/{config.name}/accept_ra", "2" if config.automatic else "0")
+    kernel.set_sysctl(f"net/ipv6/conf/{config.name}/autoconf", "1" if config.automatic else "0")

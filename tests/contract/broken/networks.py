@@ -9,7 +9,7 @@ class ActivatesByHalves(Pyroute2Network):
     @classmethod
     def create(cls, context):
         driver = super().create(context)
-        driver._placement._undo = lambda _origin, _config: []
+        driver._mover._undo = lambda _origin, _config: []
         return driver
 
 

@@ -14,7 +14,7 @@ class Ifupdown:
             self.namespace,
             CommandRunner(),
             access=self.access,
-            patience=PATIENCE,
+            timeout=PATIENCE,
         )
 
 

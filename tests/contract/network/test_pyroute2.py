@@ -9,7 +9,7 @@ from amphora.testing.suites import NetworkSuite
 class Pyroute2:
     def build(self, directory):
         return Pyroute2Network(
-            directory, self.namespace, CommandRunner(), access=self.access, patience=PATIENCE
+            directory, self.namespace, CommandRunner(), access=self.access, timeout=PATIENCE
         )
 
 

@@ -94,7 +94,7 @@ def test_a_lease_is_taken_and_nothing_that_steers_the_machine(rig):
     assert "default" not in rig.routes()
     assert "0.0.0.0" not in rig.routes()
     assert "mtu" in rig.routes() or rig.bench.links(rig.bench.data)[0]["mtu"] == MTU
-    assert rig.driver._placement.differences(rig.config) == []
+    assert rig.driver._mover.differences(rig.config) == []
 
 
 def test_a_configured_mtu_stays(rig):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from amphora.drivers.base import DriverContext
 from amphora.drivers.network.config_files import ConfigFiles
@@ -22,11 +22,9 @@ from amphora.drivers.network.interface_state import (
     read_state,
     wanted_state,
 )
-from amphora.drivers.network.kernel import Kernel, KernelAccess
-from amphora.drivers.network.netlink import LINK_PATIENCE, NetlinkNetwork, Surroundings
-from amphora.drivers.network.octavia_interface_file import is_octavia_file
-from amphora.drivers.network.shared_interface_file import parse, render
-from amphora.drivers.network.sysctls import set_sysctls
+from amphora.drivers.network.kernel import Kernel
+from amphora.drivers.network.netlink import NetlinkNetwork, set_sysctls
+from amphora.drivers.network.pyroute2 import stored_files
 from amphora.errors import DriverUnavailable, OperationFailed
 from amphora.models import InterfaceConfig
 from amphora.system import files
@@ -42,11 +40,8 @@ class IfupdownNetwork(NetlinkNetwork):
 
     :param directory: of the files; ``source <directory>/*.cfg`` uses them.
     :param state_directory: of ifup's own state and of what is active, apart from what is stored.
-    :param namespace: the data namespace; empty means the agent's own.
-    :param access: how the kernel is reached; tests give one that fails on purpose.
-    :param patience: seconds to wait for a link.
-    :param root: the namespace that links are plugged into; empty, the agent's own, but in tests.
     :param etc: holds ``network/interfaces``, for a namespace below ``netns`` (ip-netns(8)).
+    :param options: of :class:`NetlinkNetwork`.
     """
 
     condition = "ifupdown uses the interfaces that the agent stores"
@@ -58,17 +53,12 @@ class IfupdownNetwork(NetlinkNetwork):
         namespace: str,
         runner: CommandRunner,
         *,
-        access: KernelAccess | None = None,
-        patience: float = LINK_PATIENCE,
-        root: str = "",
         etc: Path = Path("/etc"),
+        **options: Any,
     ) -> None:
-        stored = ConfigFiles(directory, ".cfg", render_interfaces, parse_interfaces)
-        surroundings = Surroundings(access or KernelAccess(), patience, root)
-        super().__init__(directory, stored, namespace, runner, surroundings)
-        self._active = ConfigFiles(state_directory, ".cfg", render_interfaces, parse_interfaces)
+        super().__init__(directory, namespace, runner, **options)
+        self._active = self._files_in(state_directory)
         self._state_directory = state_directory
-        self._directory = directory
         own = etc / "netns" / namespace / "network"
         self._machine_file = (own if namespace and own.is_dir() else etc / "network") / "interfaces"
 
@@ -89,18 +79,20 @@ class IfupdownNetwork(NetlinkNetwork):
         machine = files.read_if_present(self._machine_file) or b""
         if not includes(machine.decode("utf-8", "replace"), self._machine_file, self._directory / "any.cfg"):
             return f"{self._machine_file} does not include {self._directory}/*.cfg"
-        others = ConfigFiles(self._directory, ".json", render, parse, is_octavia_file).read_all()
-        names = ", ".join(config.name for config in others)
+        names = ", ".join(config.name for config in stored_files(self._directory).read_all())
         return f"{names} is stored by the pyroute2 driver" if names else ""
 
     def deactivate(self, name: str) -> None:
         """Run ``ifdown``, take off what it leaves, and give the link back."""
         path = self._active.path(name)
         if path.exists():
-            # Its answer does not matter: what it leaves behind is taken off next.
+            # Whether it succeeds does not matter: what it leaves behind is removed next.
             self._run("ifdown", path, name)
         super().deactivate(name)
         files.remove(path)
+
+    def _files_in(self, directory: Path) -> ConfigFiles:
+        return ConfigFiles(directory, ".cfg", render_interfaces, parse_interfaces)
 
     def _configure(
         self, kernel: Kernel, config: InterfaceConfig, now: InterfaceState, wanted: InterfaceState

@@ -41,18 +41,13 @@ class MemoryKernel:
     def set_up(self, _index, up):
         self.state = self.meanwhile(replace(self.state, link=replace(self.state.link, up=up)))
 
-    def add_address(self, _index, address):
-        self.state = replace(self.state, addresses=(*self.state.addresses, address))
-
-    def delete_address(self, _index, address):
+    def change_address(self, verb, _index, address):
         left = tuple(each for each in self.state.addresses if each.interface != address.interface)
-        self.state = replace(self.state, addresses=left)
+        self.state = replace(self.state, addresses=left if verb == "del" else (*left, address))
 
-    def add_rule(self, rule):
-        self.state = replace(self.state, rules=(*self.state.rules, rule))
-
-    def delete_rule(self, rule):
-        self.state = replace(self.state, rules=tuple(each for each in self.state.rules if each != rule))
+    def change_rule(self, verb, rule):
+        left = tuple(each for each in self.state.rules if each != rule)
+        self.state = replace(self.state, rules=left if verb == "del" else (*left, rule))
 
 
 def reach(kernel, config=CONFIG):
