@@ -29,9 +29,8 @@ from amphora.server.agent_server import AgentServer
 from amphora.server.settings import ServerSettings
 from amphora.server.tls import build_context
 from amphora.system.command import CommandRunner
-from amphora.system.notify import notify_ready, notify_reloading, notify_stopping, watchdog_interval
+from amphora.system.notify import Watchdog, notify_ready, notify_reloading, notify_stopping, watchdog_interval
 from amphora.system.own_process import share_one_arena
-from amphora.system.watchdog import Watchdog
 
 LOG = logging.getLogger(__name__)
 

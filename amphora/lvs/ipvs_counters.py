@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from amphora.lvs.services import Endpoint, VirtualService
-from amphora.system import generic_netlink
-from amphora.system.netlink import attributes
+from amphora.system.netlink import attributes, dump
 
 LOG = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ def read_counters() -> dict[VirtualService, IpvsCounters]:
 
     :raises OperationFailed: the kernel has IPVS and does not tell.
     """
-    return parse_services(generic_netlink.dump(_FAMILY, _VERSION, _GET_SERVICE) or ())
+    return parse_services(dump(_FAMILY, _VERSION, _GET_SERVICE) or ())
 
 
 def parse_services(contents: Iterable[bytes]) -> dict[VirtualService, IpvsCounters]:

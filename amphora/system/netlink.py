@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of netlink(7) and their attributes, for all that ask the kernel by it."""
+"""Messages of netlink(7) and their attributes, and questions by generic netlink. Nothing here forks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+
+from amphora.errors import OperationFailed
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -24,6 +26,17 @@ _TYPE_MASK = 0x3FFF
 
 #: No answer of the kernel is longer.
 BUFFER = 256 * 1024
+
+#: ``NETLINK_GENERIC``; the socket module has no name for it.
+_GENERIC_PROTOCOL = 16
+_GENERIC_HEADER = struct.Struct("=BBH")
+_FAMILY_NUMBER = struct.Struct("=H")
+
+_CONTROL_FAMILY, _CONTROL_VERSION, _GET_FAMILY = 16, 1, 3
+_FAMILY_ID, _FAMILY_NAME = 1, 2
+
+#: Seconds for an answer.
+_TIMEOUT = 2.0
 
 
 def open_socket(protocol: int, timeout: float) -> socket.socket:
@@ -125,3 +138,36 @@ def _raise_if_error(body: bytes) -> None:
 
 def _aligned(length: int) -> int:
     return (length + 3) & ~3
+
+
+def dump(family: str, version: int, command: int) -> list[bytes] | None:
+    """Return the content of every message of a dump, or None if the kernel has no such family.
+
+    It is asked in the network namespace of the calling thread.
+
+    :param command: of the family, with a meaning for all objects when no attribute says which.
+    :raises OperationFailed: the kernel refused, or gave no usable answer within 2 s.
+    """
+    try:
+        with open_socket(_GENERIC_PROTOCOL, _TIMEOUT) as link:
+            number = _family_id(link, family)
+            if number is None:
+                return None
+            link.send(_generic_message(number, version, command, REQUEST | DUMP, b""))
+            return list(contents(link))
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        raise OperationFailed(f"the kernel did not answer about {family}: {error}") from error
+
+
+def _family_id(link: socket.socket, family: str) -> int | None:
+    wanted = attribute(_FAMILY_NAME, family.encode() + b"\0")
+    link.send(_generic_message(_CONTROL_FAMILY, _CONTROL_VERSION, _GET_FAMILY, REQUEST, wanted))
+    try:
+        content = next(contents(link))
+    except FileNotFoundError:
+        return None
+    return int(_FAMILY_NUMBER.unpack(attributes(content)[_FAMILY_ID])[0])
+
+
+def _generic_message(family: int, version: int, command: int, flags: int, content: bytes) -> bytes:
+    return message(family, flags, _GENERIC_HEADER.pack(command, version, 0) + content)

@@ -8,7 +8,8 @@ import subprocess
 
 from amphora.core.network.interface_rules import RULES, TARGET
 from amphora.core.network.packet_filter import FAMILY, TABLE, fingerprint_of
-from amphora.system.nftables_table import table_content
+from amphora.system.command import CommandRunner
+from amphora.system.nftables import Nftables
 from tests.faults.matrix import Kind
 from tests.faults.scenario import Scenario
 
@@ -49,7 +50,9 @@ class RulesScenario(Scenario):
     def state(self):
         """Return the versions that are stored and in force."""
         stored = self._file.read_bytes() if self._file.exists() else None
-        return self._marker(stored), self._marker(table_content(self.rig.namespace, FAMILY, TABLE))
+        return self._marker(stored), self._marker(
+            Nftables(CommandRunner(), self.rig.namespace).content(FAMILY, TABLE)
+        )
 
     def incomplete(self):
         return [path.name for path in self._file.parent.glob(f"{self._file.name}?*")]

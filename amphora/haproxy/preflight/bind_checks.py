@@ -26,8 +26,7 @@ from amphora.haproxy.reading.configuration import Configuration
 from amphora.models import IPAddress
 from amphora.system import namespaces, sockets
 from amphora.system.processes import identify
-from amphora.system.sockets import ListeningSocket, Transport
-from amphora.system.unix_sockets import UnixListener, inodes_at, unix_listeners
+from amphora.system.sockets import ListeningSocket, Transport, UnixListener, inodes_at, unix_listeners
 
 #: A configuration whose every port is taken need not be told so port by port.
 _MOST_FINDINGS = 100

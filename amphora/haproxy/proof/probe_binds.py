@@ -28,7 +28,7 @@ from amphora.haproxy.reading.binds import Bind
 from amphora.haproxy.reading.configuration import Configuration
 from amphora.haproxy.reading.served_certificates import BindCertificates, CertificateIndex
 from amphora.models import IPAddress
-from amphora.system import namespaces, sockets, unix_sockets
+from amphora.system import namespaces, sockets
 from amphora.system.addresses import addresses_in
 from amphora.system.quiet_connect import quiet_connect
 from amphora.system.served_certificate import PROXY_LOCAL, looking_context, served_certificate
@@ -101,7 +101,7 @@ class _Prober:
         self._stored = CertificateIndex(configuration)
         self._context = looking_context()
         self._tables: dict[Transport, dict[tuple[IPAddress, int], set[int]]] = {}
-        self._unix: tuple[unix_sockets.UnixListener, ...] | None = None
+        self._unix: tuple[sockets.UnixListener, ...] | None = None
         self._owned: frozenset[int] = frozenset()
         self._sees_files = True
         self._streams: list[tuple[int, Endpoint]] = []
@@ -138,7 +138,7 @@ class _Prober:
             self._tables[transport] = table
         kinds = {endpoint.kind for bind in binds for endpoint in bind.endpoints}
         if kinds & {EndpointKind.UNIX, EndpointKind.ABSTRACT}:
-            self._unix = unix_sockets.unix_listeners()
+            self._unix = sockets.unix_listeners()
         wanted = {inode for table in self._tables.values() for found in table.values() for inode in found}
         wanted |= {listener.inode for listener in self._unix or ()}
         self._owned = frozenset[int]().union(*(sockets.socket_inodes(pid, wanted) for pid in self._workers))
@@ -173,7 +173,7 @@ class _Prober:
         if self._unix is None:
             return replace(probe, note="the kernel does not list listeners on UNIX sockets")
         if endpoint.kind is EndpointKind.UNIX:
-            found = unix_sockets.inodes_at(Path("/") / endpoint.path, self._unix)
+            found = sockets.inodes_at(Path("/") / endpoint.path, self._unix)
         else:
             name = endpoint.path.encode()[:_ABSTRACT_NAME_SIZE]
             found = frozenset(s.inode for s in self._unix if (s.abstract or b"").rstrip(b"\0") == name)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from amphora.errors import OperationFailed
-from amphora.system.generic_netlink import dump
-from amphora.system.netlink import attributes
+from amphora.system.netlink import attributes, dump
 
 #: CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME.
 GET_FAMILY, FAMILY_NAME = 3, 2

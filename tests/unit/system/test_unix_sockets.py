@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.system.unix_sockets import inodes_at, parse_unix_diag, unix_listeners
+from amphora.system.sockets import inodes_at, parse_unix_diag, unix_listeners
 
 
 def test_a_socket_is_found_by_its_file_even_when_renamed(short_dir):

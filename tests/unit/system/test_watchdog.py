@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from amphora.system.watchdog import Watchdog
+from amphora.system.notify import Watchdog
 
 
 @pytest.fixture

@@ -16,11 +16,9 @@ from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.service_errors import require_none_left, run_check, with_output
 from amphora.drivers.process_manager.service_log import OutputFile
 from amphora.drivers.process_manager.specs import check_spec
-from amphora.drivers.process_manager.upstart.init_log import KERNEL_LOG
-from amphora.drivers.process_manager.upstart.initctl import Initctl
+from amphora.drivers.process_manager.upstart.initctl import KERNEL_LOG, Initctl
 from amphora.drivers.process_manager.upstart.job_store import JobStore
-from amphora.drivers.process_manager.upstart.supervisor import JobSupervisor
-from amphora.drivers.process_manager.upstart.watched_job import WatchedJob
+from amphora.drivers.process_manager.upstart.supervisor import JobSupervisor, WatchedJob
 from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import Readiness, ServiceSpec, ServiceState, ServiceStatus
 from amphora.system.command import CommandRunner

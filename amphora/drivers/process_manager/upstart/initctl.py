@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ask upstart to start and stop jobs (initctl(8))."""
+"""Ask upstart to start and stop jobs (initctl(8)), and read how they ended."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,12 @@ from amphora.system.command import CommandResult, CommandRunner
 _MARGIN = 10.0
 
 _STATUS = re.compile(r"(\S+) (?:\(\S*\) )?(start|stop|respawn)/([a-z-]+)(?:, process (\d+))?")
+
+#: The kernel's log, one record for each read (https://www.kernel.org/doc/Documentation/ABI/testing/dev-kmsg).
+KERNEL_LOG = Path("/dev/kmsg")
+
+_RECORD_SIZE = 8192
+_SIZE_LIMIT = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +127,44 @@ class Initctl:
     @as_service_error()
     def _run(self, *words: str, limit: float = _MARGIN) -> CommandResult:
         return self._runner.run((str(self._command), *words), timeout=limit)
+
+
+def describe_end(log: str, job: str, pid: int | None) -> str:
+    """Return how the last main process of a job with this id ended; empty when the log does not say.
+
+    Without an id it is the last of all.
+
+    A main process that ended with status 0 is not mentioned by upstart.
+    """
+    prefix = rf";init: {re.escape(job)} main process \({pid or '[0-9]+'}\) "
+    found = re.findall(prefix + r"(?:terminated with status (\d+)|killed by (\S+) signal)", log)
+    if not found:
+        return ""
+    status, name = found[-1]
+    return f"ended with exit status {status}" if status else f"was killed by SIG{name}"
+
+
+def read_log(path: Path = KERNEL_LOG) -> str:
+    """Return all that a log holds now, without waiting for more; empty when it cannot be read."""
+    chunks: list[bytes] = []
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _read_all(descriptor, chunks)
+        finally:
+            os.close(descriptor)
+    return b"".join(chunks).decode("utf-8", "replace")
+
+
+def _read_all(descriptor: int, chunks: list[bytes]) -> None:
+    size = 0
+    while size < _SIZE_LIMIT:
+        try:
+            chunk = os.read(descriptor, _RECORD_SIZE)
+        except BrokenPipeError:
+            # Records were overwritten before they were read: the next read goes on behind them.
+            continue
+        if not chunk:
+            return
+        chunks.append(chunk)
+        size += len(chunk)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.drivers.process_manager.upstart.init_log import describe_end, read_log
+from amphora.drivers.process_manager.upstart.initctl import describe_end, read_log
 
 LOG = """\
 6,10,100,-;eth1: renamed from ens9

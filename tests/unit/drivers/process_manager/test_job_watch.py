@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from amphora.drivers.process_manager.notify_socket import NotifySocket
-from amphora.drivers.process_manager.upstart.watched_job import WatchedJob
+from amphora.drivers.process_manager.upstart.supervisor import WatchedJob
 from amphora.errors import ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceSpec
 from amphora.system.processes import ProcessIdentity, identify
