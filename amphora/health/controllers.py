@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two attempts to resolve names, which early at boot nobody can do yet.
+#: Seconds between two attempts to resolve names, which is impossible early at boot.
 _RETRY = 30.0
 _PORTS = range(1, 65536)
 
@@ -31,7 +31,7 @@ class Destination:
 class Controllers:
     """A list of controllers, asked in turn, the first one first.
 
-    Entries that cannot be used are logged once and passed over. Names are resolved once, by a thread of
+    Entries that cannot be used are logged once and skipped. Names are resolved once, by a thread of
     their own, so that a name server that is away never delays a heartbeat to the others.
     """
 
@@ -44,7 +44,7 @@ class Controllers:
             try:
                 host, port = parse_entry(entry)
             except ValueError as error:
-                LOG.error("[health_manager] controller_ip_port_list: %r is passed over: %s", entry, error)
+                LOG.error("[health_manager] controller_ip_port_list: %r is skipped: %s", entry, error)
                 continue
             destination = numeric_destination(host, port)
             if destination is None:
@@ -80,7 +80,7 @@ class Controllers:
                     del names[index]
                 except (OSError, UnicodeError) as error:
                     if not logged:
-                        LOG.warning("controller %s cannot be resolved yet: %s", host, error)
+                        LOG.warning("controller %s could not be resolved yet: %s", host, error)
             if not names:
                 return
             logged = True
@@ -90,7 +90,7 @@ class Controllers:
 def parse_entry(entry: str) -> tuple[str, int]:
     """Return host and port of ``address:port``, ``name:port`` or ``[address]:port``.
 
-    :raises ValueError: it is none of these, and why.
+    :raises ValueError: it has none of these forms; says why.
     """
     host, separator, port = entry.strip().rpartition(":")
     if not separator or not (port.isascii() and port.isdigit()) or int(port) not in _PORTS:

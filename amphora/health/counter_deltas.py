@@ -135,18 +135,18 @@ class CounterStore:
         try:
             data = files.read_if_present(self._path)
         except StorageError as error:
-            LOG.error("statistics begin anew: %s", error)
+            LOG.error("statistics start from zero: %s", error)
             return {}
         if data is None:
             return {}
         try:
             return decode(data)
         except ValueError as error:
-            LOG.error("statistics begin anew: %s cannot be understood: %s", self._path, error)
+            LOG.error("statistics start from zero: could not parse %s: %s", self._path, error)
             return {}
 
     def save(self, entries: Mapping[str, Entry]) -> None:
-        """Write what is to be kept, unless it is there already.
+        """Write the entries, unless they are there already.
 
         :raises StorageError: the former version stays.
         """
@@ -162,7 +162,7 @@ def encode(entries: Mapping[str, Entry]) -> bytes:
 
 
 def decode(data: bytes) -> dict[str, Entry]:
-    """Read the content of the file; entries without usable counters are passed over.
+    """Read the content of the file; entries without usable counters are skipped.
 
     :raises ValueError: it is no JSON object.
     """

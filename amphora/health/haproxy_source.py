@@ -169,7 +169,7 @@ class HaproxySource:
             problems[track.origin] = "haproxy does not answer on its stats socket"
 
     def _lose(self, track: _Track, error: ControlSocketError, problems: dict[str, str]) -> None:
-        # A worker that said something before has ended; one that never did is worth a word.
+        # A worker that has answered before has ended; only one that never did is reported.
         if track.answer is None:
             problems[track.origin] = error.details
         self._drop(track)

@@ -92,7 +92,7 @@ def encode(amphora_id: str, sequence: int, report: Report, key: str) -> bytes:
 def encode_within(
     limit: int, amphora_id: str, sequence: int, report: Report, key: str
 ) -> tuple[bytes | None, str]:
-    """Return a datagram within a limit, and what was left out for it, in words; empty where nothing was.
+    """Return a datagram within a limit, and a phrase for what was left out; empty if nothing was.
 
     First goes what receivers ignore: a pool's second and further listeners. Then members, of the largest
     pools first; controllers show those as offline. The health of the amphora, of its listeners and pools

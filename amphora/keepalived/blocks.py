@@ -2,7 +2,7 @@
 """Words and blocks of a keepalived configuration, cut as keepalived cuts them (keepalived.conf(5)).
 
 ``!`` and ``#`` begin comments except within double quotes. A line is a statement; a brace opens or
-closes its block wherever it stands, on a line of its own too.
+closes its block anywhere, on a line of its own too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def read_blocks(data: bytes) -> Block:
     """Return the whole of a configuration as a tree; odd text never raises.
 
     Bytes that are not UTF-8 are replaced. Files that it includes are not followed. A brace too many
-    is passed over, and one too few is taken to stand at the end.
+    is skipped, and a missing one is added at the end.
     """
     root = Block(())
     open_blocks, last = [root], None
@@ -98,7 +98,7 @@ def _words(line: str) -> Iterator[tuple[str, bool]]:
         if piece["comment"]:
             return
         if piece["quoted"] is not None:
-            # A quoted brace is a word; nothing that we look for is spelt so.
+            # A quoted brace is a word; no keyword contains one.
             yield piece["quoted"].replace(_OPEN, "").replace(_CLOSE, ""), False
         elif piece["brace"]:
             yield piece["brace"], True

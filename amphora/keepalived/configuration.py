@@ -85,7 +85,7 @@ def _instance(block: Block) -> VrrpInstance:
 
 
 def _addresses(block: Block) -> Iterator[VirtualAddress]:
-    # Addresses then stand on an interface that keepalived makes for them.
+    # Addresses are then on an interface that keepalived makes for them.
     default = "" if block.all("use_vmac") or block.all("use_ipvlan") else block.value("interface")
     for group in (group for keyword in _ADDRESS_LISTS for group in block.all(keyword)):
         for line in group.children:

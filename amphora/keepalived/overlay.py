@@ -3,7 +3,7 @@
 
 keepalived takes a single ``-f`` file, and the uploaded one must stay as it came, byte for byte. Of a
 state FIFO given twice keepalived takes the first, of every other setting here the last (measured on 2.2.7
-and 2.3.3), so ours stand on both sides of the ``include``.
+and 2.3.3), so ours are on both sides of the ``include``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def render_overlay(included: Path, host_name: str, fifo: Path | None = None, gen
 
     :param included: the uploaded configuration; keepalived cannot include a path with blanks.
     :param host_name: of this machine. Where a configuration does not say what keepalived calls itself in
-        its mails, keepalived looks its machine's name up, and a name server that is silent then holds up
+        its mails, keepalived looks its machine's name up, and a silent name server then delays
         each check and each start for 10 s or more. What the upload says of it counts.
-    :param fifo: where keepalived is to tell its states.
+    :param fifo: where keepalived writes its states.
     :param generation: name that the VRRP process takes once it has read this very file: 15
         characters at most; empty where only a check reads it.
     :raises OperationFailed: a path cannot be written so that keepalived reads it back.
@@ -39,7 +39,7 @@ def render_overlay(included: Path, host_name: str, fifo: Path | None = None, gen
     """
     for path in (included, fifo or included):
         if not str(path).isprintable() or set(str(path)) & set(" \"'!#{}*?[]~$"):
-            raise OperationFailed(f"{path} cannot stand in a keepalived configuration")
+            raise OperationFailed(f"{path} cannot be written in a keepalived configuration")
     if len(generation) > _LONGEST_NAME:
         raise ValueError(f"{generation!r} cannot be the name of a process")
     name = host_name if _HOST_NAME.fullmatch(host_name) else "amphora"

@@ -64,15 +64,15 @@ class KeepalivedProgram:
         names: Mapping[str, str] = MappingProxyType({}),
         options: Sequence[str] = (),
     ) -> str:
-        """Let keepalived check a configuration file and return its words. Changes nothing, may be repeated.
+        """Let keepalived check a configuration file and return its output. Changes nothing, may be repeated.
 
-        It must look from within the namespace, where the interfaces are. Remarks that do not keep it
+        It runs within the namespace, where the interfaces are. Remarks that do not keep it
         from running the configuration are no refusal, although its exit status is the same.
 
         :param timeout: seconds.
-        :param names: path to the name that replaces it in keepalived's words.
+        :param names: path to the name that replaces it in keepalived's output.
         :param options: further ones of keepalived's.
-        :raises InvalidConfiguration: keepalived's words, and what to do where they do not tell.
+        :raises InvalidConfiguration: keepalived's output, and what to do if that does not say it.
         :raises OperationFailed: the check itself could not be done.
         """
         self._require_executable()
@@ -100,7 +100,7 @@ class KeepalivedProgram:
         """Return the command that runs keepalived as a service. SIGHUP reloads, SIGTERM ends it.
 
         It stays in the foreground, runs the VRRP part only (the other would need IPVS), and logs to
-        standard error and not to syslog, so that the process manager keeps its words.
+        standard error and not to syslog, so that the process manager keeps its output.
         """
         mode = ("-n", "-l", "-G", "-P")
         return (str(self._command), *mode, "-f", str(file), "-p", str(pid_file), "-r", str(vrrp_pid_file))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shows by the running processes that keepalived has taken up a configuration.
+"""Proves by the running processes that keepalived has applied a configuration.
 
-keepalived answers no signal. But our overlay gives the VRRP process a new name with each change, which it
-takes once it has read its files, and it tells the state of each instance that is new to it. It may
-still end right afterwards over what it has read, so it must live on for a moment.
+A signal to keepalived has no answer. Our overlay gives the VRRP process a new name with each change, which
+it takes once it has read its files, and it reports the state of each instance that is new to it. It may still
+end right afterwards because of what it has read, so it must live on for a moment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from amphora.system.processes import ProcessIdentity
 from amphora.system.processes import bytes_read as bytes_read_now
 from amphora.system.sockets import process_name
 
-_LOOK_INTERVAL = 0.01
+_POLL_INTERVAL = 0.01
 
 #: Seconds that keepalived must live on. One that refuses what it has read ends within 0.05 s.
 _SETTLING_TIME = 0.2
@@ -32,7 +32,7 @@ _SETTLING_TIME = 0.2
 
 @dataclass(frozen=True, slots=True)
 class KeepalivedEvidence:
-    """What shows that a configuration runs.
+    """Proof that a configuration runs.
 
     :ivar main_pid: of the process that the process manager supervises.
     :ivar vrrp_pid: of its child, which holds the virtual addresses.
@@ -49,8 +49,8 @@ class RunningKeepalived:
     """What runs before a reload.
 
     :ivar main: the main process, which must be the same afterwards.
-    :ivar bytes_read: by its VRRP process so far, if another agent has started it; then only what that reads
-        can show that it takes up a configuration. None: it tells by itself.
+    :ivar bytes_read: by its VRRP process so far, if another agent has started it: then only what it reads
+        shows that it applies a configuration. None: it reports by itself.
     """
 
     main: ProcessIdentity
@@ -63,7 +63,7 @@ def new_generation() -> str:
 
 
 class KeepalivedProof:
-    """Looks at the processes, their states and their addresses until all agree."""
+    """Polls the processes, their states and their addresses until all agree."""
 
     def __init__(self, processes: KeepalivedProcesses, states: VrrpStates, namespace: str) -> None:
         self._processes = processes
@@ -77,11 +77,11 @@ class KeepalivedProof:
         deadline: float,
         before: RunningKeepalived | None = None,
     ) -> KeepalivedEvidence:
-        """Return once keepalived has taken up the overlay of a generation.
+        """Return once keepalived has applied the overlay of a generation.
 
         :param deadline: in the time of :func:`time.monotonic`.
         :param before: what was reloaded.
-        :raises ProofFailed: it ended, or could not be seen in time to have done so; what is missing.
+        :raises ProofFailed: it ended, or timed out; says what is missing.
         """
         begun = time.monotonic()
         while True:
@@ -97,8 +97,8 @@ class KeepalivedProof:
                     raise _ended(main)
                 return KeepalivedEvidence(main.pid, vrrp.pid, time.monotonic() - begun)
             if time.monotonic() >= deadline:
-                raise ProofFailed(f"keepalived could not be seen to run in time: {'; '.join(missing)}")
-            time.sleep(_LOOK_INTERVAL)
+                raise ProofFailed(f"timed out waiting for keepalived: {'; '.join(missing)}")
+            time.sleep(_POLL_INTERVAL)
 
     def _missing(
         self,
@@ -115,17 +115,17 @@ class KeepalivedProof:
             return
         states = self._states.get()
         for instance in configuration.instances:
-            # A name made of a variable that we cannot resolve is not the one that keepalived tells.
+            # A name with a variable that we cannot resolve is not the one that keepalived reports.
             if instance.name not in states and "$" not in instance.name:
-                yield f"instance {instance.name} has told no state"
+                yield f"instance {instance.name} has reported no state"
         if not states:
-            yield "no instance has told a state"
+            yield "no instance has reported a state"
         yield from self._missing_addresses(configuration, states)
 
     def _missing_of_foreign(
         self, configuration: KeepalivedConfiguration, bytes_read: int, vrrp: ProcessIdentity | None
     ) -> Iterator[str]:
-        """Tell what is missing by what the VRRP process has read, and by the addresses that it holds.
+        """Yield what is missing, by what the VRRP process has read and the addresses that it holds.
 
         Meanwhile it reads eight bytes a second at most (measured).
         """
@@ -153,7 +153,7 @@ class KeepalivedProof:
 
 
 def _ended(main: ProcessIdentity) -> ProofFailed:
-    return ProofFailed(f"keepalived (pid {main.pid}) has ended over the configuration")
+    return ProofFailed(f"keepalived (pid {main.pid}) has ended because of the configuration")
 
 
 def _lives_on(process: ProcessIdentity) -> bool:

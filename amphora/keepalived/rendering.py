@@ -33,7 +33,7 @@ class PairMember:
     :ivar interface: where adverts go and virtual addresses are put, as seen inside the namespace.
     :ivar addresses: the virtual addresses with the prefix lengths of their subnets; 32 or 128 where
         the subnet is not known. The first decides whether VRRP speaks IPv4 or IPv6.
-    :ivar role: what the node is to be at first: ACTIVE or STANDBY.
+    :ivar role: initial role of the node: ACTIVE or STANDBY.
     :ivar secret: shared by both nodes; never logged.
     :ivar gateways: next hops of the subnets' default routes.
     :ivar advert_interval: seconds between adverts.

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One thread that follows the running keepalived and cleans up after one that has died.
 
-A keepalived that is killed, or that ends by itself over a configuration, leaves its virtual addresses on
-the interface. Its peer takes over three advert intervals later, and then both nodes hold them. The
-kernel tells this thread of the death through a process descriptor at once, so they are gone long
-before that, whatever the process manager does about the service.
+A keepalived that is killed, or that ends because of its configuration, leaves its virtual addresses on the
+interface. Its peer takes over three advert intervals later, and then both nodes hold them. This thread is
+notified of the death through a process descriptor at once, and removes them long before that, independently
+of the process manager.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from amphora.system.processes import ProcessIdentity
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two looks for a keepalived while none is known: one that says nothing at its start
+#: Seconds between two searches for a keepalived while none is known: one that reports nothing at its start
 #: is found so. And between two attempts to remove an address.
 _SEARCH_INTERVAL = 1.0
 _RETRY_INTERVAL = 0.1
@@ -36,9 +36,9 @@ _READ_SIZE = 64 * 1024
 
 
 class Watchdog:
-    """Records the states that keepalived tells, and takes orphaned virtual addresses away.
+    """Records the states that keepalived reports, and removes orphaned virtual addresses.
 
-    :param fifo: that keepalived tells its states to; made if missing.
+    :param fifo: that keepalived writes its states to; made if missing.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Watchdog:
         self._fifo_path = fifo
         self._namespace = namespace
         self._guarded: tuple[KeepalivedConfiguration, ...] = ()
-        # Held while addresses are removed, so that nobody acts on them half-way.
+        # Held while addresses are removed, so that no other thread acts on them half-way.
         self._removal = threading.Lock()
         self._fifo = -1
         self._rest = b""
         self._watched: ProcessIdentity | None = None
         self._descriptor = -1
         self._due = False
-        self._complaint = ""
+        self._last_error = ""
         self._thread = PollThread("vrrp-watchdog", self._step)
 
     def start(self) -> None:
@@ -69,13 +69,13 @@ class Watchdog:
         if self._fifo >= 0:
             return
         self._fifo = files.open_fifo(self._fifo_path)
-        self._take_up()
+        self._watch()
         self._read()
         self._states.save()
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread; keepalived goes on and its words wait in the fifo. Safe to repeat."""
+        """End the thread; keepalived goes on and what it writes waits in the fifo. Safe to repeat."""
         self._thread.close()
         for descriptor in (self._fifo, self._descriptor):
             if descriptor >= 0:
@@ -83,7 +83,7 @@ class Watchdog:
         self._fifo = self._descriptor = -1
 
     def guard(self, *configurations: KeepalivedConfiguration) -> None:
-        """Say whose virtual addresses are orphans without a keepalived; none ends the guard.
+        """Set whose virtual addresses are orphans without a keepalived; nothing ends the guard.
 
         The first is the one that keepalived is taken to run. While a configuration is being changed,
         both the former and the new one are given.
@@ -98,14 +98,14 @@ class Watchdog:
         :raises OperationFailed: one is still there.
         """
         with self._removal:
-            # One that has just begun takes them away itself before it does anything else, and what
-            # stands there later is there by right.
+            # One that has just started removes them itself before anything else, and those that are there
+            # later are its own.
             if self._processes.vrrp() is not None or not namespaces.exists(self._namespace):
                 return ()
             doomed = self._held()
             if doomed:
                 remove_addresses(self._namespace, doomed)
-                LOG.warning("keepalived has died; took away %s", ", ".join(map(_text, doomed)))
+                LOG.warning("keepalived has died; removed %s", ", ".join(map(_text, doomed)))
             return doomed
 
     def _step(self, ready: Collection[int]) -> tuple[list[int], float | None]:
@@ -121,12 +121,11 @@ class Watchdog:
             self._release()
             self._due = True
         elif self._fifo in ready:
-            # The sender may be gone again before it could be watched.
             self._due = True
         if self._due:
             self._clean_up()
         self._read()
-        self._take_up()
+        self._watch()
         self._states.save()
         # A keepalived that another agent has started reports nothing here.
         reports = self._watched is not None and self._processes.foreign() is None
@@ -141,22 +140,22 @@ class Watchdog:
             self.remove_orphans()
             self._processes.remove_stale_pid_files()
             self._due = False
-            self._complaint = ""
+            self._last_error = ""
         except AmphoraError as error:
-            self._complain(error.details)
-        # What was said before the death must not be read as if it came after it.
+            self._log_once(error.details)
+        # What was written before the death must not be read as if it came after it.
         self._read()
         if self._processes.vrrp() is None:
             self._states.forget()
 
-    def _complain(self, complaint: str) -> None:
-        # Once, although it is tried again many times a second.
-        if complaint != self._complaint:
-            LOG.error("what a dead keepalived has left may still be there: %s", complaint)
-        self._complaint = complaint
+    def _log_once(self, error: str) -> None:
+        # Once, although it is retried many times a second.
+        if error != self._last_error:
+            LOG.error("could not remove addresses left by a dead keepalived: %s", error)
+        self._last_error = error
 
-    def _take_up(self) -> None:
-        """Take hold of the VRRP process if there is one that is not watched yet."""
+    def _watch(self) -> None:
+        """Open a descriptor of the VRRP process if there is one that is not watched yet."""
         found = self._processes.vrrp()
         if found is None or found == self._watched:
             if found and self._processes.foreign():
@@ -168,7 +167,7 @@ class Watchdog:
         except ProcessLookupError:
             self._due = True
             return
-        # Asked after taking hold: from here on the id cannot come to mean another process.
+        # Checked after opening: from here on the id cannot become another process's.
         if not found.is_alive():
             self._release()
             self._due = True
@@ -179,11 +178,11 @@ class Watchdog:
         self._states.belong_to(found)
 
     def _infer(self) -> None:
-        """Know what can be known of a keepalived that was started while nobody listened."""
+        """Infer the states of a keepalived that was started before this thread."""
         try:
             held = {each.address.ip for each in self._held()}
         except AmphoraError as error:
-            LOG.warning("the state of keepalived cannot be found out: %s", error)
+            LOG.warning("could not find out the state of keepalived: %s", error)
             return
         for instance in (each for running in self._guarded[:1] for each in running.instances):
             is_master = any(each.address.ip in held for each in instance.addresses)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a keepalived configuration for LVS says, its comments included.
 
-Controllers tell in comments which object each part is made from, and which ones are switched off::
+Comments of controllers name the object that each part is made from, and those that are disabled::
 
     # Configuration for Pool 90000000-0000-4000-8000-000000000002
     # Configuration for Member ae000000-0000-4000-8000-000000000003
@@ -9,7 +9,7 @@ Controllers tell in comments which object each part is made from, and which ones
     ...
     # Member ae000000-0000-4000-8000-000000000004 is disabled
 
-Without them nobody could tell which member an address belongs to. The reader is tolerant: whether a
+Only they show which member an address belongs to. The reader is tolerant: whether a
 configuration is right is for keepalived itself to say (keepalived.conf(5)).
 """
 
@@ -24,7 +24,7 @@ from amphora.keepalived.blocks import Block, read_blocks
 from amphora.lvs.services import Endpoint, VirtualService
 from amphora.models import IPAddress
 
-#: Statements that stand in for the comments while the file is cut into blocks.
+#: Statements that replace the comments while the file is cut into blocks.
 _DESCRIBES, _SWITCHES_OFF = "@describes", "@switches-off"
 _DESCRIPTION = re.compile(rb"(?m)^[ \t]*#[ \t]*Configuration for (\w+) ([\w-]+)[ \t\r]*$")
 _SWITCHED_OFF = re.compile(rb"(?m)^[ \t]*#[ \t]*(\w+) ([\w-]+) is disabled[ \t\r]*$")
@@ -37,7 +37,7 @@ _HIGHEST_WEIGHT = 65535
 class LvsMember:
     """A member of a pool.
 
-    :ivar endpoint: None where the member is switched off: its address is then not in the configuration.
+    :ivar endpoint: None if the member is disabled: its address is then not in the configuration.
     """
 
     id: str
@@ -58,7 +58,7 @@ class LvsPool:
 
     @property
     def enabled_members(self) -> tuple[LvsMember, ...]:
-        """The members that are to get traffic."""
+        """The enabled members."""
         return tuple(member for member in self.members if member.endpoint is not None)
 
 
@@ -67,9 +67,9 @@ class LvsConfiguration:
     """What we read of a configuration.
 
     :ivar listener: its id by the comments; empty where they name none.
-    :ivar enabled: False where a comment says that the listener is switched off.
+    :ivar enabled: False if a comment says that the listener is disabled.
     :ivar services: what clients connect to, each once.
-    :ivar pool: None where there is none, or where it is switched off.
+    :ivar pool: None if there is none or it is disabled.
     """
 
     listener: str
@@ -100,7 +100,7 @@ def parse(data: bytes) -> LvsConfiguration:
 
 
 def _whole(block: Block) -> Iterator[Block]:
-    # Not by recursion: how deep a file may nest is for its sender to say.
+    # Not by recursion: its sender decides how deep a file nests.
     waiting = [iter(block.children)]
     while waiting:
         child = next(waiting[-1], None)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel has counted for each virtual service.
+"""Counters of the kernel for each virtual service.
 
 ``/proc/net/ip_vs`` has no counters, and ``/proc/net/ip_vs_stats`` only those of all services together. So
-they are asked for as ipvsadm(8) does, over generic netlink (``linux/ip_vs.h``).
+they are read as ipvsadm(8) does, over generic netlink (``linux/ip_vs.h``).
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ class IpvsCounters:
 def read_counters() -> dict[VirtualService, IpvsCounters]:
     """Return the counters of every service in the calling thread's namespace; none without IPVS.
 
-    :raises OperationFailed: the kernel has IPVS and does not tell.
+    :raises OperationFailed: the kernel has IPVS and returned an error.
     """
     return parse_services(dump(_FAMILY, _VERSION, _GET_SERVICE) or ())
 
 
 def parse_services(contents: Iterable[bytes]) -> dict[VirtualService, IpvsCounters]:
-    """Read the messages of a dump of services; those of another form are passed over."""
+    """Read the messages of a dump of services; those of another form are skipped."""
     found = {}
     for content in contents:
         try:
             service, counters = _service(content)
         except (ValueError, KeyError, struct.error) as error:
             # A service by firewall mark has neither address nor port.
-            LOG.debug("a virtual service is passed over: %r", error)
+            LOG.debug("a virtual service is skipped: %r", error)
             continue
         found[service] = counters
     return found

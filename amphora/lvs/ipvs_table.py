@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's virtual services and where they lead: ``/proc/net/ip_vs``.
+"""The kernel's virtual services and their servers: ``/proc/net/ip_vs``.
 
 ::
 
@@ -75,7 +75,7 @@ def read_table_from(path: Path) -> tuple[IpvsService, ...]:
 
 
 def parse_table(lines: Iterable[str]) -> tuple[IpvsService, ...]:
-    """Read the table; lines of another form are passed over, as are services by firewall mark."""
+    """Read the table; lines of another form are skipped, as are services by firewall mark."""
     found: list[IpvsService] = []
     current: IpvsService | None = None
     for line in lines:

@@ -12,7 +12,7 @@ from amphora.keepalived.program import KeepalivedProgram
 
 @dataclass(frozen=True, slots=True)
 class PidFiles:
-    """Where keepalived is to write the ids of its processes."""
+    """Where keepalived writes the ids of its processes."""
 
     main: Path
     vrrp: Path
@@ -22,8 +22,8 @@ class PidFiles:
 class LvsProgram:
     """One keepalived executable, in one network namespace.
 
-    Configurations name a network namespace. keepalived takes one that it cannot enter for no reason to
-    complain, and says that all is well; so it is told the one that is here, which comes before theirs.
+    Configurations name a network namespace. keepalived reports no error if it cannot enter that; so it is
+    given the one of this machine, which takes precedence.
 
     :param namespace: empty means the agent's own; then it is as the configuration says.
     :param log_facility: number of the syslog facility ``local0`` to ``local7``.
@@ -35,10 +35,10 @@ class LvsProgram:
         self._log_facility = log_facility
 
     def check(self, file: Path, names: Mapping[str, str]) -> str:
-        """Let keepalived check a configuration file and return its words. Changes nothing, may be repeated.
+        """Let keepalived check a configuration file and return its output. Changes nothing, may be repeated.
 
-        :param names: path to the name that replaces it in keepalived's words.
-        :raises InvalidConfiguration: keepalived's words.
+        :param names: path to the name that replaces it in keepalived's output.
+        :raises InvalidConfiguration: keepalived's output.
         :raises OperationFailed: the check itself could not be done.
         """
         return self._keepalived.check(file, namespace=self._namespace, names=names, options=self._inside())

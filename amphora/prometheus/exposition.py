@@ -18,7 +18,7 @@ _LABEL = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 class Sample:
     """One number.
 
-    :ivar labels: name to value; what tells this sample from the others of its metric.
+    :ivar labels: name to value; what distinguishes the sample from others of its metric.
     """
 
     value: float

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from amphora.prometheus.exposition import gauge, sample
 
-#: haproxy's own sections that serve the metrics are nobody's listener.
+#: haproxy's own sections that serve the metrics are no listeners.
 _INTERNAL = "prometheus-exporter"
 _SAMPLE = re.compile(r"([A-Za-z_:][A-Za-z0-9_:]*)(\{(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*\})?( .*)")
 _LABEL = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\"(?:[^\"\\]|\\.)*\")")

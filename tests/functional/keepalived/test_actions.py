@@ -101,7 +101,7 @@ def test_keepalived_that_dies_over_files_changed_under_it_is_started_from_the_pr
 
     engine.swap = swap_and_spoil
     pid = master.processes.main().pid
-    with pytest.raises(VrrpActionFailed, match=r"(?s)ended over the configuration.*was started again"):
+    with pytest.raises(VrrpActionFailed, match=r"(?s)ended because of the configuration.*was started again"):
         master.vrrp.reload()
     assert master.processes.main().pid != pid
     assert master.layout.running.read_bytes() == proven

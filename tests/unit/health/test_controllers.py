@@ -22,7 +22,7 @@ def test_a_bad_entry_is_logged_once_and_does_not_hide_later_ones(caplog):
     controllers = Controllers(["192.0.2.1:1", "192.0.2.2", "[::1]x:5", "192.0.2.3:70000", "192.0.2.4:4"])
     assert ports(controllers, 4) == [1, 4, 1, 4]
     assert len(caplog.records) == 3
-    assert "'192.0.2.2' is passed over" in caplog.text
+    assert "'192.0.2.2' is skipped" in caplog.text
 
 
 def test_each_family_is_known_by_its_address():

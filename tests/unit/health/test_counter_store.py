@@ -62,11 +62,11 @@ def test_a_corrupt_file_begins_anew_and_is_logged(tmp_path, caplog, content):
     path.write_bytes(content)
     with caplog.at_level(logging.ERROR):
         assert CounterStore(path).load() == {}
-    assert "statistics begin anew" in caplog.text
+    assert "statistics start from zero" in caplog.text
 
 
 def test_a_file_that_cannot_be_read_begins_anew(tmp_path, caplog):
     assert CounterStore(tmp_path).load() == {}
-    assert "statistics begin anew" in caplog.text
+    assert "statistics start from zero" in caplog.text
     with pytest.raises(StorageError):
         CounterStore(tmp_path / "no" / "such").save({"L": Entry(Counters())})

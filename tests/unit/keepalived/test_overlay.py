@@ -37,9 +37,9 @@ def test_keepalived_need_not_look_up_its_own_name(host_name, written):
 
 @pytest.mark.parametrize("path", ["/a b/c", "/a\nb", "/a#b", "/a*b", "/a{b"])
 def test_a_path_that_keepalived_would_misread_is_refused(path):
-    with pytest.raises(OperationFailed, match="cannot stand"):
+    with pytest.raises(OperationFailed, match="cannot be written"):
         render_overlay(Path(path), "amphora-1")
-    with pytest.raises(OperationFailed, match="cannot stand"):
+    with pytest.raises(OperationFailed, match="cannot be written"):
         render_overlay(RUNNING, "amphora-1", Path(path))
 
 

@@ -92,4 +92,4 @@ def test_a_document_that_cannot_be_written_leaves_the_memory(short_dir, process,
     states.note([MASTER])
     states.save()
     assert states.role() is Role.ACTIVE
-    assert "could not be stored" in caplog.text
+    assert "could not store" in caplog.text
