@@ -54,8 +54,7 @@ from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.preflight.capacity import MIB
 from amphora.haproxy.program import HaproxyProgram
 from amphora.health.heartbeat import Heartbeat
-from amphora.keepalived.program import KeepalivedProgram
-from amphora.lvs.program import LvsProgram
+from amphora.keepalived.program import KeepalivedProgram, LvsProgram
 from amphora.system import host
 from amphora.system.command import CommandRunner
 

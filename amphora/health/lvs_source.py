@@ -11,8 +11,7 @@ from amphora.errors import AmphoraError, OperationFailed
 from amphora.health.readings import Counters, ListenerReading, PoolReading, ProcessReading, SourceReading
 from amphora.lvs.configuration import LvsConfiguration, LvsMember, parse
 from amphora.lvs.ipvs_counters import IpvsCounters, read_counters
-from amphora.lvs.ipvs_table import IpvsService, read_table
-from amphora.lvs.services import Endpoint, VirtualService
+from amphora.lvs.ipvs_table import Endpoint, IpvsService, VirtualService, read_table
 from amphora.system import files, namespaces
 
 

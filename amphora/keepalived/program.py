@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -44,16 +45,14 @@ _WHY_INSECURE = (
 
 
 class KeepalivedProgram:
-    """One keepalived executable."""
+    """One keepalived executable.
+
+    :ivar command: its path.
+    """
 
     def __init__(self, command: Path, runner: CommandRunner) -> None:
-        self._command = command
+        self.command = command
         self._runner = runner
-
-    @property
-    def command(self) -> Path:
-        """Path of the executable."""
-        return self._command
 
     def check(
         self,
@@ -82,14 +81,14 @@ class KeepalivedProgram:
         if not namespaces.exists(namespace):
             raise OperationFailed(f"network namespace {namespace} does not exist")
         result = self._runner.run(
-            (str(self._command), "-t", *options, "-f", str(file)), timeout=timeout, namespace=namespace
+            (str(self.command), "-t", *options, "-f", str(file)), timeout=timeout, namespace=namespace
         )
         lines = _without_repetitions(_rename(result.output, names, file))
         output = "\n".join(lines)
         if result.succeeded:
             return output or "Configuration file is valid"
         if result.status not in _REMARKS:
-            raise OperationFailed(f"{self._command} -t ended with status {result.status}: {output}")
+            raise OperationFailed(f"{self.command} -t ended with status {result.status}: {output}")
         if any(_INSECURE.search(line) for line in lines):
             raise InvalidConfiguration(f"{output}\n{_WHY_INSECURE}")
         if not lines or not all(_HARMLESS.search(line) for line in lines):
@@ -103,12 +102,63 @@ class KeepalivedProgram:
         standard error and not to syslog, so that the process manager keeps its output.
         """
         mode = ("-n", "-l", "-G", "-P")
-        return (str(self._command), *mode, "-f", str(file), "-p", str(pid_file), "-r", str(vrrp_pid_file))
+        return (str(self.command), *mode, "-f", str(file), "-p", str(pid_file), "-r", str(vrrp_pid_file))
 
     def _require_executable(self) -> None:
-        if not os.access(self._command, os.X_OK):
-            reason = "it is not executable" if self._command.exists() else "no such file"
-            raise OperationFailed(f"{self._command} cannot be run: {reason}")
+        if not os.access(self.command, os.X_OK):
+            reason = "it is not executable" if self.command.exists() else "no such file"
+            raise OperationFailed(f"{self.command} cannot be run: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class PidFiles:
+    """Where keepalived writes the ids of its processes."""
+
+    main: Path
+    vrrp: Path
+    check: Path
+
+
+class LvsProgram:
+    """One keepalived executable, in one network namespace.
+
+    Configurations name a network namespace. keepalived reports no error if it cannot enter that; so it is
+    given the one of this machine, which takes precedence.
+
+    :param namespace: empty means the agent's own; then it is as the configuration says.
+    :param log_facility: number of the syslog facility ``local0`` to ``local7``.
+    """
+
+    def __init__(self, keepalived: KeepalivedProgram, namespace: str, log_facility: int = 1) -> None:
+        self._keepalived = keepalived
+        self._namespace = namespace
+        self._log_facility = log_facility
+
+    def check(self, file: Path, names: Mapping[str, str]) -> str:
+        """Let keepalived check a configuration file and return its output. Changes nothing, may be repeated.
+
+        :param names: path to the name that replaces it in keepalived's output.
+        :raises InvalidConfiguration: keepalived's output.
+        :raises OperationFailed: the check itself could not be done.
+        """
+        return self._keepalived.check(file, namespace=self._namespace, names=names, options=self._inside())
+
+    def service_argv(self, file: Path, pid_files: PidFiles) -> tuple[str, ...]:
+        """Return the command that runs keepalived as a service. SIGTERM ends it, its virtual services too.
+
+        It stays in the foreground and runs the part for LVS only. It logs to syslog, where images sort by
+        facility, and to standard error, which the process manager keeps.
+        """
+        return (
+            str(self._keepalived.command), "-n", "-l", "-C",
+            f"--log-facility={self._log_facility}",
+            *self._inside(),
+            "-f", str(file),
+            "-p", str(pid_files.main), "-r", str(pid_files.vrrp), "-c", str(pid_files.check),
+        )  # fmt: skip
+
+    def _inside(self) -> tuple[str, ...]:
+        return ("-s", self._namespace) if self._namespace else ()
 
 
 def _rename(output: str, names: Mapping[str, str], file: Path) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from amphora.keepalived.blocks import Block, read_blocks
-from amphora.lvs.services import Endpoint, VirtualService
+from amphora.lvs.ipvs_table import Endpoint, VirtualService
 from amphora.models import IPAddress
 
 #: Statements that replace the comments while the file is cut into blocks.

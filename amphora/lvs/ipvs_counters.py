@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from amphora.lvs.services import Endpoint, VirtualService
+from amphora.lvs.ipvs_table import Endpoint, VirtualService
 from amphora.system.netlink import attributes, dump
 
 LOG = logging.getLogger(__name__)

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from amphora.lvs.services import Endpoint, VirtualService
 from amphora.system.processes import PROC
 
 _ENDPOINT = re.compile(
@@ -28,6 +27,33 @@ _ENDPOINT = re.compile(
 _ARROW = "->"
 _WEIGHT, _ACTIVE = 3, 4
 _DIGITS = 20
+IPAddress = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and a port."""
+
+    address: IPAddress
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualService:
+    """What clients connect to.
+
+    :ivar protocol: ``UDP``, ``SCTP`` or ``TCP``.
+    """
+
+    protocol: str
+    endpoint: Endpoint
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.endpoint}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,7 @@ from amphora.haproxy.capabilities import read_capabilities
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.proof.prove import Evidence, Generation
-from amphora.keepalived.program import KeepalivedProgram
-from amphora.lvs.program import LvsProgram
+from amphora.keepalived.program import KeepalivedProgram, LvsProgram
 from amphora.models import Proof
 from amphora.system.command import CommandRunner
 

@@ -9,8 +9,8 @@ from amphora.api.request import json_document, json_object
 from amphora.api.responses import ok
 from amphora.api.shared import SharedHandlers
 from amphora.api.v1_0.wording import parameters_refused_as
+from amphora.core.network.packet_filter import parse_rules
 from amphora.core.network.plug_requests import parse_shared_network_request, parse_vip_request
-from amphora.core.network.rule_requests import parse_rules
 from amphora.core.services import CoreServices
 from amphora.errors import InterfaceConflict, PlugFailed
 

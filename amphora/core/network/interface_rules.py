@@ -12,8 +12,7 @@ from amphora.core.changes.journal import Operation, OperationState
 from amphora.core.changes.locks import INTERFACES, InstanceLocks
 from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps, has_touched
 from amphora.core.changes.single_flight import SingleFlight
-from amphora.core.network.packet_filter import FAMILY, TABLE, fingerprint_of, render_packet_filter
-from amphora.core.network.rule_requests import AllowRule
+from amphora.core.network.packet_filter import FAMILY, TABLE, AllowRule, fingerprint_of, render_packet_filter
 from amphora.errors import AmphoraError, ChangeFailed, OperationFailed, ProofFailed, RulesFailed
 from amphora.system import files
 from amphora.system.nftables import Nftables

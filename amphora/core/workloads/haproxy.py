@@ -31,7 +31,8 @@ from amphora.errors import (
 )
 from amphora.haproxy.control.workers import workers_of
 from amphora.haproxy.overlay import RELOAD_LIMIT, OverlaySettings, render_overlay
-from amphora.haproxy.preflight.checks import DEFAULT_RESERVE, Finding, gather_facts, preflight, refusing_start
+from amphora.haproxy.preflight.checks import DEFAULT_RESERVE, gather_facts, preflight
+from amphora.haproxy.preflight.findings import Finding, refusing_start
 from amphora.haproxy.preflight.footprint import FOOTPRINTS
 from amphora.haproxy.program import HaproxyProgram, peer_name
 from amphora.haproxy.proof.probe_binds import probe_seconds

@@ -18,11 +18,11 @@ from amphora.core.workloads.lvs_files import LvsDirectory, LvsFiles
 from amphora.core.workloads.workload import DeletableWorkload, WorkloadContext
 from amphora.errors import AmphoraError, LvsActionFailed, LvsListenerNotFound, OperationFailed, ProofFailed
 from amphora.keepalived.overlay import render_overlay
+from amphora.keepalived.program import LvsProgram
 from amphora.lvs import ipvs_table
 from amphora.lvs.check_scripts import UDP_CHECK
 from amphora.lvs.configuration import LvsConfiguration, parse
-from amphora.lvs.program import LvsProgram
-from amphora.lvs.services import VirtualService
+from amphora.lvs.ipvs_table import VirtualService
 from amphora.models import IPAddress, Proof, RestartPolicy, ServiceSpec, ServiceState
 from amphora.system import files, host
 from amphora.system.processes import ProcessIdentity

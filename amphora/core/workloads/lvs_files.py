@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from amphora.core.workloads.files import WorkloadFiles
 from amphora.keepalived.processes import LvsProcesses
-from amphora.lvs.program import PidFiles
+from amphora.keepalived.program import PidFiles
 from amphora.system import files
 
 _ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"

@@ -14,23 +14,10 @@ from datetime import UTC, datetime
 from amphora.haproxy.preflight.bind_checks import bind_findings
 from amphora.haproxy.preflight.capacity import MIB, Capacity, needed_memory, read_capacity
 from amphora.haproxy.preflight.file_checks import file_findings
-from amphora.haproxy.preflight.findings import Finding, Severity, refusing_start, refusing_upload
+from amphora.haproxy.preflight.findings import Finding, Severity
 from amphora.haproxy.preflight.footprint import OLDEST, Footprint
 from amphora.haproxy.reading.configuration import Configuration
 from amphora.system import limits, memory
-
-__all__ = [
-    "DEFAULT_RESERVE",
-    "Facts",
-    "Finding",
-    "Severity",
-    "bind_findings",
-    "capacity_findings",
-    "gather_facts",
-    "preflight",
-    "refusing_start",
-    "refusing_upload",
-]
 
 #: Bytes that a reload must leave to the rest of the machine.
 DEFAULT_RESERVE = 32 * MIB

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-_KIB, _MIB = 1024, 1024 * 1024
+_KIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,75 +50,22 @@ class Footprint:
     pattern: int
 
 
-#: By the version that they hold from; older ones, and 2.7 to 2.9, were not measured and are taken for 2.6.
-FOOTPRINTS: Mapping[tuple[int, ...], Footprint] = MappingProxyType(
-    {
-        # 2.6.12
-        (2, 6): Footprint(
-            reserved_descriptors=21,
-            process=4100 * _KIB,
-            master=8 * _MIB,
-            thread=280 * _KIB,
-            frontend=13 * _KIB,
-            backend=12 * _KIB,
-            server=6 * _KIB,
-            tls_server=14 * _KIB,
-            certificate=32 * _KIB,
-            tls=0,
-            tls_bind=28 * _KIB,
-            descriptor=66,
-            pattern=340,
-        ),
-        # 3.0.11
-        (3, 0): Footprint(
-            reserved_descriptors=32,
-            process=6300 * _KIB,
-            master=15 * _MIB,
-            thread=410 * _KIB,
-            frontend=12 * _KIB,
-            backend=9 * _KIB,
-            server=5 * _KIB,
-            tls_server=16 * _KIB,
-            certificate=25 * _KIB,
-            tls=0,
-            tls_bind=34 * _KIB,
-            descriptor=66,
-            pattern=300,
-        ),
-        # 3.2.26
-        (3, 1): Footprint(
-            reserved_descriptors=21,
-            process=11500 * _KIB,
-            master=13 * _MIB,
-            thread=390 * _KIB,
-            frontend=11 * _KIB,
-            backend=8 * _KIB,
-            server=5 * _KIB,
-            tls_server=16 * _KIB,
-            certificate=24 * _KIB,
-            tls=5200 * _KIB,
-            tls_bind=28 * _KIB,
-            descriptor=66,
-            pattern=300,
-        ),
-        # 3.4.7
-        (3, 3): Footprint(
-            reserved_descriptors=21,
-            process=11100 * _KIB,
-            master=11 * _MIB,
-            thread=590 * _KIB,
-            frontend=8 * _KIB,
-            backend=4 * _KIB,
-            server=6 * _KIB,
-            tls_server=17 * _KIB,
-            certificate=24 * _KIB,
-            tls=5300 * _KIB,
-            tls_bind=28 * _KIB,
-            descriptor=66,
-            pattern=300,
-        ),
-    }
-)
+def _in_kib(reserved: int, *figures: int) -> Footprint:
+    *memory, descriptor, pattern = figures
+    return Footprint(reserved, *(figure * _KIB for figure in memory), descriptor, pattern)
 
-#: The one to begin with where no version is known.
+
+# fmt: off
+#: By the version that they hold from; older ones, and 2.7 to 2.9, were not measured and are taken for 2.6.
+#: Memory in KiB, but for descriptors and patterns in bytes.
+FOOTPRINTS: Mapping[tuple[int, ...], Footprint] = MappingProxyType({
+    # The columns are the fields of Footprint, in their order.
+    (2, 6): _in_kib(21,  4100,  8 * 1024, 280, 13, 12, 6, 14, 32,    0, 28, 66, 340),  # 2.6.12
+    (3, 0): _in_kib(32,  6300, 15 * 1024, 410, 12,  9, 5, 16, 25,    0, 34, 66, 300),  # 3.0.11
+    (3, 1): _in_kib(21, 11500, 13 * 1024, 390, 11,  8, 5, 16, 24, 5200, 28, 66, 300),  # 3.2.26
+    (3, 3): _in_kib(21, 11100, 11 * 1024, 590,  8,  4, 6, 17, 24, 5300, 28, 66, 300),  # 3.4.7
+})
+# fmt: on
+
+#: For when no version is known.
 OLDEST = FOOTPRINTS[2, 6]

@@ -11,7 +11,7 @@ from amphora.core.changes.operations import Operations
 from amphora.core.drift.rules import RulesInspector
 from amphora.core.network.interface_rules import TARGET, InterfaceRules
 from amphora.core.network.masquerade import IPFamily, Masquerade
-from amphora.core.network.rule_requests import parse_rules
+from amphora.core.network.packet_filter import parse_rules
 from amphora.errors import RulesFailed
 from amphora.models import DriftReason
 from amphora.system.namespaces import call_inside

@@ -4,7 +4,8 @@
 import socket
 import time
 
-from amphora.haproxy.preflight.checks import gather_facts, preflight, refusing_start, refusing_upload
+from amphora.haproxy.preflight.checks import gather_facts, preflight
+from amphora.haproxy.preflight.findings import refusing_start, refusing_upload
 from amphora.haproxy.proof.prove import prove_start
 from amphora.testing.pki import Pki
 

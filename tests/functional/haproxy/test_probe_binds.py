@@ -14,8 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from amphora.errors import ProofFailed
-from amphora.haproxy.proof.probe_binds import probe_binds, probe_seconds
-from amphora.haproxy.proof.probe_report import ProbeResult
+from amphora.haproxy.proof.probe_binds import ProbeResult, probe_binds, probe_seconds
 from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 from amphora.testing.pki import Pki
 

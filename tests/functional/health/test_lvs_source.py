@@ -13,8 +13,7 @@ from amphora.health.counter_deltas import CounterDeltas
 from amphora.health.lvs_source import KernelReading, LvsSource
 from amphora.health.readings import Counters, PoolReading
 from amphora.lvs.ipvs_counters import IpvsCounters
-from amphora.lvs.ipvs_table import IpvsServer, IpvsService
-from amphora.lvs.services import Endpoint, VirtualService
+from amphora.lvs.ipvs_table import Endpoint, IpvsServer, IpvsService, VirtualService
 from tests.support.lvs import LISTENER, POOL, StandIn, member, with_members
 
 VIP = VirtualService("UDP", Endpoint(ip_address("203.0.113.2"), 53))

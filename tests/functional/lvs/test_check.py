@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from amphora.errors import InvalidConfiguration
-from amphora.keepalived.program import KeepalivedProgram
-from amphora.lvs.program import LvsProgram
+from amphora.keepalived.program import KeepalivedProgram, LvsProgram
 from amphora.system.command import CommandRunner
 from tests.support.lvs import with_members
 

@@ -14,8 +14,8 @@ from amphora.core.workloads.lvs import LvsSettings, LvsWorkload
 from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.core.workloads.workload import WorkloadContext
 from amphora.errors import ProofFailed
+from amphora.keepalived.program import LvsProgram
 from amphora.lvs.configuration import parse
-from amphora.lvs.program import LvsProgram
 from amphora.system.command import CommandRunner
 from amphora.testing.fake_process_manager import FakeProcessManager
 from tests.support.lvs import EMPTY, LISTENER, StandIn, with_members

@@ -4,8 +4,7 @@ import socket
 
 import pytest
 
-from amphora.haproxy.proof.probe_binds import probe_binds, probe_seconds
-from amphora.haproxy.proof.probe_report import BindProbe, ProbeReport, ProbeResult
+from amphora.haproxy.proof.probe_binds import BindProbe, ProbeReport, ProbeResult, probe_binds, probe_seconds
 from amphora.haproxy.reading.configuration import parse
 from amphora.testing.pki import Pki
 

@@ -4,7 +4,7 @@ import pytest
 from amphora.errors import ProofFailed, ReloadRefused
 from amphora.haproxy.control.master import MasterSocket
 from amphora.haproxy.control.stats import StatsSocket
-from amphora.haproxy.proof.probe_report import BindProbe, ProbeReport, ProbeResult
+from amphora.haproxy.proof.probe_binds import BindProbe, ProbeReport, ProbeResult
 from amphora.haproxy.proof.prove import Generation, prove_reload, prove_start, snapshot
 from amphora.haproxy.reading.configuration import parse
 

@@ -9,8 +9,7 @@ from amphora.health.lvs_source import listener, pools
 from amphora.health.readings import Counters, PoolReading
 from amphora.lvs.configuration import LvsConfiguration, LvsMember, LvsPool
 from amphora.lvs.ipvs_counters import IpvsCounters
-from amphora.lvs.ipvs_table import IpvsServer, IpvsService
-from amphora.lvs.services import Endpoint, VirtualService
+from amphora.lvs.ipvs_table import Endpoint, IpvsServer, IpvsService, VirtualService
 
 
 def endpoint(host, port=53):

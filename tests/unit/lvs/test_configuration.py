@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.lvs.configuration import LvsConfiguration, LvsMember, LvsPool, parse
-from amphora.lvs.services import Endpoint, VirtualService
+from amphora.lvs.ipvs_table import Endpoint, VirtualService
 
 LINES = st.sampled_from(
     [

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.lvs.ipvs_counters import IpvsCounters, parse_services
-from amphora.lvs.services import Endpoint, VirtualService
+from amphora.lvs.ipvs_table import Endpoint, VirtualService
 
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)

@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amphora.lvs.ipvs_table import (
+    Endpoint,
     IpvsServer,
     IpvsService,
+    VirtualService,
     is_available,
     parse_table,
     read_table,
     read_table_from,
 )
-from amphora.lvs.services import Endpoint, VirtualService
 
 PORTS = st.integers(0, 65535)
 COUNTS = st.integers(0, 2**31 - 1)

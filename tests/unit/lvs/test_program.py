@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from amphora.errors import InvalidConfiguration
-from amphora.keepalived.program import KeepalivedProgram
-from amphora.lvs.program import LvsProgram, PidFiles
+from amphora.keepalived.program import KeepalivedProgram, LvsProgram, PidFiles
 from amphora.system.command import CommandResult, CommandRunner
 
 PID_FILES = PidFiles(Path("/l/a.pid"), Path("/l/a.vrrp.pid"), Path("/l/a.check.pid"))

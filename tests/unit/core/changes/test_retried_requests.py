@@ -3,8 +3,8 @@
 
 import pytest
 
+from amphora.core.network.packet_filter import parse_rules
 from amphora.core.network.plug_requests import parse_network_request, parse_vip_request
-from amphora.core.network.rule_requests import parse_rules
 from amphora.errors import InstanceNotFound, LvsListenerNotFound, ProofFailed, ServiceError
 from amphora.system import files
 from tests.support.joining import Gate, together

@@ -6,8 +6,7 @@ from amphora.core.changes.locks import INTERFACES, InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.drift.rules import RulesInspector
 from amphora.core.network.interface_rules import TARGET, InterfaceRules
-from amphora.core.network.packet_filter import render_packet_filter
-from amphora.core.network.rule_requests import parse_rules
+from amphora.core.network.packet_filter import parse_rules, render_packet_filter
 from amphora.errors import OperationFailed, RulesFailed, StorageError
 from amphora.models import DriftReason
 from amphora.system import files

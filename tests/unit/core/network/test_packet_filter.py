@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.core.network.packet_filter import render_packet_filter
-from amphora.core.network.rule_requests import AllowRule, RuleProtocol, parse_rules
+from amphora.core.network.packet_filter import AllowRule, RuleProtocol, parse_rules, render_packet_filter
 from amphora.errors import AmphoraError, InvalidInput, RulesFailed
 
 GOLDEN = Path(__file__).with_name("golden")
