@@ -182,7 +182,7 @@ class _Replacement:
     """One replacement, with what it keeps beside the file."""
 
     def __init__(self, path: Path, data: bytes, apply: Callable[[], None]) -> None:
-        self.evidence = f"{len(data)} bytes taken up from {path}"
+        self.evidence = f"{len(data)} bytes applied from {path}"
         self._path = path
         self._data = data
         self._apply = apply

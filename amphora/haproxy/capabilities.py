@@ -35,18 +35,18 @@ class Capabilities:
     :ivar text: the version in full, ``2.6.12-1+deb12u4``.
     :ivar numbers: ``(2, 6, 12)``; a development version has two.
     :ivar features: names of what it was built with, such as ``SYSTEMD``.
-    :ivar notifies: ``-Ws`` is there: the master says by sd_notify(3) when it is ready. What the feature list
-        says of ``SYSTEMD`` goes before the version.
+    :ivar notifies: ``-Ws`` is there: the master reports by sd_notify(3) that it is ready. ``SYSTEMD`` in the
+        feature list takes precedence over the version.
     :ivar bounds_drain: it knows ``hard-stop-after``.
     :ivar limits_are_strict: fewer descriptors than asked for are fatal, unless ``no strict-limits`` is set.
-    :ivar reload_answers: the master CLI's ``reload`` waits for the reload and says how it went; older
+    :ivar reload_answers: the master CLI's ``reload`` waits for the reload and returns its result; older
         versions close the connection.
-    :ivar check_is_silent: ``-c`` says that a file is valid only with ``-V``.
+    :ivar check_is_silent: ``-c`` reports a valid file only with ``-V``.
     :ivar worker_parses: the master forks the new worker first, which then reads the configuration, so that
         the master answers, and has a worker too many, while that may still fail.
     :ivar cuts_by_default: ``mworker-max-reloads`` has a limit where the configuration sets none.
     :ivar warns_of_run_mode: ``daemon``, ``master-worker`` or ``pidfile`` in a configuration is a warning if
-        the command line says it already.
+        it is on the command line already.
     :ivar warns_without_chroot: no ``chroot`` in the configuration is a warning.
     """
 
@@ -87,7 +87,7 @@ def capabilities_of(
 def read_capabilities(output: str) -> Capabilities:
     """Read the output of ``haproxy -vv``, of any version since 1.8.
 
-    :raises ValueError: it is no such output.
+    :raises ValueError: it is not such output.
     """
     match = _VERSION.search(output)
     if match is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What haproxy says of itself on standard error."""
+"""Alerts and warnings that haproxy prints on standard error."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _LONGEST_LINE = 500
 
 
 def alerts(output: str) -> str:
-    """Return the last alerts among what haproxy printed, or its warnings where there is none, a line each.
+    """Return the last alerts among what haproxy printed, or its warnings if there are none, a line each.
 
-    A reload that fails has a few alerts in the midst of two warnings for each frontend. What else is
-    there is left out: configurations can send the log of requests to the same place.
+    A reload that fails prints a few alerts between two warnings for each frontend. Everything else is left
+    out: configurations can send the log of requests to the same place.
     """
     lines = output.splitlines()
     for level in (ALERT, "[WARNING]"):

@@ -4,7 +4,7 @@
 haproxy reads several ``-f`` files as one, so the uploaded file stays as it came, byte for byte. Ours
 comes first, because ``log global`` takes the log targets known where it stands. Stats sockets add up,
 but a second ``user`` or ``group`` is an alert, so those come only where the upload has none (all
-measured on 2.6). What bounds old workers is the upload's to say as well.
+measured on 2.6). The upload may also limit old workers.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ RELOAD_LIMIT, ANY_NUMBER = "mworker-max-reloads", 2**31 - 1
 class OverlaySettings:
     """What we add to an uploaded configuration.
 
-    :ivar stats_socket: where our own stats socket is to be; at most 97 bytes, because haproxy binds a
+    :ivar stats_socket: path of our own stats socket; at most 97 bytes, because haproxy binds a
         longer temporary name first.
     :ivar log_target: syslog socket path or ``address:port``, used where the upload has no log target
         of its own; empty for none. A path cannot be reached from a ``chroot`` of the upload's.
     :ivar user_log_facility: *n* of ``local<n>``, for traffic.
-    :ivar administrative_log_facility: *n* of ``local<n>``, for what haproxy says of itself.
+    :ivar administrative_log_facility: *n* of ``local<n>``, for haproxy's own messages.
     :ivar user: to run as where the upload names none, or None. Only root may change its user, so
         leave it None elsewhere: with a name haproxy counts as started by root.
     :ivar group: likewise.
@@ -85,7 +85,7 @@ def render_overlay(
 def _worker_limits(
     configuration: Configuration, settings: OverlaySettings, capabilities: Capabilities
 ) -> Iterator[str]:
-    """Yield what bounds old workers, but for what the upload itself says of it."""
+    """Yield the limits of old workers that the upload does not set itself."""
     uploaded = global_values(configuration.lines)
     if settings.drain_seconds and "hard-stop-after" not in uploaded and capabilities.bounds_drain:
         yield f"    hard-stop-after {settings.drain_seconds}s"

@@ -57,7 +57,7 @@ class HaproxyProgram:
         return capabilities
 
     def notifies(self) -> bool:
-        """Whether :meth:`service_argv` makes haproxy say when it is ready (Readiness.NOTIFY).
+        """Whether :meth:`service_argv` makes haproxy report that it is ready (Readiness.NOTIFY).
 
         :raises OperationFailed: the executable is missing or cannot be run.
         """
@@ -72,14 +72,14 @@ class HaproxyProgram:
         names: Mapping[str, str] = MappingProxyType({}),
         local_peer: str = "",
     ) -> str:
-        """Let haproxy check configuration files and return its words. Changes nothing, may be repeated.
+        """Let haproxy check configuration files and return its output. Changes nothing, may be repeated.
 
         It reads the files and the certificates they name, and binds nothing.
 
         :param files: read one after the other as one configuration.
         :param timeout: seconds.
-        :param names: path to the name that replaces it in haproxy's words.
-        :raises InvalidConfiguration: haproxy's words.
+        :param names: path to the name that replaces it in haproxy's output.
+        :raises InvalidConfiguration: haproxy's output.
         :raises OperationFailed: the check itself could not be done, or haproxy crashed over it: that proves
             nothing of the files.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network namespace of tenant traffic, and what the kernel is to do in it."""
+"""The network namespace of tenant traffic and its kernel settings."""
 
 from __future__ import annotations
 
@@ -39,43 +39,38 @@ _FORWARDING_SYSCTLS: Mapping[str, str] = MappingProxyType(
 class DataNamespace:
     """Makes the namespace and tunes it.
 
-    :param name: empty means the agent's own, which is left as it is.
+    :ivar name: empty means the agent's own, which is left as it is.
     """
 
     def __init__(self, name: str, runner: CommandRunner) -> None:
-        self._name = name
+        self.name = name
         self._runner = runner
-
-    @property
-    def name(self) -> str:
-        """Its name; empty for the agent's own."""
-        return self._name
 
     def ensure(self) -> None:
         """Make the namespace where it is missing. Safe to repeat.
 
         :raises OperationFailed: it could not be made.
         """
-        namespaces.ensure(self._name, namespaces.DATA_SYSCTLS, self._runner)
+        namespaces.ensure(self.name, namespaces.DATA_SYSCTLS, self._runner)
 
     def prepare(self) -> None:
         """Make the namespace and tune the kernel for it, as after a boot. Safe to repeat.
 
-        What a kernel does not know, for want of a module, is logged and does without: most load balancers
-        need none of it.
+        Settings that a kernel does not know, for lack of a module, are logged and skipped: most load
+        balancers do not need them.
 
         :raises OperationFailed: the namespace could not be made.
         """
-        if not self._name:
+        if not self.name:
             return
-        is_new = not namespaces.exists(self._name)
+        is_new = not namespaces.exists(self.name)
         self.ensure()
         if is_new:
             # First, since the image's own settings may differ from what load balancing needs.
-            self._try("sysctl", "--quiet", "--system", "--pattern", r"^net\.", namespace=self._name)
+            self._try("sysctl", "--quiet", "--system", "--pattern", r"^net\.", namespace=self.name)
         self._try("modprobe", "--quiet", "ip_vs")
         _set({key: str(least) for key, least in _CONNECTION_TABLES.items() if _is_below(key, least)})
-        namespaces.call_inside(self._name, lambda: _set({**_FORWARDING_SYSCTLS, **namespaces.DATA_SYSCTLS}))
+        namespaces.call_inside(self.name, lambda: _set({**_FORWARDING_SYSCTLS, **namespaces.DATA_SYSCTLS}))
 
     def _try(self, *argv: str, namespace: str = "") -> None:
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the interface of a plugged port is to hold."""
+"""Configurations of the interfaces of plugged ports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def vip_table(name: str) -> int:
     """Return the routing table of a VIP's interface: 1 for ``eth1``, as controllers' own files have it.
 
     Packets from a virtual address are routed by that table, so that an answer leaves by the
-    interface it is for, whatever routes member networks bring. Each interface has one of its own.
+    interface it is for, independently of routes of member networks. Each interface has one of its own.
     """
     number = _NUMBER.search(name)
     return int(number[0]) if number and 0 < int(number[0]) < _FIRST_RESERVED_TABLE else 1
@@ -103,11 +103,11 @@ def with_member_network(config: InterfaceConfig, request: NetworkRequest) -> Int
 
     What the VIP brought stays as it is; of two routes to one destination its own counts.
     """
-    alone = without_member_network(config)
-    held = {address.ip for address in (*alone.addresses, *alone.floating)}
+    vip_only = without_member_network(config)
+    held = {address.ip for address in (*vip_only.addresses, *vip_only.floating)}
     addresses = tuple(fixed.address for fixed in request.fixed_ips if fixed.address.ip not in held)
     # Where the interface itself holds the VIPs, their table has to know the ways out as well.
-    tables = (MAIN_TABLE, vip_table(config.name)) if alone.rules else (MAIN_TABLE,)
+    tables = (MAIN_TABLE, vip_table(config.name)) if vip_only.rules else (MAIN_TABLE,)
     routes = [
         *(_host_route(route, MAIN_TABLE) for fixed in request.fixed_ips for route in fixed.host_routes),
         *(
@@ -117,11 +117,11 @@ def with_member_network(config: InterfaceConfig, request: NetworkRequest) -> Int
             if fixed.gateway is not None
         ),
     ]
-    return joined(replace(alone, mtu=request.mtu or alone.mtu), addresses, routes)
+    return joined(replace(vip_only, mtu=request.mtu or vip_only.mtu), addresses, routes)
 
 
 def without_member_network(config: InterfaceConfig) -> InterfaceConfig:
-    """Return a VIP's interface as it was before a member network came to share its port."""
+    """Return a VIP's interface without the member network that shares its port."""
     return replace(
         config,
         addresses=tuple(a for a in config.addresses if a not in config.shared_addresses),
@@ -155,7 +155,7 @@ def without_host_routes(config: InterfaceConfig) -> InterfaceConfig:
 
 
 def same_interface(one: InterfaceConfig, other: InterfaceConfig) -> bool:
-    """Whether two configurations come to the same, in whatever order they list it."""
+    """Whether two configurations are equal but for the order of their lists."""
     return _unordered(one) == _unordered(other)
 
 
@@ -205,9 +205,9 @@ def _vip_interfaces(request: VipRequest) -> Iterator[IPInterface]:
     covered = set()
     for vip in request.vips:
         # Beside an own address a virtual one is always a single host, as keepalived adds it too.
-        alone = request.own_address is None and vip.subnet not in covered
+        has_prefix = request.own_address is None and vip.subnet not in covered
         covered.add(vip.subnet)
-        yield ip_interface((vip.address, vip.subnet.prefixlen if alone else vip.address.max_prefixlen))
+        yield ip_interface((vip.address, vip.subnet.prefixlen if has_prefix else vip.address.max_prefixlen))
 
 
 def _vip_routes(request: VipRequest, held: tuple[IPInterface, ...], table: int) -> Iterator[Route]:

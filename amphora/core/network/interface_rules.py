@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may come in by the port of a VIP that no security group stands before (SR-IOV)."""
+"""The packet filter of the port of a VIP that no security group protects (SR-IOV)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _VIP_INTERFACE = "eth1"
 
 @dataclass(frozen=True, slots=True)
 class ProvenRules:
-    """Rules that were seen in force.
+    """Rules that were in force.
 
     :ivar text: their file.
     :ivar content: what the kernel has of them.
@@ -41,6 +41,8 @@ class InterfaceRules:
 
     That there is a file means that the VIP's port needs one.
 
+    :ivar path: the file.
+    :ivar proven: what was last in force since the agent started, or None.
     :param locks: those of the whole core.
     :param make_namespace: makes the data namespace where it is missing.
     """
@@ -53,7 +55,7 @@ class InterfaceRules:
         make_namespace: Callable[[], None],
         operations: Operations,
     ) -> None:
-        self._path = base_path / _FILE
+        self.path = base_path / _FILE
         self._staged = base_path / f"{_FILE}.new"
         self._nftables = nftables
         self._locks = locks
@@ -61,31 +63,21 @@ class InterfaceRules:
         self._operations = operations
         self._single_flight = SingleFlight[None]()
         self._seen: ProvenRules | None = None
-        self._proven: ProvenRules | None = None
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def proven(self) -> ProvenRules | None:
-        """What was seen in force last since the agent began, or None."""
-        return self._proven
+        self.proven: ProvenRules | None = None
 
     def in_force(self) -> bytes | None:
         """Return what the kernel has of the packet filter now, or None. Never forks.
 
-        :raises OperationFailed: that cannot be found out.
+        :raises OperationFailed: it cannot be read.
         """
         return self._nftables.content(FAMILY, TABLE)
 
     def are_in_force(self) -> bool:
         """Whether this amphora filters packets.
 
-        :raises StorageError: that cannot be found out.
+        :raises StorageError: it cannot be read.
         """
-        return files.read_if_present(self._path) is not None
+        return files.read_if_present(self.path) is not None
 
     def replace(self, interface: str, rules: Iterable[AllowRule]) -> None:
         """Let in what the rules say and nothing else; none: only what any node needs. Safe to repeat.
@@ -105,38 +97,38 @@ class InterfaceRules:
         self._single_flight.join(text, change)
 
     def protect(self, interface: str) -> None:
-        """Put the stored rules into force, or where none are stored those that let nobody in.
+        """Load the stored rules, or if none are stored those that let no client in.
 
         Called before the port of a VIP comes up, while the lock on interfaces is held. They stay if the port
         does not come up: the next attempt needs them. Safe to repeat.
 
         :raises RulesFailed: they are not in force.
         """
-        stored = files.read_if_present(self._path)
+        stored = files.read_if_present(self.path)
         self._change(render_packet_filter(interface, ()).encode() if stored is None else stored)
 
     def reinstate(self) -> None:
-        """Store again, and put into force, what was proven last. Safe to repeat.
+        """Store and load again what was proven last. Safe to repeat.
 
         :raises RulesFailed: it could not be done; the former rules are in force.
         :raises Busy: another change to interfaces took too long.
         """
         with self._locks.hold(INTERFACES):
-            if self._proven is not None:
-                self._change(self._proven.text)
+            if self.proven is not None:
+                self._change(self.proven.text)
 
     def recover(self) -> None:
-        """Put the stored rules into force again, if there are any. Called before interfaces come up.
+        """Load the stored rules again, if there are any. Called before interfaces come up.
 
-        A change that was cut off is undone, unless its rules were stored already. Rules that cannot be
-        loaded leave nobody in who was not in before.
+        An interrupted change is undone, unless its rules were stored already. Rules that cannot be loaded
+        never let in more than before.
 
         :raises OperationFailed: they could not be loaded.
         """
         with self._locks.hold(INTERFACES):
             interrupted = self._operations.interrupted(TARGET)
             try:
-                stored = files.read_if_present(self._path)
+                stored = files.read_if_present(self.path)
                 if stored is not None:
                     self._make_namespace()
                     self._load_again(stored)
@@ -158,7 +150,7 @@ class InterfaceRules:
             check=lambda: self._nftables.check(self._staged),
             apply=lambda: self._nftables.load(self._staged),
             prove=lambda: self._prove(text),
-            commit=lambda: files.rename(self._staged, self._path),
+            commit=lambda: files.rename(self._staged, self.path),
             discard=self._discard,
             restore=lambda: self._restore(text),
         )
@@ -168,15 +160,15 @@ class InterfaceRules:
             raise RulesFailed(error.reason) from error
         except OperationFailed as error:
             raise RulesFailed(error.details) from error
-        self._proven = self._seen
+        self.proven = self._seen
 
     def _stage(self, text: bytes) -> None:
         self._make_namespace()
-        files.ensure_directory(self._path.parent)
+        files.ensure_directory(self.path.parent)
         files.write_atomically(self._staged, text)
 
     def _prove(self, text: bytes) -> str:
-        """See in the kernel that it has these rules, and note what it has."""
+        """Compare the fingerprint in the kernel, and keep the kernel's form of the rules."""
         content, fingerprint = self.in_force(), fingerprint_of(text)
         if content is None:
             raise ProofFailed(f"there is no table {FAMILY} {TABLE}")
@@ -192,12 +184,12 @@ class InterfaceRules:
     def _restore(self, text: bytes) -> str:
         if not self._staged.exists():
             raise AlreadyInEffect(self._prove(text))
-        former = files.read_if_present(self._path)
+        former = files.read_if_present(self.path)
         if former is not None:
-            self._nftables.load(self._path)
-        elif self._proven is not None:
-            # Somebody has removed the file; nobody is let in for that.
-            former = self._proven.text
+            self._nftables.load(self.path)
+        elif self.proven is not None:
+            # The file was removed from outside: the proven rules stay in force.
+            former = self.proven.text
             files.write_atomically(self._staged, former)
             self._nftables.load(self._staged)
         else:
@@ -212,9 +204,9 @@ class InterfaceRules:
 
     def _load_again(self, stored: bytes) -> None:
         try:
-            self._nftables.load(self._path)
+            self._nftables.load(self.path)
             self._prove(stored)
-            self._proven = self._seen
+            self.proven = self._seen
         except OperationFailed as error:
             if self.in_force() is None:
                 self._nftables.apply(render_packet_filter(_VIP_INTERFACE, ()))

@@ -2,7 +2,7 @@
 """Address translation for listeners that the kernel itself balances (UDP and SCTP, by IP_VS).
 
 Members have to answer by way of this amphora, so their packets come from its own address there. TCP, which
-haproxy carries, needs none of it and is spared the tracking of connections.
+haproxy carries, does not need it, and its connections are not tracked.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Masquerade:
     def add(self, family: IPFamily, interface: str, *, is_sriov: bool = False) -> None:
         """Translate the addresses of UDP and SCTP packets that leave by an interface.
 
-        :param is_sriov: whether packet filter rules stand before it, which need TCP to be tracked.
+        :param is_sriov: whether it has packet filter rules, which need TCP to be tracked.
         :raises InvalidInput: no interface can have this name.
         :raises OperationFailed: nothing was changed.
         """
@@ -72,7 +72,7 @@ class Masquerade:
         self._nftables.apply(text)
 
     def delete(self, family: IPFamily, interface: str) -> None:
-        """Leave the packets of an interface alone again; those of others are not touched.
+        """End the translation for an interface; others are not touched.
 
         :raises InvalidInput: no interface can have this name.
         :raises OperationFailed: nothing was changed.
@@ -84,7 +84,7 @@ class Masquerade:
 
     def _with_interface(self, family: IPFamily, interface: str) -> str:
         if not _NAME.fullmatch(interface):
-            raise InvalidInput(f"{interface!r} is no name for an interface")
+            raise InvalidInput(f"{interface!r} is not a name for an interface")
         return _TABLE.format(family=family.nft_family, table=_table(family), interface=interface)
 
 

@@ -16,7 +16,7 @@ from amphora.models import IPNetwork
 
 _KEYS = {"protocol", "cidr", "port"}
 _PORTS = range(1, 65536)
-#: To controllers this means everybody, in either family.
+#: To controllers this means any source, in either family.
 _EVERYBODY = ip_network("0.0.0.0/0")
 
 FAMILY = "inet"
@@ -98,9 +98,9 @@ def parse_rules(document: object) -> tuple[AllowRule, ...]:
 def render_packet_filter(interface: str, rules: Iterable[AllowRule]) -> str:
     """Return the file; what it was before plays no part, so that it may be loaded again and again.
 
-    Whatever the rules, answers to what this amphora itself began come in, and so does its own local
-    traffic: without that it would take its members for dead. Towards members the kernel may have been
-    told not to track TCP, and then answers are known by their flags.
+    Answers to connections of this amphora's own always come in, and so does its local traffic: without that
+    its members would fail their checks. Towards members the kernel may have been
+    configured not to track TCP; answers are then known by their flags.
 
     :param interface: the VIP's, whose new packets the rules are about.
     """
@@ -116,7 +116,7 @@ def render_packet_filter(interface: str, rules: Iterable[AllowRule]) -> str:
 
 
 def fingerprint_of(text: bytes) -> bytes:
-    """Return what stands in a file and in the kernel, where nft has rewritten the rules, alike.
+    """Return the comment that is the same in a file and in the kernel, where nft has rewritten the rules.
 
     Empty for files of other agents, and of earlier versions of this one.
     """
@@ -125,7 +125,7 @@ def fingerprint_of(text: bytes) -> bytes:
 
 
 def _widest(rules: Iterable[AllowRule]) -> list[AllowRule]:
-    # Networks in networks are of no use, and nft cannot merge rules of such.
+    # A network within another is redundant, and nft cannot merge such rules.
     asked = dict.fromkeys(rules)
     return [
         rule for rule in asked if not any(replace(rule, source=wider) in asked for wider in _around(rule))
@@ -174,7 +174,7 @@ def _protocol(value: Any) -> RuleProtocol:
         return RuleProtocol(value)
     except ValueError:
         known = ", ".join(each.value for each in RuleProtocol)
-        raise InvalidInput(f"protocol: {value!r} is none of {known}") from None
+        raise InvalidInput(f"protocol: {value!r} is not one of {known}") from None
 
 
 def _port(value: Any) -> int:

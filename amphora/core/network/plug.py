@@ -45,7 +45,7 @@ _WHAT = {InterfaceRole.VIP: "VIP", InterfaceRole.MEMBER: "Port"}
 
 
 class Advertise(Protocol):
-    """Tells neighbours that an address is at this interface; raises OperationFailed."""
+    """Sends gratuitous ARP or an unsolicited NA for an address of an interface; raises OperationFailed."""
 
     def __call__(self, address: IPAddress, interface: str, mac_address: str, /) -> None:
         """Send it once."""
@@ -69,7 +69,7 @@ class PluggedInterface:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a port is to be.
+    """Where a port is, or will be.
 
     :ivar known: its present configuration where it is in use already.
     :ivar is_there: its link is in the data namespace already.
@@ -96,9 +96,9 @@ class Plug:
         amphora; else keepalived does.
     :param advertise: called for each virtual address that the interface itself holds, and for each
         fixed one of a member's port.
-    :param guard: puts packet filter rules before an interface that no security group protects; told its name,
+    :param guard: loads packet filter rules for an interface that no security group protects, by its name,
         while it is not up yet.
-    :param look_for_links: makes the machine look for links that it has not noticed; called when one
+    :param look_for_links: makes the machine search for links that it has not noticed; called when one
         did not appear.
     :param exclusive: keeps other processes from changing interfaces meanwhile; raises Busy.
     """
@@ -126,7 +126,7 @@ class Plug:
         self._plugs = SingleFlight[PluggedInterface]()
 
     def plug_vip(self, request: VipRequest) -> PluggedInterface:
-        """Take the port of a VIP into use. The same again changes nothing and is no error.
+        """Configure the port of a VIP. The same again changes nothing and is not an error.
 
         All or nothing: after an error the port is where and as it was.
 
@@ -138,7 +138,7 @@ class Plug:
         return self._plugs.join(request, lambda: self._plug_vip(request))
 
     def plug_network(self, request: NetworkRequest) -> PluggedInterface:
-        """Take the port of a member network into use, or give one that is in use new addresses.
+        """Configure the port of a member network, or give one that is in use new addresses.
 
         A port that it shares with a VIP keeps all that it holds for that. All or nothing: after an error
         the port is where and as it was.
@@ -151,9 +151,9 @@ class Plug:
         return self._plugs.join(request, lambda: self._plug_network(request))
 
     def announce(self, addresses: Iterable[IPAddress]) -> None:
-        """Tell neighbours where virtual addresses are, as far as the interfaces themselves hold them.
+        """Send gratuitous ARP/NA for virtual addresses, as far as the interfaces themselves hold them.
 
-        Never fails: neighbours that are not told learn of them by asking.
+        Never fails: neighbours can resolve the addresses themselves.
         """
         if not self._vip_is_ours():
             return
@@ -161,7 +161,7 @@ class Plug:
         try:
             interfaces = self._network.interfaces() if wanted else ()
         except AmphoraError as error:
-            LOG.warning("neighbours learn of the VIPs later: %s", error)
+            LOG.warning("could not send gratuitous ARP/NA for the VIPs: %s", error)
             return
         for interface in interfaces:
             held = [address.ip for address in interface.addresses if address.ip in wanted]
@@ -170,11 +170,11 @@ class Plug:
             )
 
     def recover(self) -> None:
-        """Bring back every port that was plugged, as after a boot, and tell neighbours where the VIPs are.
+        """Restore every port that was plugged, as after a boot, and send gratuitous ARP/NA for the VIPs.
 
         Called once, at start; safe to repeat.
 
-        :raises OperationFailed: names every port that could not be brought back; the others are.
+        :raises OperationFailed: names every port that could not be restored; the others are.
         """
         with self._changing():
             try:
@@ -190,8 +190,8 @@ class Plug:
 
         Holds for boots to come too. Safe to repeat; without a VIP plugged it does nothing.
 
-        :raises PlugFailed: an interface could not be changed; it is as it was, but that it holds the
-            addresses which keepalived has left.
+        :raises PlugFailed: an interface could not be changed; it is as it was, except that it holds the
+            addresses that keepalived has released.
         :raises Busy: a plug took too long.
         """
         change = held_elsewhere if to_keepalived else held_here
@@ -209,7 +209,7 @@ class Plug:
                         self._advertise_all((vip.ip for vip in former.floating), plugged)
 
     def configured(self) -> dict[str, frozenset[IPAddress]]:
-        """Return what each plugged port is configured for, whoever holds it now. Never forks or waits."""
+        """Return what each port is configured for, even if held elsewhere now. Never forks or waits."""
         return {
             config.name: frozenset(address.ip for address in (*config.addresses, *config.floating))
             for config in self._network.stored()
@@ -253,14 +253,14 @@ class Plug:
             yield
 
     def _place(self, mac_address: str, role: InterfaceRole, shares_vip_port: bool = False) -> _Place:
-        """Return where a port is to be, or is already."""
+        """Return where a port is already, or will be."""
         present = {interface.name: interface for interface in self._network.interfaces()}
         stored = {config.name: config for config in self._network.stored()}
         there = next((each for each in present.values() if each.mac_address == mac_address), None)
         known = next((each for each in stored.values() if each.mac_address == mac_address), None)
         if there is None:
-            # What is stored for a port that is not here was of a plug that an end of the agent cut off. The
-            # name of a VIP's port is known to others, so one that is gone does not keep it.
+            # What is stored for a port that is not here is of an interrupted plug. Other programs know the
+            # name of a VIP's port, so one that is gone does not keep it.
             taken = present if role is InterfaceRole.VIP else {**present, **stored}
             name = known.name if known else _free_name(set(taken), _FIRST_NUMBER[role])
             return _Place(name, None, is_there=False)
@@ -300,12 +300,12 @@ class Plug:
         return replace(self._plugged(config), was_there=place.is_there)
 
     def _hold_meanwhile(self, former: InterfaceConfig) -> None:
-        """Let an interface hold its VIPs without storing that, as keepalived has ended already."""
+        """Let an interface hold its VIPs without storing that, since keepalived has ended already."""
         config = held_here(former)
         try:
             self._network.activate(config)
         except AmphoraError as error:
-            LOG.error("nobody holds the VIPs of %s: %s", config.name, error)
+            LOG.error("no interface holds the VIPs of %s: %s", config.name, error)
         else:
             self._advertise_all((vip.ip for vip in former.floating), self._plugged(config))
 
@@ -320,7 +320,7 @@ class Plug:
             try:
                 self._advertise(address, plugged.name, plugged.mac_address)
             except AmphoraError as error:
-                LOG.warning("neighbours learn of the VIP later: %s", error)
+                LOG.warning("could not send gratuitous ARP/NA for %s: %s", address, error)
 
 
 def _reachable(interface: Interface) -> tuple[IPInterface, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One change to the port of an interface, as steps, and what became of one that was cut off."""
+"""One change to the port of an interface, as steps, and the outcome of an interrupted one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AS_BEFORE = "The port is where and as it was."
 
 
 class PlugChange:
-    """Brings a port to hold a configuration, now and after a boot.
+    """Applies a configuration to a port, now and after a boot.
 
     :param former: what is stored for it, or None.
     :param was_there: its link was in the data namespace before.
@@ -36,7 +36,7 @@ class PlugChange:
         self._was_there = was_there
 
     def make(self, operations: Operations) -> None:
-        """Make it by the one way of all changes.
+        """Run the steps.
 
         :raises NoSuchLink: the port did not appear in time.
         :raises InterfaceConflict: it carries the agent's own traffic.
@@ -45,7 +45,7 @@ class PlugChange:
         steps = Steps(
             PLUG,
             _target(self._config.mac_address),
-            # Stored first: a crash right after leaves an amphora that completes the plug when it starts.
+            # Stored first: after a crash the agent completes the plug when it starts.
             swap=lambda: self._network.persist(self._config),
             apply=self._activate,
             prove=self._prove,
@@ -109,7 +109,7 @@ class PlugChange:
 
 
 def settle_plugs(network: NetworkDriver, operations: Operations) -> None:
-    """Say what became of plugs that an end of the agent cut off. Called once, after all were restored."""
+    """Settle interrupted plugs. Called once, after all were restored."""
     for operation in operations.unsettled():
         if operation.kind == PLUG:
             try:

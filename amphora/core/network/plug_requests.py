@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a controller asks for when it plugs a port, parsed and checked."""
+"""Requests to plug a port, parsed and checked."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class HostRoute:
 class VipAddress:
     """One virtual address and the subnet it belongs to.
 
-    :ivar gateway: of the subnet, or None where there is none.
+    :ivar gateway: of the subnet, or None.
     """
 
     address: IPAddress
@@ -81,10 +81,10 @@ class FixedIp:
 
 @dataclass(frozen=True, slots=True)
 class NetworkRequest:
-    """A port towards members. Without fixed addresses it asks the network for some.
+    """A port towards members. Without fixed addresses it is configured by the network.
 
-    :ivar shares_vip_port: whether the port may be that of a VIP, which keeps what it holds then.
-    :ivar vip: what is known of that VIP, for a port that was plugged by somebody else.
+    :ivar shares_vip_port: whether the port may be that of a VIP, which then keeps what it holds.
+    :ivar vip: that VIP as far as it is known, for a port that another program has plugged.
     """
 
     mac_address: str
@@ -99,14 +99,12 @@ def parse_vip_request(vip: str, document: object) -> VipRequest:
 
     :param vip: the primary virtual address, in any spelling.
     :param document: as decoded from JSON: ``subnet_cidr``, ``gateway`` and ``mac_address``, and optionally
-        ``mtu``, ``vrrp_ip``, ``host_routes``, ``additional_vips`` and ``is_sriov``. Keys not known are passed
-        over.
+        ``mtu``, ``vrrp_ip``, ``host_routes``, ``additional_vips`` and ``is_sriov``. Unknown
+        keys are ignored.
     :raises InvalidVip: a virtual address cannot be one.
     :raises InvalidSubnet: something else is missing or unusable; details name it.
     """
-    address = parse_vip(vip)
-    if not isinstance(document, Mapping):
-        raise InvalidSubnet("The body is not a JSON object")
+    address, document = parse_vip(vip), _object(document, "The body")
     additional = tuple(_additional_vip(each) for each in _list(document, "additional_vips"))
     try:
         own = _optional(document, "vrrp_ip", _address)
@@ -128,9 +126,8 @@ def parse_network_request(document: object) -> NetworkRequest:
     :raises InvalidFixedIp: one of the fixed addresses is missing something or unusable.
     :raises InvalidInput: something else is; details name it.
     """
-    if not isinstance(document, Mapping):
-        raise InvalidInput("The body is not a JSON object")
     try:
+        document = _object(document, "The body")
         mac_address = parse_mac_address(_required(document, "mac_address"))
         mtu = _optional(document, "mtu", _mtu)
     except InvalidSubnet as error:
@@ -154,8 +151,7 @@ def parse_shared_network_request(document: object) -> NetworkRequest:
     if known is None:
         return request
     try:
-        if not isinstance(known, Mapping):
-            raise InvalidSubnet("vip_net_info is not a JSON object")
+        known = _object(known, "the value")
         return replace(request, vip=parse_vip_request(str(_required(known, "vip")), known))
     except (InvalidSubnet, InvalidVip) as error:
         raise InvalidInput(f"vip_net_info: {error.details}") from error
@@ -164,7 +160,7 @@ def parse_shared_network_request(document: object) -> NetworkRequest:
 def parse_vip(text: str) -> IPAddress:
     """Return a virtual address.
 
-    :raises InvalidVip: it is no address, or none that an interface can hold for others to reach.
+    :raises InvalidVip: it is not an address, or not one that an interface can hold for others to reach.
     """
     try:
         address = _plain_address(text)
@@ -178,7 +174,7 @@ def parse_vip(text: str) -> IPAddress:
 def parse_mac_address(value: object) -> str:
     """Return a MAC address in lower case with colons, from any case.
 
-    :raises InvalidSubnet: it is none, or a multicast or empty one.
+    :raises InvalidSubnet: it is not one, or a multicast or empty one.
     """
     text = value.lower() if isinstance(value, str) else ""
     if not _MAC_ADDRESS.fullmatch(text) or int(text[:2], 16) & _MULTICAST_BIT or not text.strip("0:"):
@@ -187,21 +183,17 @@ def parse_mac_address(value: object) -> str:
 
 
 def _additional_vip(document: object) -> VipAddress:
-    if not isinstance(document, Mapping):
-        raise InvalidSubnet(f"additional_vips: {document!r} is not a JSON object")
-    return _vip_address(parse_vip(str(_required(document, "ip_address"))), document)
+    fields = _object(document, f"additional_vips: {document!r}")
+    return _vip_address(parse_vip(str(_required(fields, "ip_address"))), fields)
 
 
 def _vip_address(address: IPAddress, document: Mapping[str, Any]) -> VipAddress:
     subnet = _vip_subnet(_required(document, "subnet_cidr"))
     if "gateway" not in document:
         raise InvalidSubnet("gateway is missing; null stands for none")
-    gateway = _optional(document, "gateway", _address)
     if address not in subnet:
         raise InvalidNetwork(f"subnet_cidr: {address} is not in {subnet}")
-    if gateway is not None and gateway.version != subnet.version:
-        raise InvalidSubnet(f"gateway: {gateway} is of another family than {subnet}")
-    return VipAddress(address, subnet, gateway, _host_routes(document))
+    return VipAddress(address, subnet, _gateway(document, subnet), _host_routes(document))
 
 
 def _vip_subnet(value: object) -> IPNetwork:
@@ -212,16 +204,20 @@ def _vip_subnet(value: object) -> IPNetwork:
 
 
 def _fixed_ip(document: object) -> FixedIp:
-    if not isinstance(document, Mapping):
-        raise InvalidSubnet(f"fixed_ips: {document!r} is not a JSON object")
-    address = _address("ip_address", _required(document, "ip_address"))
-    subnet = _network("subnet_cidr", _required(document, "subnet_cidr"))
+    fields = _object(document, f"fixed_ips: {document!r}")
+    address = _address("ip_address", _required(fields, "ip_address"))
+    subnet = _network("subnet_cidr", _required(fields, "subnet_cidr"))
     if address not in subnet:
         raise InvalidSubnet(f"fixed_ips: {address} is not in {subnet}")
-    gateway = _optional(document, "gateway", _address)
+    gateway = _gateway(fields, subnet)
+    return FixedIp(ip_interface((address, subnet.prefixlen)), _host_routes(fields), gateway)
+
+
+def _gateway(document: Mapping[str, Any], subnet: IPNetwork) -> IPAddress | None:
+    gateway: IPAddress | None = _optional(document, "gateway", _address)
     if gateway is not None and gateway.version != subnet.version:
         raise InvalidSubnet(f"gateway: {gateway} is of another family than {subnet}")
-    return FixedIp(ip_interface((address, subnet.prefixlen)), _host_routes(document), gateway)
+    return gateway
 
 
 def _host_routes(document: Mapping[str, Any]) -> tuple[HostRoute, ...]:
@@ -229,13 +225,18 @@ def _host_routes(document: Mapping[str, Any]) -> tuple[HostRoute, ...]:
 
 
 def _host_route(document: object) -> HostRoute:
-    if not isinstance(document, Mapping):
-        raise InvalidSubnet(f"host_routes: {document!r} is not a JSON object")
-    destination = _network("destination", _required(document, "destination"))
-    next_hop = _address("nexthop", _required(document, "nexthop"))
+    fields = _object(document, f"host_routes: {document!r}")
+    destination = _network("destination", _required(fields, "destination"))
+    next_hop = _address("nexthop", _required(fields, "nexthop"))
     if destination.version != next_hop.version:
         raise InvalidSubnet(f"host_routes: {next_hop} is of another family than {destination}")
     return HostRoute(destination, next_hop)
+
+
+def _object(document: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(document, Mapping):
+        raise InvalidSubnet(f"{what} is not a JSON object")
+    return document
 
 
 def _required(document: Mapping[str, Any], key: str) -> Any:
@@ -258,7 +259,7 @@ def _list(document: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _plain_address(value: object) -> IPAddress:
-    # Numbers would be taken as the integer form of an address, and a zone names a link of the sender's.
+    # A number would be the integer form of an address, and a zone names a link of the sender's.
     if not isinstance(value, str) or "%" in value:
         raise ValueError(value)
     return ip_address(value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One question and one answer on a socket of haproxy (management guide, section 9.3)."""
+"""One command and its answer on a socket of haproxy (management guide, section 9.3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ask(path: Path, command: str, timeout: float, limit: int = ANSWER_LIMIT) -> 
 
     :param timeout: seconds for all of it, so that neither a stopped process nor one that answers a
         byte at a time can hold the caller.
-    :raises ControlSocketError: no such socket, nobody listens, no complete answer in time, or an
+    :raises ControlSocketError: no such socket, no listener, no complete answer in time, or an
         answer beyond the limit.
     """
     deadline = time.monotonic() + timeout
@@ -29,7 +29,7 @@ def ask(path: Path, command: str, timeout: float, limit: int = ANSWER_LIMIT) -> 
             connection.settimeout(timeout)
             connection.connect(str(path))
             connection.sendall(f"{command}\n".encode())
-            # The master keeps the connection open for more commands until its client says it is done.
+            # The master keeps the connection open for more commands until its client shuts it down.
             connection.shutdown(socket.SHUT_WR)
             answer = _read_to_end(connection, deadline, limit)
     except TimeoutError:

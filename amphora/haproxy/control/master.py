@@ -39,10 +39,10 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a master says of a reload.
+    """A master's report of a reload.
 
     :ivar loaded: the new worker serves; otherwise the former one goes on.
-    :ivar words: what haproxy has printed meanwhile, with the alerts of a worker that failed; empty where it
+    :ivar words: haproxy's output meanwhile, with the alerts of a worker that failed; empty where it
         was built without shared memory (``SHM_OPEN``) for them.
     """
 
@@ -82,12 +82,12 @@ class MasterProcesses:
 
 
 class Master(Protocol):
-    """Whoever can tell the processes of one haproxy."""
+    """Provides the process list of one haproxy."""
 
     def processes(self) -> MasterProcesses:
         """Return the process list.
 
-        :raises ControlSocketError: it cannot be told now.
+        :raises ControlSocketError: it is not available now.
         """
         ...
 
@@ -95,7 +95,7 @@ class Master(Protocol):
 class SocketlessMaster:
     """A master process that was started without a socket, known by its child processes.
 
-    It cannot be told whether a reload failed, only that no new worker has come to serve.
+    A failed reload cannot be detected, only that no new worker serves.
 
     :param known: processes from before a reload; each other one counts as a reload.
     """
@@ -117,7 +117,7 @@ class SocketlessMaster:
 
 
 class MasterSocket:
-    """Asks a master process. Each call is one connection.
+    """The socket of a master process. Each call is one connection.
 
     :param timeout: seconds that one question may take in all.
     """
@@ -145,14 +145,14 @@ class MasterSocket:
         answer = ask(self._path, f"@!{worker} show info", self._timeout)
         match = _CONNECTIONS.search(answer)
         if match is None:
-            raise ControlSocketError(f"{self._path} tells nothing of worker {worker}: {answer[:200]!r}")
+            raise ControlSocketError(f"{self._path} has no answer about worker {worker}: {answer[:200]!r}")
         return int(match[1])
 
     def reload(self, timeout: float) -> Verdict:
         """Reload, and return how that went once it is over. haproxy 2.7 or newer.
 
         :param timeout: seconds; one that cannot bind takes two.
-        :raises ControlSocketError: the master did not say; it may have been reloaded all the same.
+        :raises ControlSocketError: there was no answer; it may have been reloaded all the same.
         """
         answer = ask(self._path, "reload", timeout)
         first, _, rest = answer.partition("\n")
@@ -163,9 +163,9 @@ class MasterSocket:
 
 
 def parse_processes(text: str) -> MasterProcesses:
-    """Read the answer to ``show proc``, of haproxy 2.0 or newer. Programs are passed over.
+    """Read the answer to ``show proc``, of haproxy 2.0 or newer. Programs are ignored.
 
-    :raises ValueError: it is no such answer.
+    :raises ValueError: it is not such an answer.
     """
     master: re.Match[str] | None = None
     sections: dict[str, list[Process]] = {}

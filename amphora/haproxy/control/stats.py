@@ -62,7 +62,7 @@ class StatRow:
 
 
 class StatsSocket:
-    """Asks a worker. Each call is one connection.
+    """The stats socket of a worker. Each call is one connection.
 
     :param timeout: seconds that one question may take in all.
     """
@@ -72,7 +72,7 @@ class StatsSocket:
         self._timeout = timeout
 
     def info(self) -> Mapping[str, str]:
-        """Return what ``show info`` says of the worker, such as ``Pid``, ``Version``, ``Uptime_sec``.
+        """Return the fields of ``show info``, such as ``Pid``, ``Version``, ``Uptime_sec``.
 
         :raises ControlSocketError: no usable answer in time.
         """
@@ -91,7 +91,7 @@ class StatsSocket:
             raise ControlSocketError(f"{self._path} answered 'show info' without a process id") from None
 
     def servers_state(self) -> str:
-        """Return what ``show servers state`` says: for the ``server-state-file`` of the next worker.
+        """Return the output of ``show servers state``, for the ``server-state-file`` of the next worker.
 
         :raises ControlSocketError: no usable answer in time.
         """
@@ -117,7 +117,7 @@ def open_frontends(rows: Iterable[StatRow]) -> frozenset[str]:
 def parse_statistics(text: str) -> tuple[StatRow, ...]:
     """Read the answer to ``show stat``. Unknown columns are kept, missing ones read as empty.
 
-    :raises ValueError: it is no such answer.
+    :raises ValueError: it is not such an answer.
     """
     if not text.startswith("# pxname,svname,"):
         raise ValueError(f"no header in {text[:200]!r}")
@@ -135,6 +135,6 @@ def _row(fields: Mapping[str, str]) -> StatRow | None:
     try:
         kind = RowKind(fields.get("type", ""))
     except ValueError:
-        # Newer versions may list things that we know nothing of.
+        # Newer versions may list other kinds of rows.
         return None
     return StatRow(fields["pxname"], fields["svname"], kind, fields.get("status", ""), fields)

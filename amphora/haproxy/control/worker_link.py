@@ -2,10 +2,10 @@
 """A connection to one worker that stays open (management guide, section 9.3, ``prompt``).
 
 A worker that a reload has replaced ends as soon as its last client has left, and what it has counted
-since somebody last asked is lost with it. A connection to its stats socket is a job to haproxy too
-(``Jobs`` of ``show info``): while it is open the worker waits, so the last numbers can be read at leisure.
+since it was last read is lost with it. A connection to its stats socket is a job to haproxy too
+(``Jobs`` of ``show info``): while it is open the worker waits, so the last numbers can still be read.
 Measured on 2.6: an idle worker ends with the connection, at once; one whose peer stopped asking ends
-after ``stats timeout``, 10 s by default, so whoever holds it cannot keep a worker by hanging.
+after ``stats timeout``, 10 s by default, so a client that hangs cannot keep a worker.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _CHUNK = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class WorkerAnswer:
-    """What a worker said of itself, at one moment.
+    """Statistics of a worker at one moment.
 
-    :ivar generation: names the process for ever, across reboots; its counters began with it.
+    :ivar generation: a unique name of the process, across reboots; its counters began with it.
     :ivar stopping: a reload or a stop has taken its sockets; it serves the clients it has.
     :ivar connections: of clients, now.
     """
@@ -44,7 +44,7 @@ class WorkerAnswer:
 class WorkerLink:
     """One open connection. It never waits: :meth:`receive` takes what has come.
 
-    :raises ControlSocketError: nobody listens there.
+    :raises ControlSocketError: no process listens there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +102,7 @@ class WorkerLink:
         return None if self.is_asked else self._answer()
 
     def close(self) -> None:
-        """Let the worker go. Safe to repeat."""
+        """Close the connection, so that the worker may end. Safe to repeat."""
         self._socket.close()
 
     def _send(self, command: bytes, prompts: int) -> None:
@@ -138,7 +138,7 @@ def _answer(info: Mapping[str, str], statistics: str) -> WorkerAnswer:
     pid = int(info["Pid"])
     started = info.get("Start_time_sec")
     if started is None:
-        # Versions before 2.5 do not tell.
+        # Versions before 2.5 do not report it.
         process = identify(pid)
         started = f"t{process.start_ticks}" if process else ""
     return WorkerAnswer(

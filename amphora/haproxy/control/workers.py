@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The workers of running haproxies, as ``/proc`` has them (proc(5)). Nobody is asked or waited for."""
+"""The workers of running haproxies, as ``/proc`` has them (proc(5)). No process is asked or waited for."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def _serving(master: int, workers: Sequence[ProcessIdentity]) -> int:
     if youngest < 1:
         return youngest
     waiting = sockets.waiting_inodes(master)
-    # For an instant of the handover it is none.
+    # For an instant of the handover none does.
     return next((at for at, worker in enumerate(workers) if sockets.holds_any(worker.pid, waiting)), youngest)
 
 
 def _is_same_program(pid: int, master: int) -> bool:
     # Programs that a configuration names are children of the master, too. Its own command line is empty for
-    # the instant in which a reload executes it anew.
+    # the instant in which a reload executes it again.
     own, of_master = processes.command_line(pid)[:1], processes.command_line(master)[:1]
     return not of_master or own == of_master

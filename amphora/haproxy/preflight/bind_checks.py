@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds out which binds of a configuration could not be had.
+"""Finds bind addresses that haproxy would fail to bind.
 
 ``haproxy -c`` binds nothing. A reload that fails to bind is refused only after two seconds in which
 healthy frontends refuse connections too (measured on 2.6), and a bind shared by accident with another
@@ -28,7 +28,7 @@ from amphora.system import namespaces, sockets
 from amphora.system.processes import identify
 from amphora.system.sockets import ListeningSocket, Transport, UnixListener, inodes_at, unix_listeners
 
-#: A configuration whose every port is taken need not be told so port by port.
+#: More would say the same.
 _MOST_FINDINGS = 100
 
 #: linux/in.h, linux/in6.h; the socket module has neither.
@@ -37,7 +37,7 @@ _IP_FREEBIND, _IPV6_FREEBIND = 15, 78
 _ABSTRACT_NAME_SIZE = 107
 
 _TRANSPORTS = {EndpointKind.TCP: Transport.TCP, EndpointKind.UDP: Transport.UDP}
-#: Errors that haproxy would meet as well. Others are our own trouble and say nothing of the bind.
+#: Errors that haproxy would get as well. Others are local to this probe and ignored.
 _REASONS = {
     errno.EADDRNOTAVAIL: "no interface has this address, and binding to foreign addresses is off",
     errno.EACCES: "permission denied; ports below 1024 need privileges",
@@ -55,15 +55,15 @@ def bind_findings(
     local_peer: str = "",
     time_limit: float = 5.0,
 ) -> tuple[Finding, ...]:
-    """Return the binds that a process with this configuration could not have; safe to repeat.
+    """Return the binds that a process with this configuration would fail to bind; safe to repeat.
 
-    Addresses that only haproxy can resolve are passed over. An empty answer is no promise: what is
+    Addresses that only haproxy can resolve are skipped. An empty answer is no promise: what is
     free now can be taken a moment later.
 
     :param namespace: network namespace that the process runs in.
     :param owner_pids: master and workers that run already; what they listen on is handed over.
     :param local_peer: the name given to haproxy with ``-L``.
-    :param time_limit: seconds; what is left then is passed over. A probe takes about 10 µs.
+    :param time_limit: seconds; what is left then is skipped. A probe takes about 10 µs.
     :raises OperationFailed: the namespace cannot be entered.
     """
     probe = _Probe(frozenset(owner_pids), configuration.reuse_port, time.monotonic() + time_limit)
@@ -87,7 +87,7 @@ class _Probe:
     def findings(self, binds: list[Bind]) -> Iterator[Finding]:
         self._wanted = frozenset(endpoint.ports for bind in binds for endpoint in bind.endpoints)
         for bind in binds:
-            # A bind in a namespace of its own cannot be told from here.
+            # A bind in a namespace of its own cannot be probed from here.
             for endpoint in () if bind.namespace else bind.endpoints:
                 yield from self._endpoint_findings(bind, endpoint)
 
@@ -127,7 +127,7 @@ class _Probe:
         dual = _is_dual(bind, host)
         holding = [s for s in same_port if _overlap(host, s.address) or (dual and s.address.version == 4)]
         if not holding:
-            # An IPv6 socket may hold the IPv4 port as well; the table does not tell which ones do.
+            # An IPv6 socket may hold the IPv4 port as well; the table does not show which ones do.
             holding = [s for s in same_port if host.version == 4 and s.address == IPv6Address(0)]
         inodes = {listener.inode for listener in holding}
         foreign = inodes - self._own_inodes()
@@ -185,13 +185,13 @@ class _Probe:
         pid = sockets.unix_listener(address)
         if pid is None or pid in self._owner_pids:
             return None
-        # haproxy would take the path away from whoever listens there.
+        # haproxy would take the path away from the process that listens there.
         holder = sockets.find_holder(inodes)
         if holder is None and identify(pid) is not None:
             holder = sockets.SocketHolder(pid, sockets.process_name(pid))
         if holder is not None:
             return f"in use by {holder.name} (pid {holder.pid})"
-        # Without the kernel's unix_diag an heir of the process that has ended cannot be told; it may be ours.
+        # Without the kernel's unix_diag the heir of a process that has ended is unknown; it may be ours.
         return None if pid and self._owner_pids else "in use by another process"
 
     def _unix_listeners(self) -> tuple[UnixListener, ...]:

@@ -39,7 +39,7 @@ _TEMPLATE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 class Capacity:
     """The size of a configuration.
 
-    :ivar footprint: of the haproxy that is to run it.
+    :ivar footprint: of the haproxy that runs it.
     :ivar maxconn: the global one, or None where haproxy chooses it by what it may have.
     :ivar descriptor_setting: the global ``ulimit-n``, or None.
     :ivar descriptor_cap: the global ``fd-hard-limit``, or None.
@@ -72,7 +72,7 @@ class Capacity:
     line: int = 0
 
     def descriptors(self) -> int | None:
-        """Return how many open files haproxy asks for; None where it adapts to what it may have.
+        """Return how many open files haproxy asks for; None if it adapts to its limit.
 
         A worker's own control sockets are left out, so it can be a little more.
         """
@@ -137,9 +137,9 @@ def needed_memory(
 
 
 def read_capacity(configuration: Configuration, footprint: Footprint = OLDEST) -> Capacity:
-    """Return the size of a configuration; what stands inside conditions does not count.
+    """Return the size of a configuration; lines inside conditions do not count.
 
-    :param footprint: of the haproxy that is to run it.
+    :param footprint: of the haproxy that runs it.
     """
     count = _Count()
     for line in section_lines(configuration.lines):
@@ -174,7 +174,7 @@ def read_capacity(configuration: Configuration, footprint: Footprint = OLDEST) -
 
 @dataclass(slots=True)
 class _Count:
-    """What only the lines tell."""
+    """Counts that need the lines themselves."""
 
     splices: bool = False
     tls_servers: int = 0

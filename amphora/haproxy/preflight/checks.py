@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds out, before anything is signalled, what would keep a configuration from running.
+"""Finds, before anything is signalled, what would keep a configuration from running.
 
 ``haproxy -c`` binds nothing, raises no limits and takes no memory. A reload that fails for one of these
 is refused only after two seconds in which healthy frontends refuse connections too (measured on 2.6).
@@ -27,7 +27,7 @@ DEFAULT_RESERVE = 32 * MIB
 class Facts:
     """The machine and what runs on it, as far as a configuration's chances depend on them.
 
-    What is None is not known, and nothing is said of it.
+    What is None is unknown and not checked.
 
     :ivar namespace: network namespace that the process runs in; empty means the agent's own.
     :ivar owner_pids: master and workers that run already; what they listen on is handed over.
@@ -37,10 +37,10 @@ class Facts:
     :ivar open_files_left: files that the whole machine may still open.
     :ivar worker_memory: bytes that the running worker takes.
     :ivar available: memory that can still be taken.
-    :ivar reserve: bytes of it that are to stay free.
+    :ivar reserve: bytes of it that must stay free.
     :ivar now: with a time zone; None for the time of the call.
     :ivar relaxed_limits: as in :class:`amphora.haproxy.overlay.OverlaySettings`.
-    :ivar footprint: of the haproxy that is to run it.
+    :ivar footprint: of the haproxy that runs it.
     """
 
     namespace: str = ""
@@ -69,7 +69,7 @@ def gather_facts(
     relaxed_limits: bool = False,
     footprint: Footprint = OLDEST,
 ) -> Facts:
-    """Ask the machine; never forks, takes some milliseconds.
+    """Read the facts of this machine; never forks, takes some milliseconds.
 
     :param master_pid: of the running haproxy, or None at a first start.
     :param worker_pids: all of its workers.
@@ -97,7 +97,7 @@ def preflight(configuration: Configuration, facts: Facts, *, time_limit: float =
     """Return everything that would keep a process from running a configuration; safe to repeat.
 
     Nothing that runs is touched or disturbed. An empty answer is no promise: what only haproxy can know is
-    passed over, and what is free now can be taken a moment later. :func:`refusing_upload` and
+    skipped, and what is free now can be taken a moment later. :func:`refusing_upload` and
     :func:`refusing_start` choose from the answer.
 
     :param time_limit: seconds for the files, and again for the binds.
@@ -155,7 +155,7 @@ def _memory_findings(wanted: Capacity, running: Capacity | None, facts: Facts) -
     )
     reason = (
         f"a new worker needs about {_mib(need)}{beside}; {facts.available.limit} has {_mib(room)} left, "
-        f"of which {_mib(facts.reserve)} are to stay free"
+        f"of which {_mib(facts.reserve)} must stay free"
     )
     yield Finding(0, "memory", reason, Severity.REFUSES_START)
 

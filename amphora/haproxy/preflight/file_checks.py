@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds out which files of a configuration haproxy could not use.
+"""Finds files of a configuration that haproxy could not use.
 
 haproxy reads all of them before it gives up root and before ``chroot``, the master as much as each
 worker at its start (measured on 2.6), and runs as the agent's own user until then: a file that this
@@ -46,10 +46,10 @@ def file_findings(
 ) -> tuple[Finding, ...]:
     """Return what is wrong with the files that a configuration names. Safe to repeat.
 
-    An empty answer is no promise: what only haproxy can know is passed over.
+    An empty answer is no promise: what only haproxy can know is skipped.
 
     :param now: with a time zone; expired certificates are findings that only advise.
-    :param time_limit: seconds; what is left then is passed over.
+    :param time_limit: seconds; what is left then is skipped.
     """
     checker = _Checker(configuration, now, time.monotonic() + time_limit)
     return tuple(itertools.islice(checker.findings(), _MOST_FINDINGS))
@@ -79,7 +79,7 @@ class _Checker:
         try:
             reason = "" if stat.S_ISDIR(os.stat(WORKING_DIRECTORY / path).st_mode) else "it is no directory"
         except OSError as error:
-            reason = _spoken(error)
+            reason = _reason_of(error)
         if reason:
             yield Finding(line.number, f"chroot {path}", reason, Severity.REFUSES_START)
 
@@ -100,7 +100,7 @@ class _Checker:
             elif reason := self._reason(path, reference):
                 yield reason, Severity.REFUSES
         except OSError as error:
-            yield _spoken(error), Severity.REFUSES
+            yield _reason_of(error), Severity.REFUSES
 
     def _reason(self, path: Path, reference: FileReference) -> str | None:
         if path.is_dir():
@@ -149,7 +149,7 @@ class _Checker:
                 yield from self._reference_findings(inner, subject)
 
 
-def _spoken(error: OSError) -> str:
+def _reason_of(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "it does not exist"
     if isinstance(error, PermissionError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pre-flight finds out about a configuration."""
+"""Findings of the pre-flight."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from enum import Enum
 
 
 class Severity(Enum):
-    """What a finding is a reason for."""
+    """Consequence of a finding."""
 
     #: The configuration cannot run as it is: refuse it at upload, and any start or reload.
     REFUSES = "refuses"
-    #: It could not run now, which may have changed by the time of a start: tell at upload, refuse a start.
+    #: It could not run now, which may have changed by the time of a start: report at upload, refuse a start.
     REFUSES_START = "refuses a start"
-    #: It runs, and somebody should know.
+    #: It runs; for information.
     ADVISES = "advises"
 
 
@@ -39,10 +39,10 @@ class Finding:
 
 
 def refusing_upload(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings that make it useless to store the configuration."""
+    """Return the findings for which an upload is refused."""
     return tuple(finding for finding in findings if finding.severity is Severity.REFUSES)
 
 
 def refusing_start(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings for which a start or a reload must not even be tried."""
+    """Return the findings for which a start or a reload is refused."""
     return tuple(finding for finding in findings if finding.severity is not Severity.ADVISES)

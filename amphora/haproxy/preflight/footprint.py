@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a haproxy process takes of memory and open files, by version.
+"""Memory and open files of a haproxy process, by version.
 
 Each figure is the difference between a configuration with many of a kind and one without, in the
 proportional set size of an idle worker, rounded up (``tests/bench/haproxy_footprint.py``, two CPUs).
@@ -20,11 +20,11 @@ _KIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What one version takes; bytes, but for the first.
+    """Figures of one version; bytes, but for the first.
 
     :ivar reserved_descriptors: that a process has besides those counted one by one.
     :ivar process: of a worker with nothing in its configuration.
-    :ivar master: of the master process, which executes itself anew at each reload.
+    :ivar master: of the master process, which executes itself again at each reload.
     :ivar thread: of each thread.
     :ivar frontend: of each, with one bind; of a further bind less.
     :ivar tls_server: of a server with TLS, on top of a server's.
@@ -52,7 +52,7 @@ class Footprint:
 
 def _in_kib(reserved: int, *figures: int) -> Footprint:
     *memory, descriptor, pattern = figures
-    return Footprint(reserved, *(figure * _KIB for figure in memory), descriptor, pattern)
+    return Footprint(*[reserved, *(figure * _KIB for figure in memory), descriptor, pattern])
 
 
 # fmt: off

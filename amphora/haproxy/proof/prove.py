@@ -200,7 +200,7 @@ class _Prover:
         if before is None or processes.master.pid != before.master_pid:
             return processes
         if processes.master.reloads <= before.reloads:
-            raise _NotYetError(f"master process {before.master_pid} has not taken up the reload")
+            raise _NotYetError(f"master process {before.master_pid} has not begun the reload")
         renewed = any(worker.pid not in before.pids for worker in processes.workers)
         if processes.failed or (processes.failed is None and not renewed):
             raise refusal(processes)

@@ -74,7 +74,7 @@ def parse_addresses(text: str, *, unix_prefix: str = "", datagram: bool = False)
 
 
 def unresolvable(text: str) -> Endpoint:
-    """Return the endpoint that stands for an address only haproxy can tell."""
+    """Return the endpoint for an address that only haproxy can resolve."""
     return Endpoint(EndpointKind.UNRESOLVABLE, text)
 
 

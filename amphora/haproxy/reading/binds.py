@@ -58,7 +58,7 @@ class FileBases:
 def parse_bind(
     line: int, text: str, endpoints: tuple[Endpoint, ...], parameters: Sequence[str], bases: FileBases
 ) -> Bind:
-    """Return a bind line from its address and the words after it. Unknown words are passed over."""
+    """Return a bind line from its address and the words after it. Unknown words are ignored."""
     ssl = transparent = False
     v6only: bool | None = None
     values: dict[str, str] = {}

@@ -122,7 +122,7 @@ def certificate_files(path: Path, rules: LoadingRules) -> tuple[Path, ...]:
 
     Empty when there is none. The first is the default of its bind line.
 
-    :raises OSError: they cannot be looked up.
+    :raises OSError: they cannot be listed.
     """
     if path.is_dir():
         names = sorted(entry.name for entry in path.iterdir() if entry.is_file())
@@ -134,7 +134,7 @@ def certificate_files(path: Path, rules: LoadingRules) -> tuple[Path, ...]:
 
 
 def pair_problem(data: bytes, path: Path, rules: LoadingRules) -> str | None:
-    """Return why haproxy could not serve with a certificate file, or None when nothing is surely wrong.
+    """Return why haproxy could not serve with a certificate file, or None if nothing is certainly wrong.
 
     :param data: the file's content.
     :param path: where it is, as the key may be in a file beside it.
@@ -160,7 +160,7 @@ def pair_problem(data: bytes, path: Path, rules: LoadingRules) -> str | None:
 
 
 def certificate_problem(block: bytes) -> str | None:
-    """Return why a certificate cannot be read, or None; two readers must agree that it cannot."""
+    """Return why a certificate cannot be read, or None; two parsers must fail."""
     try:
         x509.load_pem_x509_certificate(block)
     except ValueError:
@@ -222,7 +222,7 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def validity_problem(certificate: x509.Certificate, now: datetime) -> str | None:
-    """Return why clients would not take a certificate at a time (with a time zone), or None."""
+    """Return why clients would reject a certificate at a time (with a time zone), or None."""
     begins, ends = _utc(certificate, "not_valid_before"), _utc(certificate, "not_valid_after")
     if now > ends:
         return f"its certificate has expired on {ends:%Y-%m-%d %H:%M} UTC"

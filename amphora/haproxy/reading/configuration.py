@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent needs to know of a haproxy configuration.
+"""The parts of a haproxy configuration that the agent needs.
 
-The reader is tolerant: whether a configuration is valid is for haproxy to say
-(:meth:`amphora.haproxy.program.HaproxyProgram.check`). What only haproxy can tell, such as the value
-of an environment variable or the outcome of an ``.if``, is marked and never guessed.
+The reader is tolerant: haproxy itself decides whether a configuration is valid
+(:meth:`amphora.haproxy.program.HaproxyProgram.check`). What only haproxy knows, such as the value of an
+environment variable or the result of an ``.if``, is marked and never guessed.
 
 Two comments, each on a line of its own, give pools and members other ids than their names::
 
@@ -88,7 +88,7 @@ class Configuration:
     :ivar reuse_port: False after the global ``noreuseport``.
     :ivar pool_ids: backend name to pool id, for every backend.
     :ivar member_ids: (backend name, server name) to member id, for every server.
-    :ivar lines: all of it, for questions that are seldom asked.
+    :ivar lines: all of them.
     """
 
     frontends: tuple[Frontend, ...] = ()
@@ -108,7 +108,7 @@ class Configuration:
 
     @property
     def main_frontend(self) -> Frontend | None:
-        """The frontend that stands for the whole file where it holds one listener: the first."""
+        """The frontend that represents a file with one listener: the first."""
         return self.frontends[0] if self.frontends else None
 
     @property
@@ -136,7 +136,7 @@ class Configuration:
 
 
 def parse(data: bytes) -> Configuration:
-    """Read a configuration as far as the agent needs it; odd text is passed over.
+    """Read a configuration as far as the agent needs it; odd text is ignored.
 
     :raises InvalidConfiguration: it is not UTF-8 or holds a NUL byte; the details name the line.
     """
@@ -154,7 +154,7 @@ def is_internal(proxy: str) -> bool:
 
 
 def protocol(frontend: Frontend) -> Protocol:
-    """Return what a frontend speaks to its clients; one bind line with TLS decides."""
+    """Return the protocol of a frontend; TERMINATED_HTTPS if any of its bind lines has TLS."""
     if any(bind.ssl for bind in frontend.binds):
         return Protocol.TERMINATED_HTTPS
     return Protocol.HTTP if frontend.mode == "http" else Protocol.TCP
@@ -355,7 +355,7 @@ def _with_ids(configuration: Configuration, text: str) -> Configuration:
 
 
 def _commented_ids(text: str) -> dict[tuple[str, str], str]:
-    """Return (``pool`` or ``member``, name) to id; comments without a UUID say nothing."""
+    """Return (``pool`` or ``member``, name) to id; comments without a UUID are ignored."""
     ids = {}
     for raw in text.split("\n") if "amphora" in text else ():
         if (match := _ID_COMMENT.fullmatch(raw)) and (uuid := _canonical(match[3])):

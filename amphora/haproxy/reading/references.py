@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that a configuration makes haproxy read (configuration manual, sections 3, 4, 5 and 7).
 
-Only what surely is such a file is returned: not what stands inside ``.if``, depends on an environment
-variable, or follows a ``default-path``.
+Only files that haproxy certainly reads are returned: none inside ``.if``, that depends on an environment
+variable, or that follows a ``default-path``.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LARGEST = 16 * 1024 * 1024
 class FileKind(Enum):
     """What a file must be for haproxy to take it."""
 
-    #: Certificate and key; where it is for clients, a directory of such files will do.
+    #: Certificate and key; for clients, a directory of such files is allowed.
     CERTIFICATE = "certificate"
     CERTIFICATE_LIST = "list of certificates"
-    #: Authorities or revocation lists; a directory will do.
+    #: Authorities or revocation lists; a directory is allowed.
     AUTHORITY = "authority"
-    #: Something in it is needed, whatever it is.
+    #: Any content, but not empty.
     CONTENT = "content"
     #: It may be empty: patterns, maps, error pages, scripts.
     TEXT = "text"
@@ -45,7 +45,7 @@ class FileReference:
 
     :ivar keyword: what names it, such as ``crt``.
     :ivar path: as haproxy opens it; relative ones start from its working directory.
-    :ivar may_be_directory: a directory of such files will do.
+    :ivar may_be_directory: a directory of such files is allowed.
     """
 
     line: int
@@ -91,7 +91,7 @@ _SERVER_PARAMETERS_WITH_VALUE = frozenset(
 )
 _RULES = ("http-request", "http-response", "http-after-response", "tcp-request", "tcp-response")
 _REPLIES = ("return", "deny", "tarpit", "silent-drop", "reject")
-#: Free text, in which nothing is looked for.
+#: Free text, which is not searched.
 _FREE_TEXT = frozenset({"description", "log-format", "log-format-sd", "error-log-format"})
 #: Parameters of replies that take one value.
 _REPLY_PARAMETERS = frozenset(
@@ -110,7 +110,7 @@ _PLAIN_EXPRESSION = re.compile(r"[a-z][\w.]*(?:\([^()\s]*\))?,\S*", re.ASCII)
 
 
 def referenced_files(lines: Sequence[Line]) -> tuple[FileReference, ...]:
-    """Return every file that haproxy surely reads before it serves, in the order of the lines."""
+    """Return every file that haproxy certainly reads before it serves, in the order of the lines."""
     reader = _Reader()
     found = [reference for line in section_lines(lines) for reference in reader.take(line)]
     return tuple(reference for reference in found if _is_plain(reference.path, reader.relative))
@@ -140,7 +140,7 @@ def read_content(path: Path, only_open: bool = False) -> bytes | None:
 
 def _is_plain(path: str, relative: bool) -> bool:
     # "@system-ca", "@store/name", "virt@x", "opt@x" name no file, or not for sure. Escapes can give bytes
-    # that are no text.
+    # that are not text.
     plain = path.isascii() and path.isprintable() and "@" not in path.partition("/")[0]
     return bool(path) and plain and (relative or path.startswith("/"))
 
@@ -259,7 +259,7 @@ class _Reader:
 
 
 def _expressions(line: SectionLine, position: int) -> Iterator[str]:
-    """Yield the sample expressions of a word; where it is free text, what looks like one is none."""
+    """Yield the sample expressions of a word; free text has none."""
     words = line.words
     before = words[position - 1]
     criterion = position == 2 if words[0] == "acl" else before in _OPENING
@@ -271,6 +271,6 @@ def _expressions(line: SectionLine, position: int) -> Iterator[str]:
 
 
 def _is_pattern(words: Sequence[str], position: int) -> bool:
-    """Whether a word stands between braces, where it is compared with, as it is written."""
+    """Whether a word is between braces, where it is compared literally."""
     before = words[:position]
     return sum(word in _OPENING for word in before) > before.count("}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The section that a line of a configuration stands in, and whether haproxy certainly reads it."""
+"""The section that a line of a configuration is in, and whether haproxy certainly reads it."""
 
 from __future__ import annotations
 

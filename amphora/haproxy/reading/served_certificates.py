@@ -104,11 +104,11 @@ class CertificateIndex:
         for reference in referenced_files(configuration.lines):
             self._references.setdefault(reference.line, []).append(reference)
         for references in self._references.values():
-            # Newer versions have a parameter of their own for the default, wherever it stands.
+            # Newer versions have a parameter of their own for the default, in any position.
             references.sort(key=lambda reference: reference.keyword != "default-crt")
 
     def of(self, bind: Bind) -> BindCertificates | None:
-        """Return what a bind line serves, or None if only haproxy can tell.
+        """Return what a bind line serves, or None if only haproxy knows.
 
         :raises OSError: a file cannot be read.
         """

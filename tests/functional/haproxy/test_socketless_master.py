@@ -64,7 +64,7 @@ def test_reloads_of_one_that_another_agent_started_are_proven(haproxy, serving, 
             haproxy.reload()
             master, deadline = SocketlessMaster(pid, before.pids), time.monotonic() + 4
             if also:
-                with pytest.raises(ProofFailed, match="has not taken up the reload"):
+                with pytest.raises(ProofFailed, match="has not begun the reload"):
                     prove_reload(before, master, haproxy.stats, configuration, deadline)
             else:
                 evidence = prove_reload(before, master, haproxy.stats, configuration, deadline)

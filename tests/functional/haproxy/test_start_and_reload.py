@@ -106,7 +106,7 @@ def test_without_a_signal_there_is_no_proof(haproxy, serving, free_port):
     haproxy.spawn()
     prove_start(haproxy.master, haproxy.stats, configuration, soon())
     before = snapshot(haproxy.master)
-    with pytest.raises(ProofFailed, match="has not taken up the reload"):
+    with pytest.raises(ProofFailed, match="has not begun the reload"):
         prove_reload(before, haproxy.master, haproxy.stats, configuration, soon(0.2))
 
 

@@ -76,7 +76,7 @@ def test_memory_is_refused_with_the_numbers():
     assert finding.severity is Severity.REFUSES_START
     assert finding.reason == (
         "a new worker needs about 98 MiB beside the worker that has 90 MiB now; "
-        "control group /small has 40 MiB left, of which 32 MiB are to stay free"
+        "control group /small has 40 MiB left, of which 32 MiB must stay free"
     )
 
 

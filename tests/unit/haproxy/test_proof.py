@@ -105,7 +105,7 @@ def test_a_restarted_master_has_read_the_files_too(prove):
 @pytest.mark.parametrize(
     ("master", "stats", "missing"),
     [
-        (processes(reloads=2), worker(), "master process 10 has not taken up the reload"),
+        (processes(reloads=2), worker(), "master process 10 has not begun the reload"),
         (processes(workers=()), worker(), "master process 10 has no new worker"),
         (processes(), worker(11), "process 11 still answers on the stats socket"),
         (processes(), worker(status="STOP"), "not open: frontend f"),
