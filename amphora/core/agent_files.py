@@ -35,8 +35,14 @@ class AgentCertificate:
         self, path: Path, validate: Callable[[Path], None], apply: Callable[[], None], operations: Operations
     ) -> None:
         self.path = path
-        self._validate = validate
-        self._file = AgentFile("agent-certificate", self._refuse_unusable, apply, operations)
+
+        def check(trial: Path) -> None:
+            try:
+                validate(trial)
+            except AmphoraError as error:
+                raise InvalidInput(f"TLS cannot use this material: {error}") from error
+
+        self._file = AgentFile("agent-certificate", check, apply, operations)
 
     def put(self, data: bytes) -> None:
         """Check, store and serve new material; safe to repeat. No connection is lost.
@@ -53,12 +59,6 @@ class AgentCertificate:
     def recover(self) -> None:
         """Settle what was interrupted when the last agent ended. Called once, at start."""
         self._file.recover(self.path)
-
-    def _refuse_unusable(self, trial: Path) -> None:
-        try:
-            self._validate(trial)
-        except AmphoraError as error:
-            raise InvalidInput(f"TLS cannot use this material: {error}") from error
 
 
 class AgentConfiguration:
@@ -77,8 +77,15 @@ class AgentConfiguration:
         operations: Operations,
     ) -> None:
         self._path = path
-        self._validate = validate
-        self._file = AgentFile("agent-configuration", self._refuse_unusable, apply, operations)
+
+        def check(trial: Path) -> None:
+            try:
+                validate(trial)
+            except AmphoraError as error:
+                # The client does not know the name of the trial.
+                raise AgentConfigurationFailed(error.details.replace(str(trial), str(path))) from error
+
+        self._file = AgentFile("agent-configuration", check, apply, operations)
 
     def put(self, data: bytes) -> None:
         """Check, store and apply a configuration. Safe to repeat.
@@ -99,14 +106,6 @@ class AgentConfiguration:
         """Settle what was interrupted when the last agent ended. Called once, at start."""
         if self._path is not None:
             self._file.recover(self._path)
-
-    def _refuse_unusable(self, trial: Path) -> None:
-        try:
-            self._validate(trial)
-        except AmphoraError as error:
-            # The client does not know the name of the trial.
-            details = error.details.replace(str(trial), str(self._path))
-            raise AgentConfigurationFailed(details) from error
 
 
 class AgentFile:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from amphora.errors import StorageError
 from amphora.health.readings import Counters, ProcessReading, SourceReading
@@ -20,6 +21,8 @@ from amphora.system import files
 LOG = logging.getLogger(__name__)
 
 _MODE = 0o640
+#: Fields of the file, and the counters that they hold.
+_COUNTERS = {"bin": "received", "bout": "sent", "ereq": "errors", "stot": "connections"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ class CounterStore:
     """Keeps the deltas in ``stats_counters.json``, in the form that Octavia's agent reads and writes.
 
     ``{"<listener>": {"bin": n, "bout": n, "ereq": n, "stot": n}}``; ours adds ``generation`` and ``origin``,
-    and ``unsent`` if something is unsent, so either agent can go on from the other's file.
+    and ``owed`` if something is unsent, so either agent can go on from the other's file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -177,48 +180,27 @@ def decode(data: bytes) -> dict[str, Entry]:
 
 
 def _fields(entry: Entry) -> dict[str, object]:
-    fields: dict[str, object] = dict(_counter_fields(entry.seen))
-    if entry.generation:
-        fields["generation"] = entry.generation
-    if entry.origin:
-        fields["origin"] = entry.origin
-    if entry.unsent != Counters():
-        fields["owed"] = _counter_fields(entry.unsent)
-    return fields
+    owed = _counter_fields(entry.unsent) if entry.unsent != Counters() else None
+    others = {"generation": entry.generation, "origin": entry.origin, "owed": owed}
+    return _counter_fields(entry.seen) | {name: value for name, value in others.items() if value}
 
 
-def _counter_fields(counters: Counters) -> dict[str, int]:
-    return {
-        "bin": counters.received,
-        "bout": counters.sent,
-        "ereq": counters.errors,
-        "stot": counters.connections,
-    }
+def _counter_fields(counters: Counters) -> dict[str, object]:
+    return {field: getattr(counters, name) for field, name in _COUNTERS.items()}
 
 
 def _entry(fields: object) -> Entry | None:
     seen = _counters(fields)
     if seen is None or not isinstance(fields, dict):
         return None
-    generation, origin = fields.get("generation"), fields.get("origin")
-    return Entry(
-        seen,
-        generation if isinstance(generation, str) else "",
-        origin if isinstance(origin, str) else "",
-        _counters(fields.get("owed")) or Counters(),
-    )
+    names = (fields.get(each) for each in ("generation", "origin"))
+    generation, origin = (name if isinstance(name, str) else "" for name in names)
+    return Entry(seen, generation, origin, _counters(fields.get("owed")) or Counters())
 
 
 def _counters(fields: object) -> Counters | None:
     if not isinstance(fields, dict):
         return None
-    received, sent, connections, errors = (
-        _number(fields.get(name)) for name in ("bin", "bout", "stot", "ereq")
-    )
-    if received is None or sent is None or connections is None or errors is None:
-        return None
-    return Counters(received, sent, connections, errors)
-
-
-def _number(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    values: dict[str, Any] = {name: fields.get(field) for field, name in _COUNTERS.items()}
+    usable = all(type(value) is int and value >= 0 for value in values.values())
+    return Counters(**values) if usable else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from amphora.haproxy.preflight.footprint import OLDEST, Footprint
@@ -148,7 +148,7 @@ def read_capacity(configuration: Configuration, footprint: Footprint = OLDEST) -
     values = global_values(configuration.lines)
     servers = [server for backend in configuration.backends for server in backend.servers]
     binds = list(configuration.listening())
-    files = _FileSizes(configuration)
+    certificates, patterns, authority_memory = _file_sizes(configuration)
     maxconn = _number(values, "maxconn")
     return Capacity(
         footprint=footprint,
@@ -165,9 +165,9 @@ def read_capacity(configuration: Configuration, footprint: Footprint = OLDEST) -
         checks=sum(server.checked for server in servers),
         spliced=(maxconn or 0) if count.splices else 0,
         tls_binds=sum(bind.ssl for bind in binds),
-        certificates=files.certificates,
-        patterns=files.patterns,
-        authority_memory=files.authority_memory,
+        certificates=certificates,
+        patterns=patterns,
+        authority_memory=authority_memory,
         line=count.line,
     )
 
@@ -195,30 +195,26 @@ class _Count:
             self.tls_servers += max(0, last - first + 1)
 
 
-@dataclass(slots=True)
-class _FileSizes:
-    """What files add to a process; each certificate counts once, as haproxy keeps one copy."""
+def _file_sizes(configuration: Configuration) -> tuple[int, int, int]:
+    """Return how many certificates and patterns files hold, and the memory that authorities take.
 
-    configuration: Configuration
-    certificates: int = field(init=False, default=0)
-    patterns: int = field(init=False, default=0)
-    authority_memory: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        rules = loading_rules(global_values(self.configuration.lines))
-        references = referenced_files(self.configuration.lines)
-        loaded: set[Path] = set()
-        for reference in references:
-            with suppress(OSError):
-                loaded.update(path for path in certificate_paths(reference, rules) if path)
-        for path in loaded:
-            with suppress(OSError):
-                self.certificates += len(certificate_files(path, rules))
-        texts = (ref for ref in references if ref.kind is FileKind.TEXT and ref.keyword != "errorfile")
-        self.patterns = sum(map(_count_lines, {ref.location for ref in texts}))
-        authorities = [ref.location for ref in references if ref.kind is FileKind.AUTHORITY]
-        self.authority_memory = sum(_size(path) * _AUTHORITY_EACH for path in authorities)
-        self.authority_memory += sum(_size(path) * _AUTHORITY_ONCE for path in set(authorities))
+    Each certificate counts once, as haproxy keeps one copy.
+    """
+    rules = loading_rules(global_values(configuration.lines))
+    references = referenced_files(configuration.lines)
+    loaded: set[Path] = set()
+    for reference in references:
+        with suppress(OSError):
+            loaded.update(path for path in certificate_paths(reference, rules) if path)
+    certificates = 0
+    for path in loaded:
+        with suppress(OSError):
+            certificates += len(certificate_files(path, rules))
+    texts = (ref for ref in references if ref.kind is FileKind.TEXT and ref.keyword != "errorfile")
+    patterns = sum(map(_count_lines, {ref.location for ref in texts}))
+    authorities = [ref.location for ref in references if ref.kind is FileKind.AUTHORITY]
+    memory = sum(_size(path) * _AUTHORITY_EACH for path in authorities)
+    return certificates, patterns, memory + sum(_size(path) * _AUTHORITY_ONCE for path in set(authorities))
 
 
 def _number(values: dict[str, tuple[str, ...]], keyword: str) -> int | None:

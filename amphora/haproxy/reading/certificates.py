@@ -140,23 +140,17 @@ def pair_problem(data: bytes, path: Path, rules: LoadingRules) -> str | None:
     :param path: where it is, as the key may be in a file beside it.
     """
     blocks = _blocks(data)
-    first = next((block for label, block in blocks if label in _CERTIFICATE_LABELS), None)
-    if first is None:
+    if (first := _first_certificate(blocks)) is None:
         return "it holds no certificate"
     if problem := certificate_problem(first):
         return problem
-    key = _first_key(blocks)
-    if key is not None and _is_encrypted(key):
-        encrypted, key = True, None
-    else:
-        encrypted = False
+    own = _first_key(blocks)
+    key = own if own is not None and not _is_encrypted(own) else None
     if key is None and rules.key:
         key = _key_beside(path, rules)
-    if key is None:
-        return (
-            "its private key is encrypted" if encrypted else "it holds no private key, nor is one beside it"
-        )
-    return _match_problem(first, key)
+    if key is not None:
+        return _match_problem(first, key)
+    return "its private key is encrypted" if own else "it holds no private key, nor is one beside it"
 
 
 def certificate_problem(block: bytes) -> str | None:
@@ -173,16 +167,15 @@ def certificate_problem(block: bytes) -> str | None:
 
 
 def authorities_problem(data: bytes) -> str | None:
-    """Return why a file names no authorities and revokes nothing, or None."""
-    labels = [label for label, _ in _blocks(data)]
-    if not any(label in (*_CERTIFICATE_LABELS, _LIST_LABEL) for label in labels):
+    """Return why a file has neither authorities nor revocations, or None."""
+    if {label for label, _ in _blocks(data)}.isdisjoint({*_CERTIFICATE_LABELS, _LIST_LABEL}):
         return "it holds neither a certificate nor a revocation list"
     return None
 
 
 def leaf(data: bytes) -> x509.Certificate | None:
     """Return the certificate that is served from a file, or None if it cannot be read."""
-    first = next((block for label, block in _blocks(data) if label in _CERTIFICATE_LABELS), None)
+    first = _first_certificate(_blocks(data))
     try:
         return None if first is None else x509.load_pem_x509_certificate(first)
     except ValueError:
@@ -240,6 +233,10 @@ def _utc(certificate: x509.Certificate, name: str) -> datetime:
 
 def _blocks(data: bytes) -> list[tuple[bytes, bytes]]:
     return [(match["label"], match[0] + b"\n") for match in _BLOCK.finditer(data)]
+
+
+def _first_certificate(blocks: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    return next((block for label, block in blocks if label in _CERTIFICATE_LABELS), None)
 
 
 def _first_key(blocks: Sequence[tuple[bytes, bytes]]) -> bytes | None:
