@@ -117,12 +117,17 @@ class Wording:
     names_methods: bool
 
 
+def error_body(message: str, details: str | None = None) -> dict[str, Any]:
+    """Return the body that errors have in most cases."""
+    return {"message": message} | ({} if details is None else {"details": details})
+
+
 AS_IN_TABLE = Wording(
     bodies=(),
-    defect={
-        "message": "Internal server error",
-        "details": "An unexpected error occurred; the agent's log has the details under this request's id.",
-    },
+    defect=error_body(
+        "Internal server error",
+        "An unexpected error occurred; the agent's log has the details under this request's id.",
+    ),
     names_methods=True,
 )
 
@@ -149,7 +154,7 @@ def _own_body(error: Exception, wording: Wording) -> dict[str, Any] | None:
 
 def _table_body(error: Exception, message: Message, with_details: bool) -> dict[str, Any]:
     text = message if isinstance(message, str) else message(error)
-    return {"message": text} | ({"details": str(error)} if with_details and str(error) else {})
+    return error_body(text, str(error) if with_details and str(error) else None)
 
 
 def _with_headers(response: Response, error: Exception, wording: Wording) -> Response:

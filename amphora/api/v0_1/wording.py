@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from amphora import errors
-from amphora.api.errors import AS_IN_TABLE, Wording
+from amphora.api.errors import AS_IN_TABLE, Wording, error_body
 from amphora.core.workloads.catalog import AnyWorkload
 from amphora.core.workloads.lvs import LvsWorkload
 from amphora.models import ActionKind, ActionResult
@@ -13,10 +13,7 @@ WORDING = Wording(
     bodies=(
         (
             errors.InstanceNotFound,
-            lambda error: {
-                "message": "Listener Not Found",
-                "details": f"No listener with UUID: {error.instance_id}",
-            },
+            lambda error: error_body("Listener Not Found", f"No listener with UUID: {error.instance_id}"),
         ),
     ),
     defect=AS_IN_TABLE.defect,

@@ -16,6 +16,7 @@ from amphora.api.errors import (
     PathNotFound,
     Unauthorized,
     Wording,
+    error_body,
 )
 from amphora.core.changes.expected import Expected
 from amphora.models import ActionKind
@@ -25,6 +26,7 @@ _NOT_FOUND = (
     "The requested URL was not found on the server. If you entered the URL manually please check your "
     "spelling and try again."
 )
+_NOT_ALLOWED = "The method is not allowed for the requested URL."
 _DEFECT = (
     "The server encountered an internal error and was unable to complete your request. Either the server is "
     "overloaded or there is an error in the application."
@@ -43,55 +45,46 @@ def framework_error(status: int, description: str) -> dict[str, Any]:
 
 WORDING = Wording(
     bodies=(
-        (errors.InvalidFixedIp, lambda _error: {"message": "Invalid network port"}),
-        (errors.InvalidVip, lambda error: {"message": f"Invalid VIP: {error}"}),
-        (errors.InvalidNetwork, lambda error: {"message": f"Invalid VIP: {error}"}),
-        (errors.InvalidOwnAddress, lambda error: {"message": f"Invalid VRRP Address: {error}"}),
+        (errors.InvalidFixedIp, lambda _error: error_body("Invalid network port")),
+        (errors.InvalidVip, lambda error: error_body(f"Invalid VIP: {error}")),
+        (errors.InvalidNetwork, lambda error: error_body(f"Invalid VIP: {error}")),
+        (errors.InvalidOwnAddress, lambda error: error_body(f"Invalid VRRP Address: {error}")),
         (BadParameters, lambda error: framework_error(400, error.message)),
-        (BadAddress, lambda _error: {"message": "Invalid IP address"}),
+        (BadAddress, lambda _error: error_body("Invalid IP address")),
         (Unauthorized, lambda error: framework_error(401, str(error))),
         (PathNotFound, lambda _error: framework_error(404, _NOT_FOUND)),
         (
             errors.InstanceNotFound,
-            lambda error: {
-                "message": "Loadbalancer Not Found",
-                "details": f"No loadbalancer with UUID: {error.instance_id}",
-            },
+            lambda error: error_body(
+                "Loadbalancer Not Found", f"No loadbalancer with UUID: {error.instance_id}"
+            ),
         ),
         (
             errors.CertificateNotFound,
-            lambda error: {
-                "message": "Certificate Not Found",
-                "details": f"No certificate with filename: {error.filename}",
-            },
+            lambda error: error_body(
+                "Certificate Not Found", f"No certificate with filename: {error.filename}"
+            ),
         ),
         # Controllers match this sentence in the details, and retry.
         (errors.NoSuchLink, lambda _error: {"details": "No suitable network interface found"}),
-        (
-            MethodNotAllowed,
-            lambda _error: framework_error(405, "The method is not allowed for the requested URL."),
-        ),
-        (errors.InterfaceConflict, lambda _error: {"message": "Interface already exists"}),
+        (MethodNotAllowed, lambda _error: framework_error(405, _NOT_ALLOWED)),
+        (errors.InterfaceConflict, lambda _error: error_body("Interface already exists")),
         (
             errors.InstanceActionFailed,
-            lambda error: {"message": f"Error {_GERUND[error.action]} haproxy", "details": str(error)},
+            lambda error: error_body(f"Error {_GERUND[error.action]} haproxy", error.details),
         ),
-        (errors.VrrpActionFailed, lambda error: _vrrp_failed(error)),
-        (errors.LvsActionFailed, lambda error: _lvs_failed(error)),
+        (errors.VrrpActionFailed, lambda error: error_body(_vrrp_message(error), error.details)),
+        (errors.LvsActionFailed, lambda error: error_body(_lvs_message(error), error.details)),
         (
             errors.LvsListenerNotFound,
-            lambda error: {
-                "message": "UDP Listener Not Found",
-                "details": f"No UDP listener with UUID: {error.listener_id}",
-            },
+            lambda error: error_body(
+                "UDP Listener Not Found", f"No UDP listener with UUID: {error.listener_id}"
+            ),
         ),
         (errors.RulesFailed, lambda _error: framework_error(500, _DEFECT)),
         (
             errors.AgentConfigurationFailed,
-            lambda error: {
-                "message": "Unable to update amphora-agent configuration.",
-                "details": str(error),
-            },
+            lambda error: error_body("Unable to update amphora-agent configuration.", error.details),
         ),
     ),
     defect=framework_error(500, _DEFECT),
@@ -125,16 +118,16 @@ def absence_is_success(expected: Expected) -> Iterator[None]:
         expected.require(None)
 
 
-def _vrrp_failed(error: errors.VrrpActionFailed) -> dict[str, Any]:
+def _vrrp_message(error: errors.VrrpActionFailed) -> str:
     if error.action == "upload":
-        return {"message": "Error enabling octavia-keepalived service", "details": str(error)}
-    return {"message": f"Failed to {error.action} octavia-keepalived service", "details": str(error)}
+        return "Error enabling octavia-keepalived service"
+    return f"Failed to {error.action} octavia-keepalived service"
 
 
-def _lvs_failed(error: errors.LvsActionFailed) -> dict[str, Any]:
+def _lvs_message(error: errors.LvsActionFailed) -> str:
     messages = {
         "upload": "Error enabling octavia-keepalivedlvs service",
         "delete": "Error stopping keepalivedlvs",
     }
     default = f"Failed to {error.action} keepalivedlvs listener {error.listener_id}"
-    return {"message": messages.get(error.action, default), "details": str(error)}
+    return messages.get(error.action, default)
