@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the WSGI application."""
+"""Builds the WSGI application: version discovery, and one branch for each API version."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from typing import Any
 
 import pecan
 from pecan.hooks import PecanHook
-from webob import Response
+from webob import Request, Response
 
 from amphora.api.errors import error_response
+from amphora.api.extensions.routes import extensions
 from amphora.api.gateway import Gateway
 from amphora.api.request import AgentRequest
-from amphora.api.root import make_root
-from amphora.api.routes import RoutingController
+from amphora.api.responses import json_response
+from amphora.api.routes import Branch, RoutingController
+from amphora.api.v0_1.node import NodeHandlers
+from amphora.api.v0_1.routes import version_0_1
+from amphora.api.v0_5.routes import version_0_5
+from amphora.api.v1_0.node import API_VERSION
+from amphora.api.v1_0.routes import version_1_0
+from amphora.api.v1_0.wording import WORDING
 from amphora.core.services import CoreServices
 
 
@@ -34,7 +41,7 @@ def make_app(core: CoreServices, allowed_client_names: Collection[str]) -> Gatew
 
     :param allowed_client_names: names of client certificates that may use the API; empty: all may.
     """
-    root = make_root(core)
+    root = _root(core)
     app = pecan.make_app(
         root,
         hooks=[ErrorHook(root)],
@@ -46,3 +53,20 @@ def make_app(core: CoreServices, allowed_client_names: Collection[str]) -> Gatew
         debug=False,
     )
     return Gateway(app, allowed_client_names, root.wording, core.idempotency_store)
+
+
+def _root(core: CoreServices) -> RoutingController:
+    return RoutingController(
+        {
+            "": Branch({"": {"GET": _discover}}, WORDING),
+            "info": Branch({"": {"GET": NodeHandlers(core).info}}),
+            "v0.1": version_0_1(core),
+            "0.5": version_0_5(core),
+            "1.0": version_1_0(core),
+            "extensions": extensions(core),
+        }
+    )
+
+
+def _discover(_request: Request) -> Response:
+    return json_response(200, {"api_version": API_VERSION})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from webob import Request, Response
 
 from amphora.api.responses import json_response
-from amphora.api.v0_1.topology import topology_error
+from amphora.api.v0_1.wording import topology_error
 from amphora.core.node import NodeInfo
 from amphora.core.sampler import Rates
 from amphora.core.services import CoreServices

@@ -11,8 +11,9 @@ from webob import Request, Response
 
 from amphora.api.request import json_object
 from amphora.api.responses import json_response, ok
+from amphora.api.v0_1.wording import topology_error
 from amphora.core.services import CoreServices
-from amphora.core.topology import Topology, TopologyKind, TopologyManager
+from amphora.core.topology import Topology, TopologyKind
 from amphora.errors import InvalidInput
 from amphora.models import Role
 
@@ -51,12 +52,6 @@ class TopologyHandlers:
     def change(self, request: Request) -> Response:
         """Section "Set amphora topology"."""
         return ok(202 if self._topology.change(parse_topology(json_object(request))) else 200)
-
-
-def topology_error(topology: TopologyManager) -> dict[str, str]:
-    """Return why the last change of topology failed, as a part of a response; empty unless it did."""
-    error = topology.error()
-    return {"topology_error": error} if error else {}
 
 
 def _role_word(role: Role | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from amphora import errors
 from amphora.api.errors import AS_IN_TABLE, Wording, error_body
+from amphora.core.topology import TopologyManager
 from amphora.core.workloads.catalog import AnyWorkload
 from amphora.core.workloads.lvs import LvsWorkload
 from amphora.models import ActionKind, ActionResult
@@ -47,3 +48,9 @@ def _udp_listener_sentence(listener_id: str, result: ActionResult) -> str:
     if result.kind is ActionKind.STOPPED:
         return f"{listener_id} is stopped"
     return f"{listener_id} already runs; nothing was changed" if result.is_unchanged else result.evidence
+
+
+def topology_error(topology: TopologyManager) -> dict[str, str]:
+    """Return why the last change of topology failed, as a part of a response; empty unless it did."""
+    error = topology.error()
+    return {"topology_error": error} if error else {}
