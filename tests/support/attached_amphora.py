@@ -1,26 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """An agent in an amphora to which a hypervisor has attached links; what the kernel holds afterwards."""
 
+from __future__ import annotations
+
 import os
 import subprocess
+from pathlib import Path
+from typing import Any
 
 from amphora.testing.agent import AgentProcess
 from tests.support.load_balancers import MAC, OTHER_MAC
 from tests.support.turns import Turn
 
 
-def ip(*arguments):
+def ip(*arguments: str) -> str:
     return subprocess.run(["ip", *arguments], check=True, timeout=10, capture_output=True, text=True).stdout
 
 
 class AttachedAmphora:
     """An agent, its data namespace, and links that a hypervisor has attached."""
 
-    def __init__(self, directory, topology, more=None):
+    def __init__(self, directory: Path, topology: str, more: dict[str, dict[str, Any]] | None = None) -> None:
         self._turn = Turn("links")
         self.data = f"amp-ports-{os.getpid()}"
         self.links = [f"amp{os.getpid() % 100000}{letter}" for letter in "abcd"]
-        options = {
+        options: dict[str, dict[str, Any]] = {
             "network": {"namespace": self.data},
             "drivers": {"process_manager": "standalone", "network": "pyroute2"},
             "amphora_agent": {"agent_server_network_dir": directory / "interfaces"},
@@ -36,15 +40,15 @@ class AttachedAmphora:
             self._turn.close()
             raise
 
-    def post(self, path, parameters):
+    def post(self, path: str, parameters: dict[str, Any]) -> tuple[int, Any]:
         answer = self.agent.post(path, parameters)
         return answer.status, answer.json
 
-    def addresses(self, name):
+    def addresses(self, name: str) -> set[str]:
         shown = ip("-n", self.data, "-o", "addr", "show", "dev", name).splitlines()
         return {line.split()[3] for line in shown}
 
-    def routes(self, name, table="main", family="-4"):
+    def routes(self, name: str, table: str = "main", family: str = "-4") -> set[str]:
         """Routes that somebody made, without what differs from kernel to kernel."""
         shown = ip("-n", self.data, family, "route", "show", "dev", name, "table", table)
         return {
@@ -53,11 +57,11 @@ class AttachedAmphora:
             if "proto kernel" not in line
         }
 
-    def rules(self, family="-4"):
+    def rules(self, family: str = "-4") -> set[str]:
         shown = ip("-n", self.data, family, "rule", "show").splitlines()
         return {" ".join(line.split()[1:5]) for line in shown if "lookup 1 " in f"{line} "}
 
-    def clean_up(self):
+    def clean_up(self) -> None:
         self.agent.clean_up()
         subprocess.run(["ip", "netns", "del", self.data], timeout=10, capture_output=True)
         for link in self.links:

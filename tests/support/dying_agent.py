@@ -5,10 +5,13 @@ The file that AMPHORA_TEST_ARMED names has n bytes; counting begins with the fir
 appears. A size rather than a number inside, since looking at a size is no event itself.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _CHANGES = {
@@ -18,11 +21,11 @@ _CHANGES = {
 
 
 class Executioner:
-    def __init__(self, armed):
+    def __init__(self, armed: Path) -> None:
         self._armed = armed
         self._events = 0
 
-    def __call__(self, event, arguments):
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not (event in _CHANGES or (event == "open" and _is_write(arguments))):
             return
         if not self._armed.exists():
@@ -32,7 +35,7 @@ class Executioner:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _is_write(arguments):
+def _is_write(arguments: tuple[Any, ...]) -> bool:
     path, _mode, flags = arguments
     return isinstance(path, str | os.PathLike) and isinstance(flags, int) and bool(flags & _WRITING)
 

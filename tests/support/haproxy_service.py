@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from amphora.errors import ServiceError
-from amphora.models import Readiness, ServiceState
+from amphora.models import Readiness, ServiceSpec, ServiceState
 from amphora.system.processes import children_of
-from amphora.testing.service_bench import ServiceFixtures, is_alive, wait_until
+from amphora.testing.service_bench import ServiceBench, ServiceFixtures, is_alive, wait_until
 
 CONFIG = """
 defaults
@@ -32,13 +32,13 @@ class HaproxyChecks(ServiceFixtures):
     """Inherit and say how to build the driver."""
 
     @pytest.fixture
-    def config(self, bench):
+    def config(self, bench: ServiceBench) -> Path:
         path = bench.file("haproxy.cfg")
         path.write_text(CONFIG.format(socket=bench.file("front"), text="first"))
         return path
 
     @pytest.fixture
-    def spec(self, bench, config):
+    def spec(self, bench: ServiceBench, config: Path) -> ServiceSpec:
         haproxy = "/usr/sbin/haproxy"
         return replace(
             bench.spec(),
@@ -48,7 +48,7 @@ class HaproxyChecks(ServiceFixtures):
             readiness=Readiness.NOTIFY,
         )
 
-    def test_serves_as_soon_as_it_is_started(self, bench, spec):
+    def test_serves_as_soon_as_it_is_started(self, bench: ServiceBench, spec: ServiceSpec) -> None:
         name = bench.started(spec)
         assert "first" in ask(bench.file("front"))
         pid = bench.running_pid(name)
@@ -57,7 +57,9 @@ class HaproxyChecks(ServiceFixtures):
         bench.manager.stop(name)
         assert not any(is_alive(process) for process in (pid, *workers))
 
-    def test_reload_changes_the_answer_and_keeps_the_master(self, bench, spec, config):
+    def test_reload_changes_the_answer_and_keeps_the_master(
+        self, bench: ServiceBench, spec: ServiceSpec, config: Path
+    ) -> None:
         name = bench.started(spec)
         pid = bench.running_pid(name)
         config.write_text(CONFIG.format(socket=bench.file("front"), text="second"))
@@ -67,7 +69,9 @@ class HaproxyChecks(ServiceFixtures):
         wait_until(lambda: "second" in ask(bench.file("front")), "the new configuration is served")
         assert bench.running_pid(name) == pid
 
-    def test_broken_configuration_is_refused(self, bench, spec, config):
+    def test_broken_configuration_is_refused(
+        self, bench: ServiceBench, spec: ServiceSpec, config: Path
+    ) -> None:
         name = bench.started(spec)
         config.write_text("nonsense\n")
         with pytest.raises(ServiceError, match="unknown keyword 'nonsense'"):
@@ -78,7 +82,9 @@ class HaproxyChecks(ServiceFixtures):
             bench.manager.start(name)
         assert bench.manager.status(name).state is ServiceState.STOPPED
 
-    def test_address_in_use_fails_the_start_with_haproxys_words(self, bench, spec, config):
+    def test_address_in_use_fails_the_start_with_haproxys_words(
+        self, bench: ServiceBench, spec: ServiceSpec, config: Path
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             config.write_text(config.read_text() + f"  bind 127.0.0.1:{port}\n")
@@ -86,7 +92,7 @@ class HaproxyChecks(ServiceFixtures):
             with pytest.raises(ServiceError, match="cannot bind socket"):
                 bench.manager.start(name)
 
-    def test_death_of_a_worker_restarts_the_service(self, bench, spec):
+    def test_death_of_a_worker_restarts_the_service(self, bench: ServiceBench, spec: ServiceSpec) -> None:
         name = bench.started(spec)
         pid = bench.running_pid(name)
         os.kill(children_of(pid)[0], signal.SIGKILL)
@@ -94,7 +100,7 @@ class HaproxyChecks(ServiceFixtures):
         assert "first" in ask(bench.file("front"))
 
 
-def ask(path):
+def ask(path: Path) -> str:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(5)
         client.connect(str(path))
@@ -102,7 +108,7 @@ def ask(path):
         return client.makefile().read()
 
 
-def catches(pid, number):
+def catches(pid: int, number: int) -> bool:
     """Whether a process has a handler for a signal now (proc_pid_status(5))."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     mask = next(line for line in status.splitlines() if line.startswith("SigCgt:"))

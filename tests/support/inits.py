@@ -62,8 +62,8 @@ class Systemd(Init):
 
     name = "systemd"
     tree = "base"
-    state_command = ("systemctl", "is-system-running", "--wait")
-    reboot_command = ("systemctl", "reboot")
+    state_command: tuple[str, ...] = ("systemctl", "is-system-running", "--wait")
+    reboot_command: tuple[str, ...] = ("systemctl", "reboot")
 
     _disabled = ("haproxy", "keepalived", "systemd-networkd", "e2scrub_reap")
     # Otherwise the first boot waits two minutes for a network that nobody brings up.
@@ -137,7 +137,7 @@ class Bare(Systemd):
 
     name = "none"
     nspawn_options = ("--as-pid2",)
-    program = ("/bin/sh", str(HERE / "entry_point"))
+    program: tuple[str, ...] = ("/bin/sh", str(HERE / "entry_point"))
     state_command = ("cat", "/run/entered")
     # It takes this signal for a wish to restart (systemd-nspawn(1)): SIGRTMIN+5.
     reboot_command = ("kill", "-39", "1")

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests that come while the first of their kind is under way."""
 
+from __future__ import annotations
+
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 from amphora.core.changes.single_flight import SingleFlight
 
@@ -16,12 +20,12 @@ class Gate:
     :ivar entered: released by each call, before it is held.
     """
 
-    def __init__(self, owner, method):
+    def __init__(self, owner: object, method: str) -> None:
         self.entered = threading.Semaphore(0)
         self.open = threading.Event()
         go_on = getattr(owner, method)
 
-        def held(*arguments, **named):
+        def held(*arguments: Any, **named: Any) -> Any:
             self.entered.release()
             assert self.open.wait(_PATIENCE)
             return go_on(*arguments, **named)
@@ -29,11 +33,11 @@ class Gate:
         setattr(owner, method, held)
 
 
-def together(gate, call, count=4):
+def together(gate: Gate, call: Callable[[], Any], count: int = 4) -> list[Any]:
     """Return the answers, or errors, of calls that all come while the first is held."""
-    answers = []
+    answers: list[Any] = []
 
-    def note():
+    def note() -> None:
         try:
             answers.append(call())
         except Exception as error:
@@ -54,9 +58,9 @@ def together(gate, call, count=4):
     return answers
 
 
-def _has_joined(thread):
+def _has_joined(thread: threading.Thread) -> bool:
     """Whether a thread waits for what another one does."""
-    frame = sys._current_frames().get(thread.ident)
+    frame = sys._current_frames().get(thread.ident or 0)
     while frame is not None and frame.f_back is not None:
         if frame.f_code is threading.Event.wait.__code__ and frame.f_back.f_code is SingleFlight.run.__code__:
             return True
@@ -64,7 +68,7 @@ def _has_joined(thread):
     return False
 
 
-def _await(condition):
+def _await(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "the other requests do not wait for the first"

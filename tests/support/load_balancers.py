@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configurations of whole load balancers as an Octavia controller writes them."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 LOAD_BALANCER = "1b000000-0000-4000-8000-000000000001"
 LISTENER, TLS_LISTENER, METRICS_LISTENER = (f"11000000-0000-4000-8000-00000000000{n}" for n in (1, 2, 3))
 POOL = "90000000-0000-4000-8000-000000000001"
@@ -60,7 +64,7 @@ backend prometheus-exporter-internal
 """
 
 
-def global_section(base_path="/var/lib/octavia", extra=()):
+def global_section(base_path: str = "/var/lib/octavia", extra: Iterable[str] = ()) -> str:
     """The first sections of a load balancer."""
     lines = [
         f"# Configuration for loadbalancer {LOAD_BALANCER}",
@@ -86,12 +90,12 @@ def global_section(base_path="/var/lib/octavia", extra=()):
     return "\n".join(lines)
 
 
-def peers_section(address):
+def peers_section(address: str) -> str:
     """The peers of a pair; haproxy listens on the address of the local one."""
     return f"peers {LOAD_BALANCER.replace('-', '')}_peers\n    peer {PEER} {address}\n\n"
 
 
-def frontend(listener, binds, mode="http", pool=POOL):
+def frontend(listener: str, binds: Iterable[str], mode: str = "http", pool: str = POOL) -> str:
     """One listener, and its pool where it has one of its own."""
     lines = [f"frontend {listener}", "    maxconn 1000"]
     lines += [f"    bind {bind}" for bind in binds]
@@ -99,7 +103,9 @@ def frontend(listener, binds, mode="http", pool=POOL):
     return "\n".join(lines) + "\n"
 
 
-def backend(listener, member_port, mode="http", pool=POOL, member=MEMBER):
+def backend(
+    listener: str, member_port: int, mode: str = "http", pool: str = POOL, member: str = MEMBER
+) -> str:
     """A pool as one listener uses it."""
     return (
         f"backend {pool}:{listener}\n    mode {mode}\n    balance roundrobin\n"
@@ -109,6 +115,6 @@ def backend(listener, member_port, mode="http", pool=POOL, member=MEMBER):
     )
 
 
-def internal_metrics(metrics=9101, metrics_proxy=9102):
+def internal_metrics(metrics: int = 9101, metrics_proxy: int = 9102) -> str:
     """The two sections that exist for the metrics of PROMETHEUS listeners."""
     return _INTERNAL_METRICS.format(metrics=metrics, metrics_proxy=metrics_proxy)

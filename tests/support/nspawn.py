@@ -63,7 +63,7 @@ def booted_machine(
     """
     kind = init_named(init)
     machine = Machine(base_tree(lab_directory(), kind), f"{name}-{os.getpid()}", kind, plug)
-    binds = dict.fromkeys(Path(path) for path in (sys.base_prefix, sys.prefix, REPOSITORY, *extra_binds))
+    binds = dict.fromkeys((Path(sys.base_prefix), Path(sys.prefix), REPOSITORY, *extra_binds))
     try:
         machine.boot([path for path in binds if not path.is_relative_to("/usr")])
         yield machine

@@ -78,7 +78,7 @@ _INTERFACE = {
 }
 
 
-def make_namespace():
+def make_namespace() -> None:
     """Make the namespace of tenant traffic; one that is there stays as it is."""
     # keepalived looks up the name of its machine, and from there no name server can be reached.
     with Path("/etc/hosts").open("a") as hosts:
@@ -87,7 +87,7 @@ def make_namespace():
     must("ip", "-n", NAMESPACE, "link", "set", "lo", "up")
 
 
-def plug_vip(*addresses):
+def plug_vip(*addresses: str) -> None:
     """Attach the VIP's port, remembered as Octavia's agent does, with these addresses."""
     write(BASE / "plugged_interfaces", f"{MAC} eth1\n")
     write(Path("/etc/octavia/interfaces/eth1.json"), json.dumps(_INTERFACE))
@@ -99,7 +99,7 @@ def plug_vip(*addresses):
         must("ip", "-n", NAMESPACE, "addr", "add", address, "dev", "eth1")
 
 
-def start_haproxy(identity, configuration):
+def start_haproxy(identity: str, configuration: str) -> Path:
     """Start a load balancer's haproxy as that agent does; return its pid file."""
     directory = BASE / identity
     write(directory / "haproxy.cfg", configuration, 0o600)
@@ -109,25 +109,25 @@ def start_haproxy(identity, configuration):
     return directory / f"{identity}.pid"
 
 
-def start_keepalived(configuration):
+def start_keepalived(configuration: str) -> Path:
     """Start the keepalived of a pair as that agent does; return its pid file."""
     write(KEEPALIVED, configuration)
     _start(KEEPALIVED_SERVICE, _KEEPALIVED_UNIT)
     return KEEPALIVED.with_suffix(".pid")
 
 
-def first_line(pid_file):
+def first_line(pid_file: Path) -> int:
     """Return the number of the main process."""
     return int(pid_file.read_text().split()[0])
 
 
-def write(path, text, mode=0o644):
+def write(path: Path, text: str, mode: int = 0o644) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(mode)
 
 
-def _start(service, unit):
+def _start(service: str, unit: str) -> None:
     for name, text in (("amphora-netns.service", NAMESPACE_UNIT), (service, unit)):
         write(Path("/usr/lib/systemd/system", name), text)
     must("systemctl", "enable", service)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+from pathlib import Path
 
 from amphora.system.namespaces import call_inside
 
@@ -28,7 +29,7 @@ class SilentResolver:
     :param directory: for the files that stand in for those in ``/etc``.
     """
 
-    def __init__(self, namespace, directory):
+    def __init__(self, namespace: str, directory: Path) -> None:
         self._namespace = namespace
         self._directory = directory
         (directory / "hosts").write_text("127.0.0.1 localhost\n")
@@ -38,12 +39,12 @@ class SilentResolver:
         self._socket.bind((ADDRESS, 53))
         self._socket.settimeout(5)
 
-    def command(self, *argv):
+    def command(self, *argv: str) -> list[str]:
         """Return a command that runs another where this resolver is the only one."""
         private = ("unshare", "--mount", "--propagation", "private")
         return [*private, "sh", "-euc", _BIND, "sh", str(self._directory), *argv]
 
-    def is_asked_for_the_own_name(self):
+    def is_asked_for_the_own_name(self) -> bool:
         """Whether whoever looks the machine's name up comes here and nowhere else."""
         inside = ("ip", "netns", "exec", self._namespace)
         looker = subprocess.Popen(self.command(*inside, "getent", "ahosts", socket.gethostname()))
@@ -54,7 +55,7 @@ class SilentResolver:
             looker.wait(5)
             self.questions()
 
-    def questions(self):
+    def questions(self) -> list[bytes]:
         """Return the questions since the last call, as they came."""
         found = []
         self._socket.setblocking(False)
@@ -64,5 +65,5 @@ class SilentResolver:
         self._socket.settimeout(5)
         return found
 
-    def close(self):
+    def close(self) -> None:
         self._socket.close()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import http.client
 import threading
 import time
+from collections.abc import Callable
+from typing import Self
 
 
 class Load:
@@ -15,36 +17,38 @@ class Load:
     :param enter: called first in each client's thread, as to enter another network namespace.
     """
 
-    def __init__(self, *ports, clients=4, enter=None, pause=0.0):
+    def __init__(
+        self, *ports: int, clients: int = 4, enter: Callable[[], object] | None = None, pause: float = 0.0
+    ) -> None:
         self._pause = pause
         self._enter = enter or (lambda: None)
         self._ends = threading.Event()
         self.good = 0
-        self.failures = []
+        self.failures: list[tuple[float, int, str]] = []
         self._lock = threading.Lock()
         self._threads = [
             threading.Thread(target=self._run, args=(ports[number % len(ports)],))
             for number in range(clients)
         ]
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         self.wait_for(20)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._ends.set()
         for thread in self._threads:
             thread.join()
 
-    def wait_for(self, more, seconds=20.0):
+    def wait_for(self, more: int, seconds: float = 20.0) -> None:
         """Return when so many more requests have been answered."""
         wanted, deadline = self.good + more, time.monotonic() + seconds
         while self.good < wanted and not self.failures and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def _run(self, port):
+    def _run(self, port: int) -> None:
         self._enter()
         while not self._ends.is_set():
             error = request_once(port)
@@ -56,7 +60,7 @@ class Load:
             self._ends.wait(self._pause)
 
 
-def request_once(port, host="127.0.0.1", timeout=5.0):
+def request_once(port: int, host: str = "127.0.0.1", timeout: float = 5.0) -> str | None:
     """Make one request on a new connection; return None if it was answered 200, else what went wrong."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:

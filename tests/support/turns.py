@@ -16,7 +16,7 @@ class Turn:
     :param thing: name of what is used, such as MAC addresses in the machine's own network namespace.
     """
 
-    def __init__(self, thing):
+    def __init__(self, thing: str) -> None:
         self._file = (Path(tempfile.gettempdir()) / f"amphora-tests-{thing}.lock").open("w")
         deadline = time.monotonic() + _PATIENCE
         while not self._is_ours():
@@ -25,10 +25,10 @@ class Turn:
                 raise TimeoutError(f"it was not our turn with {thing} in {_PATIENCE:g} s")
             time.sleep(0.05)
 
-    def close(self):
+    def close(self) -> None:
         self._file.close()
 
-    def _is_ours(self):
+    def _is_ours(self) -> bool:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -19,7 +19,7 @@ UNIT = Path("/etc/systemd/system/amphora-agent.service")
 CERTIFICATES = Path("/var/lib/octavia/certs")
 
 
-def run(*argv, timeout=60):
+def run(*argv: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """Run a command; output and errors together."""
     return subprocess.run(
         argv,
@@ -32,7 +32,7 @@ def run(*argv, timeout=60):
     )
 
 
-def must(*argv):
+def must(*argv: str) -> str:
     """Run a command that has to succeed; return what it printed."""
     done = run(*argv)
     assert done.returncode == 0, f"{argv}: {done.returncode}\n{done.stdout}"
