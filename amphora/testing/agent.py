@@ -96,7 +96,7 @@ class AgentProcess(AgentClient):
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"NOTIFY_SOCKET": str(path)},
-                # Ctrl-C is for whoever started this, who then ends the agent in order.
+                # Ctrl-C goes to the caller, which then ends the agent in order.
                 start_new_session=True,
             )
             while self._process.poll() is None and time.monotonic() - began < timeout:
@@ -141,7 +141,7 @@ class AgentProcess(AgentClient):
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody uses at this moment."""
+    """Return a TCP port of 127.0.0.1 that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -136,14 +136,14 @@ def files_named(text: str, roots: Sequence[Path]) -> list[str]:
 
 
 def memory_directory() -> Path:
-    """Return a directory on a memory-backed file system that anybody may write to.
+    """Return a world-writable directory on a memory-backed file system.
 
-    :raises AssertionError: there is none on this machine.
+    :raises AssertionError: this machine has no such directory.
     """
     for candidate in _MEMORY:
         if outside_memory(candidate) is None and _is_writable(candidate):
             return candidate
-    raise AssertionError(f"none of {', '.join(map(str, _MEMORY))} is a memory-backed file system to write to")
+    raise AssertionError(f"no writable memory-backed file system among {', '.join(map(str, _MEMORY))}")
 
 
 def _is_writable(directory: Path) -> bool:

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     report = Report(options.family, options.name, live=not options.json)
     began = time.monotonic()
-    # What ends the command is to end what it started, too.
+    # A command that is terminated must end what it started, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _test(options, report)

@@ -62,7 +62,7 @@ def in_child(work: Callable[[Progress], Any], timeout: float) -> Any:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise in the main thread when what is inside takes longer, whatever it waits for.
+    """Interrupt the main thread when the block takes longer, even while it waits in a call.
 
     :raises BlockedTooLong: it did.
     """

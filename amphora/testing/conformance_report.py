@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``amphora-agent-conformance`` found out and how it tells it."""
+"""What ``amphora-agent-conformance`` found, as lines for people or as one document."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Report:
-    """How the tests of one driver ended.
+    """Results of the tests of one driver.
 
     :ivar live: print a line as soon as a test has ended.
     :ivar skipped: tests that this user or machine cannot run.

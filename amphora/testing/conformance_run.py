@@ -39,7 +39,7 @@ _PLUGINS = ("terminal", "cacheprovider", "faulthandler")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is to be tested.
+    """What to test.
 
     :ivar scratch: a directory for the driver and the tests.
     :ivar timeout: seconds that each phase of a test may take.
@@ -65,7 +65,7 @@ class Run:
             return loader.load(family, self.name, _context(self.scratch / "load"))
 
     def includes(self, item: pytest.Item) -> bool:
-        """Whether a test is to be run."""
+        """Whether a test was asked for."""
         part = getattr(item, "function").__qualname__.partition(".")[0]  # noqa: B009 - pytest.Item has none
         named = not self.tests or not _names(item).isdisjoint(self.tests)
         return named and (not self.classes or part in self.classes)

@@ -14,7 +14,7 @@ from amphora.errors import AmphoraError
 
 
 class FakeCertStore(CertStore):
-    """Keeps files on whatever the directory lies on: every step succeeds unless told to fail.
+    """Keeps files on any file system: every step succeeds unless :meth:`fail_next` was called.
 
     haproxy reads the files by their path, so there must be real ones. The contract's promise about
     memory is kept if the directory is on a memory-backed file system.

@@ -49,7 +49,7 @@ class FakeWires:
 
 
 class FakeNetwork(NetworkDriver):
-    """Keeps the contract in memory: every step succeeds at once unless told to fail.
+    """Keeps the contract in memory: every step succeeds at once unless :meth:`fail_next` was called.
 
     :param patience: seconds to wait for a link.
     """

@@ -36,7 +36,7 @@ class FakeMachine:
 
 
 class FakeProcessManager(ProcessManager):
-    """Keeps the contract in memory: every start succeeds at once unless told to fail.
+    """Keeps the contract in memory: every start succeeds at once unless :meth:`fail_next` was called.
 
     A service whose restart delay is a second or more waits for :meth:`start` after a crash; others
     are up again at once.

@@ -10,7 +10,7 @@ What stands on a driver must cope with one that does not keep its word. A plan n
     manager = with_faults(StandaloneProcessManager(directory, runner), plan)
 
 The second ``start`` raises and starts nothing; the seventh call of any method is carried out, and then
-the process dies as by SIGKILL, so that the caller never learns of it. ``plan.calls`` tells what was asked.
+the process dies by SIGKILL, and the caller never gets a result. ``plan.calls`` lists the calls.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def hang(*, at: int, of: str = "", after: bool = False) -> Fault:
 
 
 def kill(*, at: int, of: str = "", after: bool = False) -> Fault:
-    """Return a fault that ends the whole process by SIGKILL: nothing is cleaned up, nobody is told."""
+    """Return a fault that ends the whole process by SIGKILL: nothing is cleaned up or reported."""
     return Fault(at, of, after, lambda _fault: _die())
 
 
@@ -159,7 +159,7 @@ def with_faults(driver: D, plan: FaultPlan) -> D:
     :meth:`NetworkDriver.restore`, is delegated where the driver has its own. Everything else the driver
     offers can be reached through the wrapper, and is not counted.
 
-    :raises ValueError: the plan names a method that is none of the contract.
+    :raises ValueError: the plan names a method that the contract does not have.
     """
     contract = contract_of(type(driver))
     methods = _delegated(contract, type(driver))

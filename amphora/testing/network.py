@@ -145,7 +145,7 @@ class NetworkContract(NetworkFixtures):
         bench.driver.activate(config)
         assert list(bench.driver.differences()) == []
         bench.driver.forget(config.name)
-        assert list(bench.driver.differences()) == [], "differences() tells of what is not stored"
+        assert list(bench.driver.differences()) == [], "differences() reports what is not stored"
 
     def test_what_is_stored_and_not_active_is_a_missing_link(self, bench: NetworkBench, family: str) -> None:
         config = vip_config(family, bench.plug())
@@ -154,7 +154,7 @@ class NetworkContract(NetworkFixtures):
         found = list(bench.driver.differences())
         assert [(each.area, each.subject) for each in found] == [(DriftArea.LINKS, config.name)]
         assert found[0].reason in (DriftReason.LINK_MISSING, DriftReason.LINK_ELSEWHERE)
-        assert bench.driver.interfaces() == before, "differences() activated what it should only tell of"
+        assert bench.driver.interfaces() == before, "differences() activated what it should only report"
 
     def test_restore_of_nothing_is_nothing(self, bench: NetworkBench, family: str) -> None:
         before = bench.driver.interfaces()

@@ -174,7 +174,7 @@ class KernelBench(NetworkBench):
         return [link for link in found if link["ifname"] != "lo"]
 
     def picture(self) -> dict[str, Any]:
-        """Return all that ``ip -j`` tells of both namespaces, once it is at rest."""
+        """Return the output of ``ip -j`` in both namespaces, once it no longer changes."""
         deadline = time.monotonic() + 5
         picture = self._picture()
         while _unsettled(picture) and time.monotonic() < deadline:
@@ -209,7 +209,7 @@ def _unsettled(picture: dict[str, Any]) -> bool:
 
 
 def _is_coming_up(link: dict[str, Any]) -> bool:
-    # The kernel tells a link that its peer is up a moment after both are, one second at most, and only
+    # The kernel notifies a link that its peer is up a moment after both are, one second at most, and only
     # then gives it its link-local address. Loopback has neither.
     up = "UP" in link["flags"] and "LOOPBACK" not in link["flags"]
     own = [each for each in link["addr_info"] if each.get("scope") == "link"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D102 - the names of the tests say what they promise
-"""The part of the network drivers' contract that is about telling what differs, in a real kernel."""
+"""The part of the network drivers' contract that is about reporting differences, in a real kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Words = tuple[str, ...]
 
 
 class NetworkDifferencesContract(NetworkKernelFixtures):
-    """Whatever somebody changes behind the driver's back is told, and activation brings it back."""
+    """A change behind the driver's back is reported, and activation restores what was stored."""
 
     def test_everything_changed_behind_the_drivers_back_is_told(
         self, bench: KernelBench, family: str, access: FaultyAccess
@@ -30,7 +30,9 @@ class NetworkDifferencesContract(NetworkKernelFixtures):
             assert set(access.calls) <= {"links", "addresses", "routes", "rules"}
             bench.driver.activate(config)
             left = list(bench.driver.differences())
-            assert left == [], f"what activate() should have undone of 'ip {' '.join(words)}' is still told"
+            assert left == [], (
+                f"activate() should have undone 'ip {' '.join(words)}', which is still reported"
+            )
 
     def test_addresses_that_were_all_replaced_come_back_with_every_route(
         self, bench: KernelBench, family: str

@@ -91,7 +91,7 @@ class ProcessManagerTraceContract(ServiceFixtures):
             status = bench.manager.status(name)
             assert status.pid != pid, "status() gives the id of a process that is another one by now"
             bench.manager.remove(name)
-            assert is_alive(), "a process of somebody else was killed, as it had the id of a former one"
+            assert is_alive(), "a process of another program was killed because it had the id of a former one"
 
 
 def _installed_on_full_disk(bench: ServiceBench, spec: ServiceSpec) -> str:
@@ -109,7 +109,7 @@ def _end_for_good(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
     def is_gone() -> bool:
-        # Only if it is our child, whoever else would have reaped it.
+        # Only if it is our child; otherwise its parent has reaped it.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         return not Path(f"/proc/{pid}").exists()
@@ -119,7 +119,7 @@ def _end_for_good(pid: int) -> None:
 
 @contextlib.contextmanager
 def _stranger(pid: int) -> Iterator[Callable[[], bool]]:
-    """Run the service's own program under this id, started by somebody else; tells whether it lives."""
+    """Start the service's program under this id from another process; yield whether it is alive."""
     born_as(pid, program())
     itself = identify(pid)
     assert itself is not None

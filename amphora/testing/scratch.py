@@ -19,7 +19,7 @@ class DriverSuite(abc.ABC):
 
     @abc.abstractmethod
     def build(self, directory: Path) -> Driver:
-        """Return a driver that keeps whatever it has to keep in this directory.
+        """Return a driver that keeps its files in this directory.
 
         Called again with the same directory it plays the agent's restart: what the contract calls
         durable must still be there.

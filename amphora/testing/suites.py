@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: E402 - what pytest is to rewrite must be named before it is imported
+# ruff: noqa: E402 - pytest rewrites only what is registered before it is imported
 """The contract of each driver family as one class of tests to inherit.
 
 Each needs a factory and nothing else::
@@ -107,10 +107,10 @@ class PackageManagerSuite(PackageManagerContract, DriverSuite):
 
     @pytest.fixture
     def installed_package(self, package_manager: PackageManager) -> str:
-        """Give the name of a package that is installed; override it where none of the usual ones is."""
+        """Give the name of a package that is installed; override it if the usual ones are missing."""
         versions = package_manager.installed_versions(WELL_KNOWN)
         found = [name for name, version in versions.items() if version]
-        assert found, f"none of the packages that every machine has is reported: {', '.join(WELL_KNOWN)}"
+        assert found, f"not one package that every machine has is reported: {', '.join(WELL_KNOWN)}"
         return found[0]
 
 

@@ -49,7 +49,7 @@ class AttachedAmphora:
         return {line.split()[3] for line in shown}
 
     def routes(self, name: str, table: str = "main", family: str = "-4") -> set[str]:
-        """Routes that somebody made, without what differs from kernel to kernel."""
+        """Routes that are not the kernel's own, without what differs from kernel to kernel."""
         shown = ip("-n", self.data, family, "route", "show", "dev", name, "table", table)
         return {
             " ".join(line.split(" metric")[0].split(" pref")[0].split())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an agent tells of drift, and waiting for it."""
+"""The drift that an agent reports, and waiting for it."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class DriftWatch:
         return answer
 
     def told(self, reason: str, part: str = "drift") -> dict[str, Any]:
-        """Wait until a reason is among those told, and return what is told with it."""
+        """Wait until a reason is reported, and return the difference."""
         answer = self.until(lambda answer: reason in reasons(answer, part), reason)
         found: dict[str, Any] = next(each for each in answer[part] if each["reason"] == reason)
         return found
 
     def clean(self) -> dict[str, Any]:
-        """Wait until nothing is told."""
+        """Wait until no drift is reported."""
         return self.until(lambda answer: answer["checked_at"] and not answer["drift"], "there is no drift")
 
     def healed(self, group: str) -> dict[str, Any]:

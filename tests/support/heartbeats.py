@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A controller's side of the heartbeat, from the contract alone, and workers that say what they are told."""
+"""A controller's side of the heartbeat, from the contract alone, and workers with given statistics."""
 
 from __future__ import annotations
 

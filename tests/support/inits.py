@@ -25,7 +25,7 @@ class Init(abc.ABC):
 
     :cvar name: as tests ask for it.
     :cvar tree: name of its base tree below the lab directory.
-    :cvar nspawn_options: what nspawn needs to be told for it.
+    :cvar nspawn_options: what nspawn needs for it.
     :cvar program: what nspawn runs where that is not the tree's own init.
     """
 
@@ -66,7 +66,7 @@ class Systemd(Init):
     reboot_command: tuple[str, ...] = ("systemctl", "reboot")
 
     _disabled = ("haproxy", "keepalived", "systemd-networkd", "e2scrub_reap")
-    # Otherwise the first boot waits two minutes for a network that nobody brings up.
+    # Otherwise the first boot waits two minutes for a network that never comes up.
     _masked = (
         "systemd-networkd-wait-online.service",
         "apt-daily.timer",
@@ -156,7 +156,7 @@ class Upstart(Bare):
 
     name = "upstart"
     program = (sys.executable, "-m", "tests.support.upstart.boot")
-    # Answered once the boot's events have been told.
+    # Answered once the boot's events have been emitted.
     state_command = ("initctl", "version")
 
     def is_up(self, output: str) -> bool:

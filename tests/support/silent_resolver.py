@@ -45,7 +45,7 @@ class SilentResolver:
         return [*private, "sh", "-euc", _BIND, "sh", str(self._directory), *argv]
 
     def is_asked_for_the_own_name(self) -> bool:
-        """Whether whoever looks the machine's name up comes here and nowhere else."""
+        """Whether a lookup of the machine's name comes here and nowhere else."""
         inside = ("ip", "netns", "exec", self._namespace)
         looker = subprocess.Popen(self.command(*inside, "getent", "ahosts", socket.gethostname()))
         try:

@@ -39,7 +39,7 @@ _LOOK_INTERVAL = 0.02
 class RunitProcessManager(ProcessManager):
     """Keeps a directory for each service and links it where a runsvdir looks.
 
-    A service runs as long as its runsv wants it to, whoever else lives; nothing is held in memory
+    A service runs as long as its runsv wants it to, with or without an agent; nothing is held in memory
     here. runsvdir takes up a service within about five seconds of its first :meth:`install`, and
     runsv starts nothing twice within a second; both are runit's own pace.
 
@@ -161,7 +161,7 @@ class RunitProcessManager(ProcessManager):
         return "" if passed is None else self._service(name).tail(passed)
 
     def supervise(self) -> None:
-        """See the contract. runit went on meanwhile; only what it was told to leave down is started."""
+        """See the contract. runit went on meanwhile; only what it had to leave down is started."""
         with storage_errors():
             files.sweep_temporaries(self._directory)
             names = files.subdirectories(self._directory)
@@ -256,7 +256,7 @@ class RunitProcessManager(ProcessManager):
                 raise ServiceError(f"{link} could not be made: {error.strerror}") from error
 
     def _is_ours(self, link: Path) -> bool:
-        """Whether nobody else has put a service of this name before runsvdir."""
+        """Whether no other program has put a service of this name before runsvdir."""
         if link.is_symlink():
             return link.readlink() == self._directory / link.name
         return not link.exists()

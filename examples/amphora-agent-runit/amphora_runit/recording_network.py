@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network driver that only records: for machines whose network somebody else configures.
+"""A network driver that only records: for machines whose network another program configures.
 
 It keeps the part of the contract that is about storing and asking, and changes no link.
 """
@@ -85,7 +85,7 @@ class RecordingNetwork(NetworkDriver):
         return [Interface("lo", "", True), *links]
 
     def differences(self) -> Sequence[Difference]:
-        """Return what is stored and was not activated; what links hold is somebody else's matter."""
+        """Return what is stored and was not activated; what links hold is not its concern."""
         with self._lock:
             active = set(self._active)
         waiting = (config for config in self.stored() if config.name not in active)

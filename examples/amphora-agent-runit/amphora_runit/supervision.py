@@ -53,7 +53,7 @@ def parse_status(data: bytes) -> Supervised:
         pid, _wanted, phase = _STATUS.unpack(data)
         return Supervised(Phase(phase), pid or None)
     except (struct.error, ValueError) as error:
-        raise ServiceError(f"runsv wrote a status nobody can read: {data.hex()}") from error
+        raise ServiceError(f"runsv wrote an unreadable status: {data.hex()}") from error
 
 
 class Supervision:
@@ -70,7 +70,7 @@ class Supervision:
 
         :raises ServiceError: it cannot be found out.
         """
-        # The file outlives a killed runsv, and then tells of the past.
+        # The file outlives a killed runsv, and is out of date then.
         if not self.is_there():
             return NOBODY
         try:

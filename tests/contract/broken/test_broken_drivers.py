@@ -77,7 +77,7 @@ BROKEN = [
         NET,
         "DifferencesHeal",
         "what_is_stored_and_not_active_is_a_missing_link[v4]",
-        "activated what it should only tell of",
+        "activated what it should only report",
     ),
     (NET, "ActivationStores", "activation_stores_nothing[v4]", "as only persist"),
 ]
