@@ -232,7 +232,10 @@ class Plug:
             if known is not None:
                 config = joined(config, known.shared_addresses, known.shared_routes)
             if request.is_sriov:
-                self._protect(place)
+                try:
+                    self._guard(place.name)
+                except OperationFailed as error:
+                    raise PlugFailed(_WHAT[InterfaceRole.VIP], error.details) from error
             plugged = self._take_into_use(config, place)
             if self._vip_is_ours():
                 self._advertise_all((vip.address for vip in request.vips), plugged)
@@ -281,12 +284,6 @@ class Plug:
 
     def _in_force(self, here: InterfaceConfig) -> InterfaceConfig:
         return here if self._vip_is_ours() else held_elsewhere(here)
-
-    def _protect(self, place: _Place) -> None:
-        try:
-            self._guard(place.name)
-        except OperationFailed as error:
-            raise PlugFailed(_WHAT[InterfaceRole.VIP], error.details) from error
 
     def _take_into_use(self, config: InterfaceConfig, place: _Place) -> PluggedInterface:
         change = PlugChange(self._network, config, place.known, place.is_there)

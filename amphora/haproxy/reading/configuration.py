@@ -175,36 +175,14 @@ class _Proxy:
     binds: list[Bind] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
 
-    def frontend(self) -> Frontend:
-        return Frontend(
-            self.name,
-            self.line,
-            self.mode,
-            tuple(self.binds),
-            self.default_backend,
-            self.disabled,
-            self.certain,
-        )
-
-    def backend(self) -> Backend:
-        return Backend(self.name, self.line, self.mode, tuple(self.servers), self.disabled)
-
-
-@dataclass(slots=True)
-class _Global:
-    """All ``global`` sections together, as read so far."""
-
-    stats_sockets: list[Bind] = field(default_factory=list)
-    log_targets: list[str] = field(default_factory=list)
-    words: set[str] = field(default_factory=set)
-    local_peer: str = ""
-    unix_prefix: str = ""
-    bases: FileBases = FileBases()
-
 
 class _Parser:
     def __init__(self) -> None:
-        self._global = _Global()
+        self._stats_sockets: list[Bind] = []
+        self._log_targets: list[str] = []
+        self._global_words: set[str] = set()
+        self._local_peer = self._unix_prefix = ""
+        self._bases = FileBases()
         self._proxies: list[_Proxy] = []
         self._peers: list[tuple[_Proxy, Peer]] = []
         self._log_binds: list[Bind] = []
@@ -230,20 +208,24 @@ class _Parser:
             read(line.line)
 
     def finish(self) -> Configuration:
-        words = self._global.words
+        words = self._global_words
         listens = [proxy for proxy in self._proxies if proxy.kind == "listen" and proxy.servers]
         backends = [proxy for proxy in self._proxies if proxy.kind == "backend" or proxy in listens]
         return Configuration(
-            frontends=tuple(p.frontend() for p in self._proxies if p.kind in ("frontend", "listen")),
-            backends=tuple(proxy.backend() for proxy in backends),
+            frontends=tuple(
+                Frontend(p.name, p.line, p.mode, tuple(p.binds), p.default_backend, p.disabled, p.certain)
+                for p in self._proxies
+                if p.kind in ("frontend", "listen")
+            ),
+            backends=tuple(Backend(p.name, p.line, p.mode, tuple(p.servers), p.disabled) for p in backends),
             peers=tuple(peer for section, peer in self._peers if not section.disabled),
-            stats_sockets=tuple(self._global.stats_sockets),
+            stats_sockets=tuple(self._stats_sockets),
             log_binds=tuple(self._log_binds),
-            local_peer=self._global.local_peer,
+            local_peer=self._local_peer,
             sets_user=not words.isdisjoint({"user", "uid"}),
             sets_group=not words.isdisjoint({"group", "gid"}),
             sets_chroot="chroot" in words,
-            log_targets=tuple(self._global.log_targets),
+            log_targets=tuple(self._log_targets),
             reuse_port="noreuseport" not in words,
         )
 
@@ -271,21 +253,21 @@ class _Parser:
         self._current.server_defaults = defaults.server_defaults
 
     def _read_global(self, line: Line) -> None:
-        keyword, value, state = line.words[0], _word(line, 1), self._global
-        state.words.add(keyword)
+        keyword, value = line.words[0], _word(line, 1)
+        self._global_words.add(keyword)
         if keyword == "stats" and value == "socket" and len(line.words) > 2:
             # The prefix of unix-bind does not count for these.
-            state.stats_sockets.append(self._bind(line, 2))
+            self._stats_sockets.append(self._bind(line, 2))
         elif keyword == "log" and value:
-            state.log_targets.append(value)
+            self._log_targets.append(value)
         elif keyword == "localpeer":
-            state.local_peer = value
+            self._local_peer = value
         elif keyword == "unix-bind" and "prefix" in line.words[:-1]:
-            state.unix_prefix = line.words[line.words.index("prefix") + 1]
+            self._unix_prefix = line.words[line.words.index("prefix") + 1]
         elif keyword == "crt-base":
-            state.bases = replace(state.bases, certificates=value)
+            self._bases = replace(self._bases, certificates=value)
         elif keyword == "ca-base":
-            state.bases = replace(state.bases, authorities=value)
+            self._bases = replace(self._bases, authorities=value)
 
     def _read_proxy(self, line: Line) -> None:
         keyword, value, proxy = line.words[0], _word(line, 1), self._current
@@ -298,7 +280,7 @@ class _Parser:
         elif keyword == "default-server":
             proxy.server_defaults = proxy.server_defaults.apply(line.words[1:])
         elif keyword == "bind" and value:
-            proxy.binds.append(self._bind(line, 1, self._global.unix_prefix))
+            proxy.binds.append(self._bind(line, 1, self._unix_prefix))
         elif keyword in ("server", "server-template"):
             self._read_server(line)
 
@@ -321,7 +303,7 @@ class _Parser:
     def _read_log_forward(self, line: Line) -> None:
         if line.words[0] in ("bind", "dgram-bind") and len(line.words) > 1:
             datagram = line.words[0] == "dgram-bind"
-            self._log_binds.append(self._bind(line, 1, self._global.unix_prefix, datagram))
+            self._log_binds.append(self._bind(line, 1, self._unix_prefix, datagram))
 
     def _bind(self, line: Line, position: int, unix_prefix: str = "", datagram: bool = False) -> Bind:
         text = line.words[position]
@@ -329,7 +311,7 @@ class _Parser:
             endpoints: tuple[Endpoint, ...] = (unresolvable(text),)
         else:
             endpoints = parse_addresses(text, unix_prefix=unix_prefix, datagram=datagram)
-        return parse_bind(line.number, text, endpoints, line.words[position + 1 :], self._global.bases)
+        return parse_bind(line.number, text, endpoints, line.words[position + 1 :], self._bases)
 
 
 def _word(line: Line, position: int) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from amphora.haproxy.reading.binds import BIND_PARAMETERS_WITH_VALUE
 from amphora.haproxy.reading.lines import Line
 from amphora.haproxy.reading.section_lines import SectionLine, section_lines
+from amphora.haproxy.reading.servers import SERVER_PARAMETERS_WITH_VALUE
 
 #: haproxy starts relative names from its working directory.
 WORKING_DIRECTORY = Path("/")
@@ -79,16 +80,6 @@ _GLOBAL_FILES = {
     "lua-load-per-thread": FileKind.TEXT,
     "ssl-dh-param-file": FileKind.CONTENT,
 }
-#: Parameters of servers that take a value: the value may look like one that names a file.
-_SERVER_PARAMETERS_WITH_VALUE = frozenset(
-    """addr agent-addr agent-inter agent-port agent-send alpn ca-file check-alpn check-proto check-sni
-    check-via-socks4 ciphers ciphersuites cookie crl-file crt curves downinter error-limit fall fastinter id
-    init-addr inter log-bufsize log-proto max-reuse maxconn maxqueue minconn namespace npn observe on-error
-    on-marked-down on-marked-up pool-conn-name pool-low-conn pool-max-conn pool-purge-delay port proto
-    proxy-v2-options redir resolve-net resolve-opts resolve-prefer resolvers rise set-proxy-v2-tlv-fmt shard
-    sigalgs client-sigalgs slowstart sni socks4 source ssl-max-ver ssl-min-ver tcp-md5sig tcp-ut track verify
-    verifyhost weight ws""".split()  # noqa: SIM905
-)
 _RULES = ("http-request", "http-response", "http-after-response", "tcp-request", "tcp-response")
 _REPLIES = ("return", "deny", "tarpit", "silent-drop", "reject")
 #: Free text, which is not searched.
@@ -165,7 +156,7 @@ class _Reader:
             yield from self._parameters(line, 2, _BIND_FILES, BIND_PARAMETERS_WITH_VALUE)
         elif first in ("server", "server-template", "default-server"):
             start = {"server": 3, "server-template": 4, "default-server": 1}[first]
-            yield from self._parameters(line, start, _SERVER_FILES, _SERVER_PARAMETERS_WITH_VALUE)
+            yield from self._parameters(line, start, _SERVER_FILES, SERVER_PARAMETERS_WITH_VALUE)
         elif first == "errorfile":
             yield from self._file(line, 2, FileKind.TEXT)
         elif first not in _FREE_TEXT:

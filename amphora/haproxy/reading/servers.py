@@ -6,11 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-#: Parameters followed by free text, which could look like a parameter itself.
-_WITH_FREE_TEXT = frozenset(
-    """addr agent-addr agent-send check-sni cookie error-limit id init-addr name namespace observe
-    on-error on-marked-down on-marked-up pool-conn-name proto redir
-    resolvers sni socks4 source weight""".split()  # noqa: SIM905
+#: Parameters of servers that take a value: the value may look like a parameter.
+SERVER_PARAMETERS_WITH_VALUE = frozenset(
+    """addr agent-addr agent-inter agent-port agent-send alpn ca-file check-alpn check-proto check-sni
+    check-via-socks4 ciphers ciphersuites cookie crl-file crt curves downinter error-limit fall fastinter id
+    init-addr inter log-bufsize log-proto max-reuse maxconn maxqueue minconn namespace npn observe on-error
+    on-marked-down on-marked-up pool-conn-name pool-low-conn pool-max-conn pool-purge-delay port proto
+    proxy-v2-options redir resolve-net resolve-opts resolve-prefer resolvers rise set-proxy-v2-tlv-fmt shard
+    sigalgs client-sigalgs slowstart sni socks4 source ssl-max-ver ssl-min-ver tcp-md5sig tcp-ut track verify
+    verifyhost weight ws""".split()  # noqa: SIM905
 )
 _MAKES_CHECKED = frozenset({"check", "agent-check", "track"})
 _TEMPLATE_LIMIT = 10_000
@@ -42,12 +46,12 @@ class ServerDefaults:
         settings = self
         words = iter(parameters)
         for word in words:
-            if word in _WITH_FREE_TEXT:
-                next(words, "")
-            elif word in _MAKES_CHECKED or word == "no-check":
+            if word in _MAKES_CHECKED or word == "no-check":
                 settings = replace(settings, checked=word in _MAKES_CHECKED)
             elif word in ("disabled", "enabled"):
                 settings = replace(settings, disabled=word == "disabled")
+            if word in SERVER_PARAMETERS_WITH_VALUE:
+                next(words, "")
         return settings
 
 
