@@ -7,14 +7,13 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from amphora.errors import AmphoraError, StorageError
 from amphora.health.controllers import Controllers, DatagramSender
 from amphora.health.counter_deltas import CounterDeltas, CounterStore
 from amphora.health.message import LARGEST_DATAGRAM, Report, encode_within, make_report
-from amphora.health.notices import Notices
 from amphora.health.readings import ListenerSource, SourceReading
 
 LOG = logging.getLogger(__name__)
@@ -60,6 +59,35 @@ class HeartbeatSettings:
         if not self.key:
             return "[health_manager] heartbeat_key"
         return "" if self.amphora_id else "[amphora_agent] amphora_id"
+
+
+class Notices:
+    """Log lines about conditions that last: once when they begin, once when they end."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._said: dict[str, str] = {}
+
+    def say(self, about: str, sentence: str, level: int = logging.WARNING) -> None:
+        """Log a sentence, unless it is the last one that was logged about the same; an empty one resolves."""
+        if not sentence:
+            self.resolve(about)
+        elif self._said.get(about) != sentence:
+            self._said[about] = sentence
+            self._logger.log(level, "%s: %s", about, sentence)
+
+    def resolve(self, about: str) -> None:
+        """Log that something has recovered, if it was logged before."""
+        if self._said.pop(about, None) is not None:
+            self._logger.info("%s: recovered", about)
+
+    def replace(self, prefix: str, sentences: Mapping[str, str]) -> None:
+        """Say these, and resolve all others that begin with the prefix."""
+        wrong = {f"{prefix}{about}": sentence for about, sentence in sentences.items()}
+        for about in [said for said in self._said if said.startswith(prefix) and said not in wrong]:
+            self.resolve(about)
+        for about, sentence in wrong.items():
+            self.say(about, sentence)
 
 
 class Heartbeat:
@@ -119,8 +147,7 @@ class Heartbeat:
             self._thread.join()
         self._controllers.close()
         self._sender.close()
-        for source in self._sources:
-            source.close()
+        self._close_sources()
 
     def _run(self) -> None:
         while not self._ends:
@@ -151,7 +178,7 @@ class Heartbeat:
         self._settings = settings
         if missing := settings.what_is_missing():
             self._notices.say("heartbeat", f"none is sent, since {missing} is not set")
-            self._let_go()
+            self._close_sources()
         else:
             self._notices.resolve("heartbeat")
 
@@ -164,17 +191,14 @@ class Heartbeat:
             return replace(settings, amphora_id=former)
         return settings
 
-    def _let_go(self) -> None:
+    def _close_sources(self) -> None:
         for source in self._sources:
             source.close()
 
     def _turn(self) -> None:
         """Read everything once, and send a heartbeat if it is time or if something has changed."""
         reading = self._read()
-        if drift := self._drift():
-            self._notices.say("drift", drift)
-        else:
-            self._notices.resolve("drift")
+        self._notices.say("drift", self._drift())
         now = time.monotonic()
         if self._is_withheld():
             self._notices.say("heartbeat", "withheld, since keepalived should run and does not")
@@ -214,10 +238,8 @@ class Heartbeat:
             LARGEST_DATAGRAM, self._settings.amphora_id, self._sequence, report, self._settings.key
         )
         self._sequence += 1
-        if left_out:
-            self._notices.say("heartbeat size", f"too large, so without {left_out}", logging.ERROR)
-        else:
-            self._notices.resolve("heartbeat size")
+        size = f"too large, so without {left_out}" if left_out else ""
+        self._notices.say("heartbeat size", size, logging.ERROR)
         if datagram is None:
             return
         if not self._send(datagram):

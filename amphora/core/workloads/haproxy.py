@@ -29,7 +29,7 @@ from amphora.errors import (
     InvalidConfiguration,
     OperationFailed,
 )
-from amphora.haproxy.control.workers import workers_of
+from amphora.haproxy.control.master import workers_of
 from amphora.haproxy.overlay import RELOAD_LIMIT, OverlaySettings, render_overlay
 from amphora.haproxy.preflight.checks import DEFAULT_RESERVE, gather_facts, preflight
 from amphora.haproxy.preflight.findings import Finding, refusing_start

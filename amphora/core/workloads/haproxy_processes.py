@@ -15,8 +15,8 @@ from pathlib import Path
 
 from amphora.core.workloads.haproxy_files import HaproxyDirectory, HaproxyFiles
 from amphora.errors import AmphoraError, InstanceNotFound
+from amphora.haproxy.control.master import workers_of
 from amphora.haproxy.control.old_workers import OldWorkerWarnings
-from amphora.haproxy.control.workers import workers_of
 from amphora.haproxy.overlay import ANY_NUMBER, RELOAD_LIMIT
 from amphora.haproxy.reading.configuration import parse
 from amphora.haproxy.reading.section_lines import global_values

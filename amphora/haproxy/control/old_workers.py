@@ -12,8 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from amphora.errors import ControlSocketError
-from amphora.haproxy.control.master import MasterSocket
-from amphora.haproxy.control.workers import workers_of
+from amphora.haproxy.control.master import MasterSocket, workers_of
 from amphora.system import processes
 from amphora.system.processes import ProcessIdentity
 

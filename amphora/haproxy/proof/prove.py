@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from amphora.errors import ControlSocketError, ProofFailed, ReloadRefused
-from amphora.haproxy.control.master import Master, MasterProcesses
+from amphora.haproxy.control.master import Master, MasterProcesses, workers_of
 from amphora.haproxy.control.stats import StatsSocket, open_frontends
-from amphora.haproxy.control.workers import workers_of
 from amphora.haproxy.proof.probe_binds import ProbeReport
 from amphora.haproxy.reading.configuration import Configuration
 

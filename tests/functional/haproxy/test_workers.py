@@ -10,7 +10,7 @@ import time
 import pytest
 
 from amphora.errors import ControlSocketError, InvalidConfiguration, ReloadRefused
-from amphora.haproxy.control.workers import workers_of
+from amphora.haproxy.control.master import workers_of
 from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
 
 CONFIGURATION = """\

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 
-from amphora.health.notices import Notices
+from amphora.health.heartbeat import Notices
 
 
 def test_a_condition_is_logged_when_it_begins_changes_and_ends(caplog):
