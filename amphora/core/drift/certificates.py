@@ -108,9 +108,9 @@ class CertificateInspector:
     def _files(self, target: str, binds: Sequence[Bind], index: CertificateIndex) -> list[Path]:
         found = {path for bind in binds for path in index.files(bind)}
         # Neither a directory nor a bundle shows what has been removed from it.
-        named = {name for bind in binds for name in bind.files}
+        named = {path for bind in binds for path in index.named(bind)}
         removed = self._configurations.baseline.removed(target)
-        gone = (path for path in removed if {str(path.parent), str(path.with_suffix(""))} & named)
+        gone = (path for path in removed if {path.parent, path.with_suffix("")} & named)
         return sorted(found.union(gone))
 
     def _of_file(self, layout: HaproxyFiles, path: Path) -> Difference | None:

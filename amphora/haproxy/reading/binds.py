@@ -16,8 +16,6 @@ BIND_PARAMETERS_WITH_VALUE = frozenset(
     nice npn ocsp-update process proto quic-cc-algo quic-socket severity-output shards sigalgs ssl-max-ver
     ssl-min-ver tcp-md5sig tcp-ut thread tls-ticket-keys uid user verify""".split()  # noqa: SIM905
 )
-_CERTIFICATE_FILES = ("crt", "default-crt")
-_AUTHORITY_FILES = ("ca-file", "ca-verify-file", "crl-file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Bind:
     :ivar line: number of the line in the configuration.
     :ivar text: the addresses as written.
     :ivar ssl: it terminates TLS.
-    :ivar files: certificates, lists of them, authorities and revocation lists it reads.
+    :ivar certificates: how many certificates and lists of them it names.
     :ivar interface: name of the only network interface it listens on, or empty.
     :ivar namespace: a network namespace of its own, or empty.
     :ivar transparent: it may listen on an address this machine does not have.
@@ -39,7 +37,7 @@ class Bind:
     text: str
     endpoints: tuple[Endpoint, ...]
     ssl: bool = False
-    files: tuple[str, ...] = ()
+    certificates: int = 0
     interface: str = ""
     namespace: str = ""
     transparent: bool = False
@@ -47,22 +45,12 @@ class Bind:
     keywords: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class FileBases:
-    """The global ``crt-base`` and ``ca-base``: directories that relative file names start from."""
-
-    certificates: str = ""
-    authorities: str = ""
-
-
-def parse_bind(
-    line: int, text: str, endpoints: tuple[Endpoint, ...], parameters: Sequence[str], bases: FileBases
-) -> Bind:
+def parse_bind(line: int, text: str, endpoints: tuple[Endpoint, ...], parameters: Sequence[str]) -> Bind:
     """Return a bind line from its address and the words after it. Unknown words are ignored."""
     ssl = transparent = False
     v6only: bool | None = None
     values: dict[str, str] = {}
-    files: list[str] = []
+    certificates = 0
     keywords: set[str] = set()
     for keyword, value in _pairs(parameters):
         keywords.add(keyword)
@@ -70,21 +58,14 @@ def parse_bind(
         transparent = transparent or keyword == "transparent"
         if keyword in ("v6only", "v4v6"):
             v6only = keyword == "v6only"
-        elif keyword == "crt-list":
-            # Its own path does not start from crt-base, those in it do (measured on 2.6).
-            files.append(value)
-        elif keyword in _CERTIFICATE_FILES:
-            files.append(_join(bases.certificates, value))
-        elif keyword in _AUTHORITY_FILES:
-            files.append(_join(bases.authorities, value))
-        else:
-            values[keyword] = value
+        certificates += keyword in ("crt", "default-crt", "crt-list")
+        values[keyword] = value
     return Bind(
         line,
         text,
         endpoints,
         ssl=ssl,
-        files=tuple(files),
+        certificates=certificates,
         interface=values.get("interface", ""),
         namespace=values.get("namespace", ""),
         transparent=transparent,
@@ -97,8 +78,3 @@ def _pairs(parameters: Sequence[str]) -> Iterator[tuple[str, str]]:
     words = iter(parameters)
     for keyword in words:
         yield keyword, next(words, "") if keyword in BIND_PARAMETERS_WITH_VALUE else ""
-
-
-def _join(base: str, name: str) -> str:
-    # "@system-ca" and the like name no file; haproxy joins without looking for a slash of its own.
-    return name if not base or name.startswith(("/", "@")) else f"{base}/{name}"

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 from amphora.haproxy.reading.addresses import Endpoint, parse_addresses, unresolvable
-from amphora.haproxy.reading.binds import Bind, FileBases, parse_bind
+from amphora.haproxy.reading.binds import Bind, parse_bind
 from amphora.haproxy.reading.lines import Line, decode, read_lines
 from amphora.haproxy.reading.section_lines import SectionLine, section_lines
 from amphora.haproxy.reading.servers import Server, ServerDefaults, parse_server, parse_template
@@ -182,7 +182,6 @@ class _Parser:
         self._log_targets: list[str] = []
         self._global_words: set[str] = set()
         self._local_peer = self._unix_prefix = ""
-        self._bases = FileBases()
         self._proxies: list[_Proxy] = []
         self._peers: list[tuple[_Proxy, Peer]] = []
         self._log_binds: list[Bind] = []
@@ -264,10 +263,6 @@ class _Parser:
             self._local_peer = value
         elif keyword == "unix-bind" and "prefix" in line.words[:-1]:
             self._unix_prefix = line.words[line.words.index("prefix") + 1]
-        elif keyword == "crt-base":
-            self._bases = replace(self._bases, certificates=value)
-        elif keyword == "ca-base":
-            self._bases = replace(self._bases, authorities=value)
 
     def _read_proxy(self, line: Line) -> None:
         keyword, value, proxy = line.words[0], _word(line, 1), self._current
@@ -311,7 +306,7 @@ class _Parser:
             endpoints: tuple[Endpoint, ...] = (unresolvable(text),)
         else:
             endpoints = parse_addresses(text, unix_prefix=unix_prefix, datagram=datagram)
-        return parse_bind(line.number, text, endpoints, line.words[position + 1 :], self._bases)
+        return parse_bind(line.number, text, endpoints, line.words[position + 1 :])
 
 
 def _word(line: Line, position: int) -> str:

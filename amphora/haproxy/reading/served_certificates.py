@@ -33,6 +33,8 @@ from amphora.haproxy.reading.section_lines import global_values
 #: haproxy makes certificates of its own, or does not speak TLS first.
 _INCOMPARABLE = ("generate-certificates", "ca-sign-file", "accept-netscaler-cip")
 
+_CERTIFICATES = (FileKind.CERTIFICATE, FileKind.CERTIFICATE_LIST)
+
 
 @dataclass(frozen=True, slots=True)
 class ServedCertificate:
@@ -113,10 +115,8 @@ class CertificateIndex:
         :raises OSError: a file cannot be read.
         """
         references = self._references.get(bind.line, [])
-        known = {reference.path for reference in references}
-        if not bind.keywords.isdisjoint(_INCOMPARABLE) or any(
-            name not in known and name != "@system-ca" for name in bind.files
-        ):
+        known = sum(reference.kind in _CERTIFICATES for reference in references)
+        if not bind.keywords.isdisjoint(_INCOMPARABLE) or known != bind.certificates:
             return None
         paths = [path for each in references for path in certificate_paths(each, self._rules)]
         files = [group for path in paths for group in self._groups(path)]
@@ -141,13 +141,16 @@ class CertificateIndex:
 
         One that is missing is among them, as far as it is known.
         """
-        kinds = (FileKind.AUTHORITY, FileKind.CERTIFICATE_LIST)
-        named = [each.location for each in self._references.get(bind.line, []) if each.kind in kinds]
         found: dict[Path, None] = {}
-        for path in [*named, *self._paths(bind)]:
+        for path in [*self.named(bind), *self._paths(bind)]:
             files = self._files(path)
             found |= dict.fromkeys(files if files or path.is_dir() else (path,))
         return list(found | dict.fromkeys(each.key for each in self.served(bind)))
+
+    def named(self, bind: Bind) -> list[Path]:
+        """Return the files and directories that a bind line itself names for certificates and authorities."""
+        kinds = (*_CERTIFICATES, FileKind.AUTHORITY)
+        return [each.location for each in self._references.get(bind.line, []) if each.kind in kinds]
 
     def _paths(self, bind: Bind) -> list[Path]:
         found: list[Path | None] = []

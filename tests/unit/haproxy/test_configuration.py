@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from amphora.errors import InvalidConfiguration
 from amphora.haproxy.reading.addresses import EndpointKind
 from amphora.haproxy.reading.configuration import Configuration, parse, protocol
+from amphora.haproxy.reading.references import referenced_files
 from amphora.models import Protocol
 
 LISTENER_1, LISTENER_2 = "11000000-0000-4000-8000-000000000001", "11000000-0000-4000-8000-000000000002"
@@ -36,7 +37,8 @@ def test_frontends_of_a_load_balancer(load_balancer):
 def test_binds_of_a_load_balancer(load_balancer):
     http, https = load_balancer.frontends[:2]
     assert [(bind.line, bind.text) for bind in http.binds] == [(25, "203.0.113.2:80"), (26, "2001:db8::4:80")]
-    assert [file.rpartition("/")[2] for file in https.binds[0].files] == [
+    files = [file.path for file in referenced_files(load_balancer.lines) if file.line == https.binds[0].line]
+    assert [file.rpartition("/")[2] for file in files] == [
         f"{LISTENER_2}.pem",
         "3a5a42f1b7d8d2f0b7d55a0ad6e8a3f0f6a0c001.pem",
     ]
@@ -139,7 +141,7 @@ def test_global_words_change_what_is_listened_on():
     )
     listening = [(bind.endpoints[0].path or bind.text) for bind in configuration.listening()]
     assert listening == ["/run/f.sock", "10.0.0.1:1", ":2", "/x.sock", ":4", ":5"]
-    assert configuration.frontends[0].binds[0].files == ("/c/a.pem", "/a/b.pem")
+    assert [file.path for file in referenced_files(configuration.lines)] == ["/c/a.pem", "/a/b.pem"]
     assert configuration.log_binds[1].endpoints[0].kind is EndpointKind.UDP
 
 
