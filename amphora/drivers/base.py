@@ -48,7 +48,7 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def check_available(self) -> None:
-        """Return if this driver can work on this machine, else say why it cannot.
+        """Return if this driver can work on this machine, else raise why it cannot.
 
         Changes nothing that matters, may be repeated, blocks for about a second at most. Selection
         by ``auto`` asks each registered driver in turn; a driver chosen by name is asked too.

@@ -2,7 +2,7 @@
 """Finds drivers by entry point: the only module that knows stevedore.
 
 A family is an entry-point namespace. A name of ``auto`` asks each registered driver in a documented
-order and takes the first that says it can work here; any other name must be exactly that driver.
+order and takes the first that can work here; any other name must be exactly that driver.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Candidate(Generic[D]):
     :ivar sources: the distributions that offer it, ``acme 1.0``; none when there is no such driver.
     :ivar driver: built and able to work here, or None.
     :ivar objection: why ``auto`` should not take it all the same.
-    :ivar reason: why there is none, as a clause.
+    :ivar reason: why it is None, as a clause.
     :ivar error: the same as one sentence that names family and driver.
     """
 
@@ -122,7 +122,7 @@ def select(family: Family[D], name: str, candidates: Iterable[Candidate[D]]) -> 
 
 
 def examine(family: Family[D], name: str, context: DriverContext) -> Candidate[D]:
-    """Try one driver: find, import, build and ask it. Never raises, whatever the driver does."""
+    """Try one driver: find, import, build and ask it. Never raises."""
     sources = tuple(_sources(family, name))
     try:
         driver_class = _import(family, name)
@@ -141,7 +141,7 @@ class _Refused(Exception):
         super().__init__(reason)
         self.kind = kind
         self.verdict = verdict
-        # What a driver raises may have many lines; all that is said of it here has one.
+        # The error of a driver may have many lines; a reason is one.
         self.reason = " ".join(reason.split())
 
 
@@ -190,7 +190,7 @@ def _import(family: Family[D], name: str) -> type[D]:
 
 
 def _manager(family: Family[D], names: Sequence[str]) -> _Manager:
-    # Only the named entry point is imported: a broken driver that nobody chose disturbs nothing.
+    # Only the named entry point is imported: a broken driver that was not chosen does no harm.
     return _Manager(family.namespace, names, on_load_failure_callback=_failed_import)
 
 

@@ -43,7 +43,7 @@ _TENTATIVE = 0x40
 _Found = tuple[int, IPInterface, bool]
 
 _DUMP_ATTEMPTS = 3
-#: What the kernel says of an address or interface that has gone meanwhile.
+#: The kernel's errors for an address or interface that is gone.
 _GONE = (errno.EADDRNOTAVAIL, errno.ENODEV)
 
 
@@ -53,7 +53,7 @@ class HeldAddress:
 
     :ivar interface: its name; empty if it vanished while it was asked for.
     :ivar index: its number, unique within its namespace.
-    :ivar tentative: nothing can be sent from it yet, because the kernel still looks for a duplicate
+    :ivar tentative: nothing can be sent from it yet, because the kernel still checks for a duplicate
         (RFC 4862, section 5.4).
     """
 
@@ -98,7 +98,7 @@ def remove_addresses(namespace: str, doomed: Iterable[HeldAddress], timeout: flo
 
 
 def parse_dump(data: bytes) -> AddressDump:
-    """Read one datagram of the kernel's answer. Odd or cut messages are passed over.
+    """Read one datagram of the kernel's answer. Malformed or cut messages are ignored.
 
     :raises OSError: the kernel reports an error.
     """
@@ -199,6 +199,6 @@ def _guarded(call: Callable[[], _T]) -> _T:
     try:
         return call()
     except TimeoutError as error:
-        raise OperationFailed("the kernel did not answer a question for addresses in time") from error
+        raise OperationFailed("timed out asking the kernel for addresses") from error
     except OSError as error:
-        raise OperationFailed(f"the kernel refused a question for addresses: {error.strerror}") from error
+        raise OperationFailed(f"failed to ask the kernel for addresses: {error.strerror}") from error

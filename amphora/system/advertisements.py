@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Telling neighbours where an address lives now: gratuitous ARP and its IPv6 counterpart.
+"""Gratuitous ARP and gratuitous neighbour advertisements: neighbours learn where an address is now.
 
 RFC 5227 section 3 (ARP announcement), RFC 4861 sections 4.4 and 7.2.6 (unsolicited neighbour
 advertisement).
@@ -29,7 +29,7 @@ _HOP_LIMIT = 255
 
 
 def advertise(address: IPAddress, interface: str, mac_address: str, namespace: str = "") -> None:
-    """Tell all neighbours on an interface's link that an address is reached at its MAC address.
+    """Announce to all neighbours on an interface's link that an address is reached at its MAC address.
 
     Sends one frame; safe to repeat. The interface must be up and, for IPv6, hold the address.
 
@@ -42,8 +42,9 @@ def advertise(address: IPAddress, interface: str, mac_address: str, namespace: s
         else:
             call_inside(namespace, lambda: _send_neighbour_advertisement(address, hardware, interface))
     except OSError as error:
+        kind = "ARP" if address.version == 4 else "NA"
         raise OperationFailed(
-            f"{address} could not be advertised on {interface}: {error.strerror or error}"
+            f"failed to send gratuitous {kind} for {address} on {interface}: {error.strerror or error}"
         ) from error
 
 

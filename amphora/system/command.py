@@ -61,7 +61,7 @@ class CommandRunner:
         namespace: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> CommandResult:
-        """Run a command to its end and return its result, whatever the exit status.
+        """Run a command to its end and return its result, also of a failing one.
 
         :param timeout: seconds; then its whole process group is killed.
         :raises CommandTimeout: it did not end in time.

@@ -29,7 +29,7 @@ _LOCK_INTERVAL = 0.05
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file by new content: temporary file beside it, fsync, rename, fsync of the directory.
 
-    :param mode: permission bits, applied whatever the umask and the former file's mode.
+    :param mode: permission bits, applied regardless of the umask and the former file's mode.
     :raises StorageError: nothing was changed.
     """
     temporary = path.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}")
@@ -98,7 +98,7 @@ def link(source: Path, target: Path) -> bool:
 
 
 def date_like(path: Path, model: Path) -> None:
-    """Make a file as old as another one.
+    """Give a file the times of another one.
 
     :raises StorageError: one of them is missing, or the times cannot be set.
     """
@@ -136,7 +136,7 @@ def mode_of(path: Path) -> int | None:
 
 
 def identity(path: Path) -> tuple[int, ...] | None:
-    """Return what tells one version of a file or directory from another, or None where there is none."""
+    """Return what identifies this version of a file or directory, or None if there is none."""
     try:
         status = path.stat()
     except OSError:
@@ -165,7 +165,7 @@ def remove(path: Path) -> bool:
 def remove_tree(path: Path) -> bool:
     """Remove a directory with all in it if it is there, durably; return whether it was there.
 
-    It is renamed first, so that nobody ever sees half of it.
+    It is renamed first, so that no reader sees half of it.
 
     :raises StorageError: it cannot be removed.
     """
@@ -305,7 +305,7 @@ def file_names(directory: Path) -> list[str]:
 
 
 def make_durable(directory: Path) -> None:
-    """Make what somebody else did to the names in a directory survive a power cut; a missing one is fine.
+    """Make changes by another program to the names in a directory durable; a missing directory is fine.
 
     :raises StorageError: it is not known to be durable.
     """

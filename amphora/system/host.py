@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the operating system says of itself and of its users."""
+"""Facts of the operating system and of its users."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def group_exists(name: str) -> bool:
 
 
 def cpu_count() -> int:
-    """Return the number of the machine's CPUs, whatever this process may use of them."""
+    """Return the number of the machine's CPUs, also those that this process may not use."""
     return os.cpu_count() or 1
 
 
 def tuned_profiles(path: Path = Path("/etc/tuned/active_profile")) -> str:
-    """Return what tuned says of its active profiles, at most 1024 characters; empty where it does not run."""
+    """Return the active profiles of tuned, at most 1024 characters; empty if it does not run."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")[:1024].strip()
     except OSError:
@@ -56,9 +56,9 @@ def tuned_profiles(path: Path = Path("/etc/tuned/active_profile")) -> str:
 
 
 def rescan_pci_bus(path: Path = Path("/sys/bus/pci/rescan")) -> None:
-    """Make the kernel look for devices that were attached without its noticing; safe to repeat.
+    """Make the kernel scan for devices that were attached unnoticed; safe to repeat.
 
-    A machine without such a bus, or that does not allow it, has nothing to look for.
+    A machine without such a bus, or that does not allow it, is left alone.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

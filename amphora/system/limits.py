@@ -8,12 +8,12 @@ from pathlib import Path
 from amphora.system.processes import PROC
 
 _CAP_SYS_RESOURCE = 24
-#: What the kernel allows where it does not say (include/linux/fs.h).
+#: What the kernel allows by default (include/linux/fs.h).
 _DEFAULT_NR_OPEN = 1024 * 1024
 
 
 def descriptor_limit(pid: int | None = None, proc: Path = PROC) -> int | None:
-    """Return the highest number of files that a process can allow itself; None if there is no telling.
+    """Return the highest number of files that a process can allow itself; None if unknown.
 
     That is its hard limit, or the kernel's own ceiling where it has the privilege to raise limits.
 
@@ -31,7 +31,7 @@ def descriptor_limit(pid: int | None = None, proc: Path = PROC) -> int | None:
 
 
 def open_files_left(proc: Path = PROC) -> int | None:
-    """Return how many more files the whole machine may open; None if there is no telling."""
+    """Return how many more files the whole machine may open; None if unknown."""
     try:
         fields = (proc / "sys/fs/file-nr").read_text(encoding="ascii").split()
         return int(fields[2]) - int(fields[0])

@@ -22,9 +22,9 @@ _UNLIMITED = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class MemoryHeadroom:
-    """What can still be taken without the kernel ending a process.
+    """What can still be allocated before the kernel kills a process.
 
-    :ivar limit: what sets it, for people: ``the machine`` or ``control group /system.slice/x``.
+    :ivar limit: what sets it, for messages: ``the machine`` or ``control group /system.slice/x``.
     """
 
     available: int
@@ -32,7 +32,7 @@ class MemoryHeadroom:
 
 
 def process_memory(pid: int) -> int | None:
-    """Return the proportional set size of a process, or its resident size where the kernel tells no more.
+    """Return the proportional set size of a process, or its resident size if the kernel gives no more.
 
     None when there is no such process.
     """
@@ -100,7 +100,7 @@ def _chain(root: Path, path: str, limit: str, usage: str, reclaimable: str) -> I
         most, used = _number(directory / limit), _number(directory / usage)
         if most is None or used is None or most >= _UNLIMITED:
             continue
-        # Files that nobody has used for a while are dropped before anything is ended.
+        # Pages of files unused for a while are dropped before any process is killed.
         spare = _statistic(directory / "memory.stat", reclaimable)
         yield MemoryHeadroom(max(0, most - used + spare), f"control group /{group}")
 

@@ -78,7 +78,7 @@ def _device_outside_memory(number: str, mountinfo: Path, sysfs: Path) -> str | N
     try:
         device = (sysfs / "dev/block" / number).resolve(strict=True)
         if (device / "partition").exists():
-            # Only the whole device says what it is.
+            # Only the whole device has attributes.
             return _on(device.name, _device_outside_memory(_number(device.parent), mountinfo, sysfs))
         lower = sorted((device / "slaves").iterdir()) if (device / "slaves").is_dir() else []
         for number_below in map(_number, lower):

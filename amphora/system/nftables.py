@@ -40,10 +40,10 @@ _FAMILIES: Mapping[str, int] = MappingProxyType({"inet": 1, "ip": 2, "ip6": 10})
 _GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS = 1, 4, 7, 10, 13
 _TABLE, _NAME = 1, 2
 _ELEMENTS = 3
-#: Of each kind of object, what tells one from another and what it does: no handles, and nothing that counts.
+#: Of each kind of object, what identifies it and what it does: no handles and no counters.
 _LASTING: Mapping[int, frozenset[int]] = MappingProxyType(
     {
-        # Its flags tell whether it is switched off.
+        # Its flags show whether it is switched off.
         _GET_TABLE: frozenset({2}),
         # Name, hook with priority, policy, type.
         _GET_CHAIN: frozenset({3, 4, 5, 7}),
@@ -68,21 +68,21 @@ class Nftables:
     def check(self, path: Path) -> None:
         """Return if the kernel would take a file as it is now. Changes nothing.
 
-        :raises OperationFailed: with nft's own words.
+        :raises OperationFailed: with nft's output.
         """
         self._read(path, "-c")
 
     def load(self, path: Path) -> None:
         """Put the rules of a file into effect. Safe to repeat for files that replace what they define.
 
-        :raises OperationFailed: with nft's own words; nothing was changed.
+        :raises OperationFailed: with nft's output; nothing was changed.
         """
         self._read(path)
 
     def apply(self, text: str) -> None:
         """Put a short text of commands into effect, as one transaction.
 
-        :raises OperationFailed: with nft's own words; nothing was changed.
+        :raises OperationFailed: with nft's output; nothing was changed.
         """
         self._run(text)
 

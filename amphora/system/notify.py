@@ -37,7 +37,7 @@ def notify_alive() -> None:
 
 
 def watchdog_interval() -> float | None:
-    """Return after how many seconds without a sign of life the manager gives this process up.
+    """Return after how many seconds without a keep-alive the manager restarts this process.
 
     :return: None when it does not watch this process (sd_watchdog_enabled(3)).
     """
@@ -68,16 +68,16 @@ class Watchdog:
     all of them fail for the whole interval, the manager ends this process and starts another.
 
     :param check: raises when the process does not do its work; its parameter is its time limit in seconds.
-    :param interval: seconds after which the manager gives up.
-    :param tell: sends the sign of life.
+    :param interval: seconds after which the manager restarts this process.
+    :param send: sends the keep-alive.
     """
 
     def __init__(
-        self, check: Callable[[float], None], interval: float, tell: Callable[[], None] = notify_alive
+        self, check: Callable[[float], None], interval: float, send: Callable[[], None] = notify_alive
     ) -> None:
         self._check = check
         self._interval = interval
-        self._tell = tell
+        self._send = send
         self._stopped = threading.Event()
         # A daemon: it must never keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -99,11 +99,13 @@ class Watchdog:
             except Exception as error:
                 pause = self._interval * _SHORT_PAUSE
                 if not self._stopped.is_set():
-                    LOG.error("The agent does not serve, and the service manager will restart it: %s", error)
+                    LOG.error(
+                        "The agent does not respond, and the service manager will restart it: %s", error
+                    )
                     failed = True
             else:
-                self._tell()
+                self._send()
                 pause = self._interval * _PAUSE
                 if failed:
-                    LOG.warning("The agent serves again")
+                    LOG.warning("The agent responds again: recovered")
                     failed = False

@@ -88,7 +88,7 @@ class PollThread:
             try:
                 descriptors, seconds = self._step(ready)
             except Exception:
-                LOG.exception("%s met an unexpected error", self._thread.name)
+                LOG.exception("%s failed unexpectedly; retrying", self._thread.name)
                 descriptors, seconds = (), _RETRY_INTERVAL
             self._close_all(to_close)
             ready = self._poll(descriptors, seconds)

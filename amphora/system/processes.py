@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /proc says of running processes (proc(5)). Nothing here forks or waits, and one function signals."""
+"""Running processes as /proc shows them (proc(5)). Nothing here forks or waits, and one function signals."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def read_pid_file(path: Path) -> int | None:
 def terminate(process: ProcessIdentity) -> bool:
     """Send SIGTERM to this very process and return whether it was still there.
 
-    :raises PermissionError: it belongs to somebody else.
+    :raises PermissionError: it belongs to another user.
     """
     if not process.is_alive():
         return False

@@ -2,7 +2,7 @@
 """Finds out whether a TCP listener answers, without its process ever noticing (tcp(7)).
 
 A connection that is opened and closed at once is accepted, counted, logged, and perhaps handed on to
-somebody else. So the last packet of the handshake is held back: with TCP_QUICKACK off the kernel waits for
+another server. So the last packet of the handshake is held back: with TCP_QUICKACK off the kernel waits for
 data to send along with it, and with a linger time of zero it then sends a reset. The listener's kernel has
 answered, and forgets the connection before it was one.
 """
@@ -26,7 +26,7 @@ _WORD = struct.Struct("=I")
 class Answer:
     """What came of one attempt.
 
-    :ivar error: number of errno(3); 0 when a listener answered, ETIMEDOUT when nobody did in time.
+    :ivar error: number of errno(3); 0 when a listener answered, ETIMEDOUT when none did in time.
     :ivar noticed: the handshake was completed after all, so that the listener's process may have seen and
         counted a connection. That takes a caller that is held up for 200 ms.
     """

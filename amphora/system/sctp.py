@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether somebody takes SCTP associations at an address (RFC 9260), without the kernel's own SCTP."""
+"""Whether a server accepts SCTP associations at an address (RFC 9260), without the kernel's own SCTP."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def probe(address: str, port: int, timeout: float) -> Reply:
     """Ask for an association, and give it up again where it is offered.
 
     :param timeout: seconds to wait for a reply.
-    :raises InvalidInput: what is given is no address.
+    :raises InvalidInput: it is not an IP address.
     :raises OperationFailed: nothing could be sent, as for want of the right to.
     """
     try:
@@ -51,7 +51,7 @@ def probe(address: str, port: int, timeout: float) -> Reply:
             raw.connect((address, 0))
             return _probe(raw, port, time.monotonic() + timeout)
     except OSError as error:
-        raise OperationFailed(f"{address} could not be asked: {error.strerror or error}") from error
+        raise OperationFailed(f"{address} could not be probed: {error.strerror or error}") from error
 
 
 def _probe(raw: socket.socket, port: int, deadline: float) -> Reply:

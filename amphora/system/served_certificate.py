@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at the certificate that a TLS server presents, and leaves before the handshake is complete.
+"""Inspects the certificate that a TLS server presents, and leaves before the handshake is complete.
 
 The certificate comes with the server's first messages: in the clear up to TLS 1.2 (RFC 5246, section 7.4.2),
-encrypted for a client that has not yet said that it is content in TLS 1.3 (RFC 8446, section 4.4.2). A
+encrypted for a client that has not yet finished in TLS 1.3 (RFC 8446, section 4.4.2). A
 server counts no session for a client that then goes away, and asks for its certificate in vain.
 """
 
@@ -20,11 +20,11 @@ _LIMIT = 512 * 1024
 _RECORD = struct.Struct("!BHH")
 _HANDSHAKE, _CERTIFICATE = 22, 11
 
-#: PROXY protocol, version 2, LOCAL: a connection by the proxy itself, on nobody's behalf.
+#: PROXY protocol, version 2, LOCAL: a connection by the proxy itself, not for a client.
 PROXY_LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 
 
-def looking_context() -> ssl.SSLContext:
+def unverified_context() -> ssl.SSLContext:
     """Return a client's context that takes any certificate."""
     # What is presented is compared with what is stored, so trust and strength are not the question.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -46,7 +46,7 @@ def served_certificate(
     """Return the certificate (DER) that a server on this machine presents, trusted or not.
 
     :param timeout: seconds for all of it.
-    :param context: of :func:`looking_context`; one may serve many threads.
+    :param context: of :func:`unverified_context`; one may serve many threads.
     :param server_name: asked for by name (RFC 6066, section 3), or None.
     :param preamble: sent before the handshake, such as :data:`PROXY_LOCAL`.
     :raises OSError: it was not reached, took too long, or would not go on; ssl.SSLError is one.

@@ -44,7 +44,7 @@ class Transport(Enum):
     UDP = "udp"
 
 
-#: State of a socket that takes connections (TCP) or datagrams from anybody (UDP).
+#: State of a socket that takes connections (TCP) or datagrams from any peer (UDP).
 _WAITING = {Transport.TCP: "0A", Transport.UDP: "07"}
 
 
@@ -85,7 +85,7 @@ def listening_sockets(transport: Transport, process: str = "thread-self") -> lis
 
 
 def parse_socket_table(lines: Iterable[str], transport: Transport) -> Iterator[ListeningSocket]:
-    """Yield the listening sockets of ``/proc/PID/net/tcp`` and its kin; odd lines are passed over.
+    """Yield the listening sockets of ``/proc/PID/net/tcp`` and its kin; malformed lines are ignored.
 
     The kernel lists listening TCP sockets before all others. Reading stops after them, because a busy
     load balancer has tens of thousands of others.
@@ -132,7 +132,7 @@ def waiting_inodes(pid: int) -> frozenset[int]:
 
 
 def parse_unix_table(lines: Iterable[bytes]) -> Iterator[int]:
-    """Yield the inodes of the listening sockets of ``/proc/PID/net/unix``; odd lines are passed over."""
+    """Yield the inodes of the listening sockets of ``/proc/PID/net/unix``; malformed lines are ignored."""
     for line in lines:
         fields = line.split(maxsplit=_UNIX_INODE + 1)
         if len(fields) > _UNIX_INODE:
@@ -171,7 +171,7 @@ def process_name(pid: int) -> str:
 def unix_listener(address: Path | bytes, timeout: float = 1.0) -> int | None:
     """Return the id of the process that listens on a UNIX stream socket, or None if none is known to.
 
-    It connects and closes at once, since the kernel tells the listener's id to nobody but a peer. The
+    It connects and closes at once, since the kernel gives the listener's id to a peer only. The
     id is that of the process that called listen(2), which may have ended; 0 if it cannot be seen.
 
     :param address: a path, or the bytes of an abstract address, which begin with NUL.
@@ -242,7 +242,7 @@ class UnixListener:
 def unix_listeners(timeout: float = 1.0) -> tuple[UnixListener, ...] | None:
     """Return all listening UNIX sockets of the calling thread's network namespace.
 
-    None where the kernel does not tell, as without its ``unix_diag`` module.
+    None if the kernel does not answer, as without its ``unix_diag`` module.
 
     :param timeout: seconds.
     """
@@ -263,7 +263,7 @@ def unix_listeners(timeout: float = 1.0) -> tuple[UnixListener, ...] | None:
 def parse_unix_diag(data: bytes) -> tuple[tuple[UnixListener, ...], bool]:
     """Read one datagram of the kernel's answer; return the sockets, and whether no more follows.
 
-    Odd or cut messages are passed over.
+    Malformed or cut messages are ignored.
 
     :raises OSError: the kernel reports an error.
     """

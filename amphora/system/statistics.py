@@ -81,7 +81,7 @@ def parse_cpu_times(text: str) -> CpuTimes:
 
 
 def parse_memory(text: str) -> Mapping[str, int]:
-    """Read ``/proc/meminfo``; lines of another form are passed over."""
+    """Read ``/proc/meminfo``; other lines are ignored."""
     values = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
@@ -92,7 +92,7 @@ def parse_memory(text: str) -> Mapping[str, int]:
 
 
 def parse_traffic(text: str) -> Mapping[str, Traffic]:
-    """Read ``/proc/net/dev``; lines of another form are passed over."""
+    """Read ``/proc/net/dev``; other lines are ignored."""
     counters = {}
     for line in text.splitlines():
         name, colon, rest = line.rpartition(":")

@@ -27,7 +27,7 @@ from amphora.haproxy.reading.served_certificates import CertificateIndex, Served
 from amphora.models import Difference, DriftArea, DriftReason, ServiceState
 from amphora.system import files, namespaces, processes
 from amphora.system.addresses import addresses_in
-from amphora.system.served_certificate import PROXY_LOCAL, looking_context, served_certificate
+from amphora.system.served_certificate import PROXY_LOCAL, served_certificate, unverified_context
 
 _SOCKET_TIMEOUT = 1.0
 _HANDSHAKE_TIMEOUT = 1.0
@@ -162,7 +162,7 @@ class CertificateInspector:
                 address,
                 port,
                 _HANDSHAKE_TIMEOUT,
-                looking_context(),
+                unverified_context(),
                 server_name=server_name,
                 preamble=PROXY_LOCAL if "accept-proxy" in bind.keywords else b"",
             )

@@ -75,14 +75,14 @@ class NetworkDriver(Driver):
 
     @abc.abstractmethod
     def differences(self) -> Sequence[Difference]:
-        """Return in which ways what is stored is not what the kernel has. Changes nothing; safe to repeat.
+        """Return the differences between what is stored and the kernel. Changes nothing; safe to repeat.
 
         Of every stored interface: its link, addresses, routes and rules; an interface that is stored and not
-        active is a missing link. What belongs to somebody else, as addresses that float, is no difference.
-        May come at any time, and then tell of a change that is half done. Never forks, blocks for a second
+        active is a missing link. What belongs to other programs, as floating addresses, is no difference.
+        May come at any time, also during a change. Never forks, blocks for a second
         at most.
 
-        :raises OperationFailed: it cannot be found out.
+        :raises OperationFailed: the kernel cannot be asked.
         """
 
     def restore(self) -> None:
@@ -94,11 +94,11 @@ class NetworkDriver(Driver):
         if not configs:
             return
         with ThreadPoolExecutor(min(len(configs), _RESTORED_AT_ONCE), "restore") as pool:
-            complaints = [complaint for complaint in pool.map(self._complaint, configs) if complaint]
-        if complaints:
-            raise OperationFailed("; ".join(complaints))
+            errors = [error for error in pool.map(self._error, configs) if error]
+        if errors:
+            raise OperationFailed("; ".join(errors))
 
-    def _complaint(self, config: InterfaceConfig) -> str:
+    def _error(self, config: InterfaceConfig) -> str:
         try:
             self.activate(config)
         except AmphoraError as error:

@@ -22,7 +22,7 @@ class ConfigFiles:
     """Reads and writes the files; what is in them is the driver's.
 
     :param suffix: of the file names, with its dot.
-    :param is_other: whether a file is none of the driver's, though it is named like one.
+    :param is_other: whether a file belongs to another program, though it is named like one of the driver's.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ConfigFiles:
         :raises StorageError: no interface can have this name.
         """
         if not _NAME.fullmatch(name):
-            raise StorageError(f"{name!r} is no name for an interface")
+            raise StorageError(f"{name!r} is not a valid interface name")
         return self._directory / f"{name}{self._suffix}"
 
     def write(self, config: InterfaceConfig) -> None:
@@ -74,9 +74,9 @@ class ConfigFiles:
         try:
             config = self._parse(data)
         except StorageError as error:
-            LOG.error("%s is passed over: %s", path, error.details)
+            LOG.error("%s skipped: %s", path, error.details)
             return None
         if config.name != path.name.removesuffix(self._suffix):
-            LOG.error("%s is passed over: it is for %s", path, config.name)
+            LOG.error("%s skipped: it is for %s", path, config.name)
             return None
         return config

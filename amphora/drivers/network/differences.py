@@ -75,7 +75,7 @@ def _between(
 
 
 def _route_text(route: LinkRoute) -> str:
-    # Every field that tells two routes apart, in the words of ip-route(8).
+    # Every field that distinguishes two routes, in the syntax of ip-route(8).
     words = [str(route.destination)]
     words += ["via", route.gateway] if route.gateway else []
     words += ["src", route.preferred_source] if route.preferred_source else []

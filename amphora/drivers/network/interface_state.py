@@ -24,7 +24,7 @@ from amphora.drivers.network.kernel import (
 from amphora.errors import OperationFailed
 from amphora.models import InterfaceConfig, IPInterface, Route
 
-#: Who keepalived says it is when it adds an address (IFA_PROTO, from Linux 5.18).
+#: The protocol that keepalived gives when it adds an address (IFA_PROTO, from Linux 5.18).
 _PROTOCOL_KEEPALIVED = 18
 
 _T = TypeVar("_T")

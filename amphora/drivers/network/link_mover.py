@@ -191,7 +191,7 @@ def _former_rules(now: InterfaceState, origin: _Origin, config: InterfaceConfig)
 def _reach(kernel: Kernel, index: int, config: InterfaceConfig, configure: Configure) -> None:
     now = read_state(kernel, index)
     if now.link.name != config.name:
-        # First of all: what configures it, as sysctls do, calls it by the name it is to have.
+        # First, as what configures it, such as sysctls, uses its new name.
         kernel.set_up(index, False)
         kernel.rename(index, config.name)
         now = read_state(kernel, index)

@@ -33,7 +33,7 @@ from amphora.system.interfaces import interfaces
 
 LOG = logging.getLogger(__name__)
 
-#: Which link has which name; Octavia's agent has it here, whatever its ``base_path``.
+#: Which link has which name; Octavia's agent has it here, independent of its ``base_path``.
 PLUGGED_INTERFACES = Path("/var/lib/octavia/plugged_interfaces")
 
 _SUFFIX = ".json"
@@ -97,10 +97,10 @@ class OctaviaInterfaceFiles:
         try:
             config = parse_document(document, addresses.get)
         except StorageError as error:
-            LOG.error("%s is passed over: %s", self._directory / filename, error)
+            LOG.error("%s skipped: %s", self._directory / filename, error)
             return None
         if config is not None and f"{config.name}{_SUFFIX}" != filename:
-            LOG.error("%s is passed over: it is for %s", self._directory / filename, config.name)
+            LOG.error("%s skipped: it is for %s", self._directory / filename, config.name)
             return None
         return config
 
@@ -122,7 +122,7 @@ def is_octavia_file(data: bytes) -> bool:
 
 
 def parse_plugged_interfaces(data: bytes) -> dict[str, str]:
-    """Return the MAC address of each name; lines that are none are passed over, of two the later counts."""
+    """Return the MAC address of each name; other lines are ignored, the last of a name counts."""
     pairs = (line.split() for line in data.decode("utf-8", "replace").splitlines())
     return {pair[1]: pair[0].lower() for pair in pairs if len(pair) == 2}
 
@@ -132,8 +132,8 @@ def parse_document(
 ) -> InterfaceConfig | None:
     """Return the configuration, or None for that of loopback, which every namespace has by itself.
 
-    :param mac_address_of: told a name.
-    :raises StorageError: it is incomplete or malformed, or nobody knows the link's MAC address.
+    :param mac_address_of: returns that of a name.
+    :raises StorageError: it is incomplete or malformed, or the link's MAC address is not known.
     """
     try:
         if document["if_type"] == "lo":
@@ -141,7 +141,7 @@ def parse_document(
         name = str(document["name"])
         mac_address = mac_address_of(name)
         if not mac_address:
-            raise StorageError(f"the MAC address of {name} is not known")
+            raise StorageError(f"the MAC address of {name} is unknown")
         return _interface(name, mac_address, document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"not an interface of Octavia's: {error!r}") from error

@@ -3,8 +3,8 @@
 
 At boot it may be that program that does so: under a unit of Octavia's, or after a return to Octavia's agent.
 It passes each key of a file to a constructor and each key of an address, route or rule to the kernel, so
-nothing may be added there. Of ``scripts`` it looks at ``up`` and ``down`` only; a third entry there holds all
-that Octavia's form cannot say, and shows who wrote the file last, as Octavia's agent writes none
+nothing may be added there. Of ``scripts`` it reads ``up`` and ``down`` only; a third entry there holds what
+Octavia's form cannot, and shows who wrote the file last, as Octavia's agent writes none
 (octavia/amphorae/backends/utils/interface.py and interface_file.py, 11.0.3 and 19.0.0).
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in where no network driver can work, as for an ordinary user: it can look and change nothing."""
+"""Used where no network driver can work, as for an ordinary user: it reads and changes nothing."""
 
 from __future__ import annotations
 

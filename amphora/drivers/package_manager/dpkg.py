@@ -46,7 +46,8 @@ class DpkgPackageManager(PackageManager):
             raise DriverUnavailable(error.details) from error
         if not versions:
             raise DriverUnavailable(
-                f"{self._status_file} lists no installed package: dpkg is a mere tool on this machine"
+                f"{self._status_file} lists no installed package: "
+                "dpkg is installed but does not manage this system"
             )
 
     def installed_versions(self, names: Collection[str]) -> Mapping[str, str]:

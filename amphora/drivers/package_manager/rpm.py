@@ -86,7 +86,7 @@ class RpmPackageManager(PackageManager):
             raise DriverUnavailable(error.details) from error
         if not versions:
             raise DriverUnavailable(
-                f"the rpm database in {directory} lists no package: rpm is a mere tool on this machine"
+                f"{directory} lists no package: rpm is installed but does not manage this system"
             )
 
     def installed_versions(self, names: Collection[str]) -> Mapping[str, str]:

@@ -84,7 +84,7 @@ class ProcessManager(Driver):
     def begin_output(self, name: str) -> None:
         """Let :meth:`output` begin here, for a service that is reloaded over a socket of its own.
 
-        Unknown names are fine, and drivers that cannot tell output do nothing. Safe to repeat.
+        Unknown names are fine, and drivers without output do nothing. Safe to repeat.
         """
 
     def output(self, name: str) -> str:
@@ -93,14 +93,14 @@ class ProcessManager(Driver):
         That is since the last :meth:`start`, :meth:`reload` or :meth:`begin_output`.
 
         The last 64 KiB at most; what it printed over restarts by itself counts too. Empty when there is
-        nothing, when this object was asked for neither, or when the driver cannot tell. May fork, blocks
+        nothing, when this object was asked for neither, or when the driver has no output. May fork, blocks
         for some seconds at most, safe to repeat.
         """
         return ""
 
     @abc.abstractmethod
     def supervise(self) -> None:
-        """Take up what runs already and what should run. Called once, when the agent starts.
+        """Resume supervision of what runs and of what should run. Called once, when the agent starts.
 
         A running service keeps its process. One that was started and does not run, because the
         machine restarted or it crashed while no agent ran, is started in the background.
@@ -110,4 +110,4 @@ class ProcessManager(Driver):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Let go of everything held in this process; services go on. Called once, last."""
+        """Release everything held in this process; services go on. Called once, last."""

@@ -26,12 +26,12 @@ from amphora.system.processes import identify, read_pid_file
 #: and interpreters report what they cannot execute by ending.
 _SETTLING_TIME = 0.2
 
-#: Seconds between two looks at what no descriptor tells: cancellation and pid files.
-_LOOK_INTERVAL = 0.05
+#: Seconds between two checks of what has no descriptor: cancellation and pid files.
+_POLL_INTERVAL = 0.05
 
 
 class StartCancelled(ServiceError):
-    """Nobody wants the service to start any more."""
+    """The start was cancelled, as by a stop."""
 
 
 class Launch:
@@ -72,7 +72,7 @@ class Launch:
                 first = self._spawn({"NOTIFY_SOCKET": str(self._socket_path)})
                 return self._holding(first, lambda: self._await_notification(first, notify))
         if self._spec.readiness is Readiness.FORKING:
-            # A pid file of an earlier run would name a process that is not ours.
+            # A pid file of an earlier run would name another process.
             self._pid_file().unlink(missing_ok=True)
             first = self._spawn({})
             return self._holding(first, lambda: self._await_daemon(first))
@@ -115,7 +115,7 @@ class Launch:
     def _await_notification(self, first: ProcessHandle, notify: NotifySocket) -> ProcessHandle:
         main_pid, status = first.pid, ""
         while True:
-            ended = first.fileno() in self._look(first, notify)
+            ended = first.fileno() in self._poll(first, notify)
             message = notify.receive()
             main_pid = message.main_pid or main_pid
             status = message.status or status
@@ -131,13 +131,13 @@ class Launch:
     def _await_settled(self, first: ProcessHandle) -> ProcessHandle:
         settled_at = min(time.monotonic() + _SETTLING_TIME, self._deadline)
         while time.monotonic() < settled_at:
-            if self._look(first):
+            if self._poll(first):
                 raise self._not_ready(first.reap())
         return first
 
     def _await_daemon(self, first: ProcessHandle) -> ProcessHandle:
         born = first.identity()
-        while not self._look(first):
+        while not self._poll(first):
             if self._is_late():
                 raise self._not_ready("did not go into the background in time")
         outcome = first.reap()
@@ -146,21 +146,21 @@ class Launch:
         while True:
             pid = read_pid_file(self._pid_file())
             daemon = None if pid is None else identify(pid)
-            # A process older than the one we started cannot be what that one has forked.
+            # A process older than the one started here cannot be a fork of it.
             if daemon and (born is None or daemon.start_ticks >= born.start_ticks):
                 return self._take(daemon.pid)
             if self._is_late():
                 raise self._not_ready(f"left no live process in {self._spec.pid_file}")
-            self._look()
+            self._poll()
 
-    def _look(self, *sources: ProcessHandle | NotifySocket) -> set[int]:
+    def _poll(self, *sources: ProcessHandle | NotifySocket) -> set[int]:
         """Wait a moment for one of the sources; return the descriptors that are ready."""
         if self._is_cancelled():
             raise StartCancelled(f"the start of service {self._spec.name} was cancelled")
         poller = select.poll()
         for source in sources:
             poller.register(source.fileno(), select.POLLIN)
-        return {descriptor for descriptor, _ in poller.poll(_LOOK_INTERVAL * 1000)}
+        return {descriptor for descriptor, _ in poller.poll(_POLL_INTERVAL * 1000)}
 
     def _take(self, pid: int) -> ProcessHandle:
         try:
@@ -181,5 +181,5 @@ class Launch:
 
 
 def notify_path(directory: Path, name: str) -> Path:
-    """Return where a service being started reports to; short, whatever its name."""
+    """Return where a service being started reports to; short, however long its name."""
     return directory / f"n-{sha256(name.encode()).hexdigest()[:12]}"

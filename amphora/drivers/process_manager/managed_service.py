@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One service as a supervising process manager holds it in memory."""
+"""A service as a supervising process manager holds it in memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from amphora.models import RestartPolicy, ServiceState, ServiceStatus
 class ManagedService:
     """A service's record and what is known of it beyond.
 
-    ``lock`` is held by whoever changes the service, for as long as that takes. Attributes may be read
+    ``lock`` is held during each change of the service. Attributes may be read
     without it: a record is immutable and replaced whole.
 
     :ivar is_starting: a start is under way.
-    :ivar cancelled: set to make a start in the background give up, waiting or not.
+    :ivar cancelled: set to cancel a start in the background.
     :ivar last_error: why it last ended or failed to start.
-    :ivar removed: it is no longer known; whoever waited for the lock must leave it alone.
+    :ivar removed: it was removed while another thread waited for the lock.
     """
 
     def __init__(self, record: ServiceRecord, log: ServiceLog, stable_after: float) -> None:
@@ -76,5 +76,5 @@ def restart_delay(policy: RestartPolicy, crashes: int) -> float:
     """Return the seconds to wait after so many crashes in a row; none after zero."""
     if crashes <= 0:
         return 0.0
-    # The exponent is bounded too: a float overflows long before a crash loop gives up.
+    # The exponent is bounded too: a float overflows long before a crash loop ends.
     return float(min(policy.delay * 2.0 ** min(crashes - 1, 64), policy.max_delay))

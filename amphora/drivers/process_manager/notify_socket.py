@@ -24,8 +24,8 @@ class Notification:
     """One message of a service about itself.
 
     :ivar ready: it has finished starting.
-    :ivar main_pid: the process to take for its main one from now on, if it said so.
-    :ivar status: one line for people, if it sent one.
+    :ivar main_pid: its new main process, if it names one.
+    :ivar status: its status line, if it sent one.
     """
 
     ready: bool = False
@@ -34,21 +34,21 @@ class Notification:
 
     @property
     def has_started(self) -> bool:
-        """Whether it is ready and does not tell of a failure in the same breath.
+        """Whether it is ready and does not report a failure in the same message.
 
-        haproxy 3.1 or newer says ``READY=1`` and ``STATUS=Reload failed!`` at a first start that fails, and
+        haproxy 3.1 or newer sends ``READY=1`` and ``STATUS=Reload failed!`` when a first start fails, and
         ends.
         """
         return self.ready and not tells_of_failure(self.status)
 
 
 def tells_of_failure(status: str) -> bool:
-    """Whether a service's line for people says that something has failed, as in sd_notify(3)'s example."""
+    """Whether a status line reports that something has failed, as in sd_notify(3)'s example."""
     return _FAILURE.search(status) is not None
 
 
 def parse_notification(message: bytes) -> Notification:
-    """Return what a message says; lines that are unknown or make no sense are passed over."""
+    """Return the content of a message; unknown or invalid lines are ignored."""
     fields = {}
     for line in message.decode("utf-8", "replace").split("\n"):
         name, assigned, value = line.partition("=")
@@ -102,7 +102,7 @@ class NotifySocket:
         return self._socket.fileno()
 
     def receive(self) -> Notification:
-        """Return the next message, or one that says nothing if none is waiting."""
+        """Return the next message, or an empty one if none is waiting."""
         return (self._next() or (0, Notification()))[1]
 
     def ready_senders(self) -> set[int]:
@@ -130,6 +130,6 @@ class NotifySocket:
             )
         except BlockingIOError:
             return None
-        # No other control messages are asked for; without one the kernel lacked memory for it.
+        # Only credentials are requested; they are missing if the kernel lacked memory for them.
         sender = _CREDENTIALS.unpack(control[0][2])[0] if control else 0
         return sender, parse_notification(message)

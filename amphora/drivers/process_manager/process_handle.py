@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes held by a descriptor, so that nothing meant for one can reach its successor (pidfd_open(2))."""
+"""Processes held by a descriptor, so that no signal reaches a successor (pidfd_open(2))."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ProcessHandle:
     """
 
     def __init__(self, pid: int) -> None:
-        """Take hold of whatever process has this id now.
+        """Open the process that has this id now.
 
         :raises ProcessLookupError: there is none.
         """
@@ -33,7 +33,7 @@ class ProcessHandle:
             handle = cls(identity.pid)
         except ProcessLookupError:
             return None
-        # Asked after taking hold: from here on the id cannot come to mean another process.
+        # Checked after opening: from here on the id cannot be reused by another process.
         if identity.is_alive():
             return handle
         handle.close()
@@ -58,7 +58,7 @@ class ProcessHandle:
     def send(self, number: signal.Signals) -> bool:
         """Send a signal; return False when the process has ended.
 
-        :raises PermissionError: it belongs to somebody else.
+        :raises PermissionError: it belongs to another user.
         """
         try:
             signal.pidfd_send_signal(self._descriptor, number)
@@ -73,11 +73,11 @@ class ProcessHandle:
         return bool(poller.poll(max(0.0, seconds) * 1000))
 
     def reap(self) -> str:
-        """Say how an ended process ended, and free its id if it was a child of ours."""
+        """Return how an ended process ended, and free its id if it was a child of this one."""
         try:
             result = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
-            return "ended; how is not known, as another process had started it"
+            return "ended with an unknown status, as another process had started it"
         if result is None:
             return "is still running"
         if result.si_code == os.CLD_EXITED:
@@ -85,7 +85,7 @@ class ProcessHandle:
         return f"was killed by {signal_name(result.si_status)}"
 
     def close(self) -> None:
-        """Let go of the process; safe to repeat."""
+        """Close the descriptor; safe to repeat."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a supervising process manager must know again after its agent has ended."""
+"""What a supervising process manager stores for the agent that comes after it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class RecordStore(ServiceStore):
 
 
 def current_boot_id() -> str:
-    """Return what tells this boot of the machine from all others (random(4))."""
+    """Return the id of this boot of the machine (random(4))."""
     return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 

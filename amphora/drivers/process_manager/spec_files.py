@@ -95,7 +95,7 @@ class SpecFiles:
 
     @as_service_error()
     def read(self, name: str) -> bytes | None:
-        """Return the content of a service's file, whoever wrote it; None where there is none.
+        """Return the content of a service's file, by any program; None if there is none.
 
         :raises ServiceError: it cannot be read.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What process managers share whose machine has nobody else to watch and restart services."""
+"""Supervision of services by the agent itself, for machines on which no init system does it."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class SupervisingProcessManager(ProcessManager):
         return "" if service is None else service.log.since_mark()
 
     def supervise(self) -> None:
-        """See the contract. Damaged records are reported once all the others have been taken up."""
+        """See the contract. Damaged records are reported after all others have been resumed."""
         problems = []
         self._store.sweep()
         for name in self._store.names():
@@ -169,7 +169,7 @@ class SupervisingProcessManager(ProcessManager):
                 problems.append(error.details)
                 continue
             if service is not None:
-                self._take_up(service)
+                self._resume(service)
         self._watcher.start()
         if problems:
             raise ServiceError("; ".join(problems))
@@ -232,8 +232,8 @@ class SupervisingProcessManager(ProcessManager):
 
     # Crashes and the agent's own restart.
 
-    def _take_up(self, service: ManagedService) -> None:
-        """Adopt what runs, and bring about in the background what should be."""
+    def _resume(self, service: ManagedService) -> None:
+        """Adopt what runs; start or stop the rest in the background."""
         with service.lock:
             mark, record = self._mark(service.name), service.record
             main = record.process if service.is_alive() else None
@@ -277,7 +277,7 @@ class SupervisingProcessManager(ProcessManager):
         self._restart(service)
 
     def _restart(self, service: ManagedService) -> None:
-        """Start a wanted service, again and again until it runs or nobody wants it any more."""
+        """Start a wanted service, and retry until it runs or is stopped."""
         while not service.cancelled.wait(service.restart_delay()):
             with service.lock:
                 if self._closing or service.removed or not service.record.wanted or service.is_alive():
@@ -291,13 +291,13 @@ class SupervisingProcessManager(ProcessManager):
                     if not service.record.spec.restart.on_crash:
                         return
                 else:
-                    LOG.info("Service %s was started again", service.name)
+                    LOG.info("Service %s: restarted", service.name)
                     return
 
     def _after_failed_restart(self, service: ManagedService, error: ServiceError) -> None:
         service.last_error = error.details
         service.note_crash()
-        LOG.warning("Service %s could not be started again: %s", service.name, error.details)
+        LOG.warning("Service %s: restart failed: %s", service.name, error.details)
         try:
             self._end_processes(service, timeout=0)
         except ServiceError as survivors:
@@ -308,7 +308,7 @@ class SupervisingProcessManager(ProcessManager):
             try:
                 task()
             except Exception:
-                LOG.exception("Supervision of a service met an unexpected error")
+                LOG.exception("Supervision of a service failed unexpectedly")
             finally:
                 with self._registry_lock:
                     self._background.discard(thread)
@@ -318,7 +318,7 @@ class SupervisingProcessManager(ProcessManager):
             if self._closing:
                 return
             self._background.add(thread)
-            # Within the lock: whoever closes joins what is in there, and only what was started can be.
+            # Within the lock: close() joins what is in there, and only a started thread can be joined.
             thread.start()
 
     # Records.

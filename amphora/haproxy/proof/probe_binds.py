@@ -31,7 +31,7 @@ from amphora.models import IPAddress
 from amphora.system import namespaces, sockets
 from amphora.system.addresses import addresses_in
 from amphora.system.quiet_connect import quiet_connect
-from amphora.system.served_certificate import PROXY_LOCAL, looking_context, served_certificate
+from amphora.system.served_certificate import PROXY_LOCAL, served_certificate, unverified_context
 from amphora.system.sockets import Transport
 
 _HANDSHAKES_AT_ONCE = 4
@@ -170,7 +170,7 @@ class _Prober:
         self._held = held
         self._deadline = deadline
         self._stored = CertificateIndex(configuration)
-        self._context = looking_context()
+        self._context = unverified_context()
         self._tables: dict[Transport, dict[tuple[IPAddress, int], set[int]]] = {}
         self._unix: tuple[sockets.UnixListener, ...] | None = None
         self._owned: frozenset[int] = frozenset()

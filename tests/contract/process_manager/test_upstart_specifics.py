@@ -276,7 +276,7 @@ def test_job_that_upstart_does_not_take_is_not_installed(bench, machine, short_d
     elsewhere = short_dir / "elsewhere"
     elsewhere.mkdir()
     manager = UpstartProcessManager(CommandRunner(), short_dir / "s", elsewhere, initctl=machine.initctl)
-    with pytest.raises(ServiceError, match="does not take"):
+    with pytest.raises(ServiceError, match="does not accept"):
         manager.install(bench.spec())
     assert list(elsewhere.iterdir()) == []
     manager.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from amphora.system.processes import children_of
-from amphora.system.served_certificate import looking_context, served_certificate
+from amphora.system.served_certificate import served_certificate, unverified_context
 from amphora.testing.agent import AgentProcess, free_port
 from tests.support import listeners
 from tests.support.drifting import OFTEN, DriftWatch, healing, reasons
@@ -175,7 +175,7 @@ def test_certificate_uploaded_after_the_reload_is_pending_and_no_drift(agent, wa
 @pytest.mark.parametrize("agent", [healing("certificates")], indirect=True)
 def test_certificate_replaced_by_hand_is_told_and_served_after_healing(agent, watch, tls_port):
     watch.clean()
-    shown = partial(served_certificate, "127.0.0.1", tls_port, 5.0, looking_context())
+    shown = partial(served_certificate, "127.0.0.1", tls_port, 5.0, unverified_context())
     before = shown()
     (directory_of(agent) / "www.example.com.pem").write_bytes(new_pem(agent, "www.example.com"))
     assert watch.told("certificate-replaced")["object"] == f"{ONE}/www.example.com.pem"

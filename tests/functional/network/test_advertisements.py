@@ -84,5 +84,5 @@ def checksum_is_right(addresses, message):
 
 @pytest.mark.parametrize("vip", VIPS.values())
 def test_an_interface_that_is_not_there_is_an_error(bench, vip):
-    with pytest.raises(OperationFailed, match="could not be advertised on eth9"):
+    with pytest.raises(OperationFailed, match="failed to send gratuitous .* on eth9"):
         advertise(ip_address(vip), "eth9", "02:00:00:00:00:01", bench.data)

@@ -70,7 +70,7 @@ def test_step_that_fails_is_logged_and_repeated(step, thread, caplog):
     step.failures = 1
     thread.start()
     assert [step.next() for _ in range(2)] == [set()] * 2
-    assert "test-thread met an unexpected error" in caplog.text
+    assert "test-thread failed unexpectedly" in caplog.text
 
 
 def test_resource_is_closed_after_a_step_that_no_longer_waits_for_it(step, thread):

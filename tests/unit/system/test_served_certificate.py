@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.system.served_certificate import looking_context, plain_certificate, served_certificate
+from amphora.system.served_certificate import plain_certificate, served_certificate, unverified_context
 from amphora.testing.pki import Pki
 
 
@@ -56,7 +56,7 @@ def test_the_certificate_is_seen_and_the_handshake_left(short_dir, server, versi
         context.load_verify_locations(pki.ca_path)
         context.verify_mode = ssl.CERT_REQUIRED
     port, outcomes, thread = server(context, b"hello")
-    served = served_certificate("127.0.0.1", port, 5, looking_context(), preamble=b"hello")
+    served = served_certificate("127.0.0.1", port, 5, unverified_context(), preamble=b"hello")
     assert served == ssl.PEM_cert_to_DER_cert(credential.certificate_pem.decode())
     thread.join(5)
     assert outcomes
@@ -67,7 +67,7 @@ def test_another_group_asks_for_a_second_hello(short_dir, server):
     context = server_context(Pki(short_dir).server("a.example"))
     context.set_ecdh_curve("secp521r1")
     port, _, _ = server(context)
-    assert served_certificate("127.0.0.1", port, 5, looking_context())
+    assert served_certificate("127.0.0.1", port, 5, unverified_context())
 
 
 def test_a_server_is_asked_by_name(short_dir, server):
@@ -75,17 +75,17 @@ def test_a_server_is_asked_by_name(short_dir, server):
     context = server_context(Pki(short_dir).server("a.example"))
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     port, _, _ = server(context)
-    served_certificate("127.0.0.1", port, 5, looking_context(), server_name="a.example")
+    served_certificate("127.0.0.1", port, 5, unverified_context(), server_name="a.example")
     assert names == ["a.example"]
 
 
 def test_silence_and_closed_connections_are_errors():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(TimeoutError):
-            served_certificate("127.0.0.1", silent.getsockname()[1], 0.1, looking_context())
+            served_certificate("127.0.0.1", silent.getsockname()[1], 0.1, unverified_context())
         port = silent.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
-        served_certificate("127.0.0.1", port, 1, looking_context())
+        served_certificate("127.0.0.1", port, 1, unverified_context())
 
 
 def record(body, kind=22):

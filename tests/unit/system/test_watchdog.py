@@ -53,7 +53,7 @@ def test_a_failing_check_gives_no_sign_and_is_repeated_soon(watch, caplog):
     assert signs.empty()
     healthy.set()
     signs.get(timeout=20)
-    assert "does not serve, and the service manager will restart it: nobody accepts" in caplog.text
+    assert "does not respond, and the service manager will restart it: nobody accepts" in caplog.text
 
 
 def test_a_stopped_one_is_silent(watch):

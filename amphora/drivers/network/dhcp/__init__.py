@@ -23,7 +23,7 @@ LOG = logging.getLogger(__name__)
 
 _TIMEOUT = 10.0
 # A client is found again by its pid file, which it writes a moment after its start.
-_PATIENCE = 2.0
+_START_TIMEOUT = 2.0
 
 
 class DhcpClient:
@@ -46,7 +46,7 @@ class DhcpClient:
         self._clients = [client(owner, namespace, places or Places()) for client in clients]
 
     def follow(self, config: InterfaceConfig) -> None:
-        """Run a client exactly if the interface is to get addresses by itself. Safe to repeat."""
+        """Run a client if the interface has automatic addresses, else end it. Safe to repeat."""
         if config.automatic:
             self.start(config)
         else:
@@ -65,12 +65,12 @@ class DhcpClient:
                 self._start(client, path, config)
                 return
         names = ", ".join(client.program for client in self._clients)
-        LOG.warning("%s gets no IPv4 address by DHCP: none of %s is installed", config.name, names)
+        LOG.warning("DHCP of %s skipped: none of %s is installed", config.name, names)
 
     def stop(self, name: str) -> None:
         """End the client of an interface, if one runs. Safe to repeat.
 
-        The server is not told: it may be out of reach by now, and the lease ends by itself.
+        No release is sent: the server may be unreachable by now, and the lease expires.
         """
         pid = self._process(name)
         if pid is None:
@@ -80,9 +80,9 @@ class DhcpClient:
         except ProcessLookupError:
             return
         try:
-            # Asked again after taking hold: from here on the id cannot come to mean another process.
+            # Checked again after opening: from here on the id cannot be reused by another process.
             if self._process(name) == pid and not _end(descriptor):
-                LOG.error("the DHCP client of %s, process %d, could not be ended", name, pid)
+                LOG.error("DHCP of %s: failed to end the client, process %d", name, pid)
         finally:
             os.close(descriptor)
         self._drop_lease(name)
@@ -99,13 +99,13 @@ class DhcpClient:
         try:
             client.prepare()
         except AmphoraError as error:
-            LOG.error("%s gets no IPv4 address by DHCP: %s", config.name, error.details)
+            LOG.error("DHCP of %s: failed to prepare the client: %s", config.name, error.details)
             return
         self._run(client.command(path, config), config.name)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _START_TIMEOUT
         while self._process(config.name) is None:
             if time.monotonic() > deadline:
-                LOG.error("%s gets no IPv4 address by DHCP: %s ended at once", config.name, path)
+                LOG.error("DHCP of %s: %s ended at once", config.name, path)
                 return
             time.sleep(0.01)
 

@@ -74,7 +74,7 @@ class SystemdProcessManager(ProcessManager):
         self._bus = bus or SystemdBus()
         self._booted = booted
         self._namespace = namespace
-        # Of starts that failed: systemd is told to forget them, so that it does not retry.
+        # Of failed starts: systemd is made to forget them, so that it does not retry.
         self._start_errors: dict[str, str] = {}
         # When each service was last started or reloaded, in the time of :func:`time.time`, as the journal's.
         self._acted_at: dict[str, float] = {}
@@ -136,7 +136,7 @@ class SystemdProcessManager(ProcessManager):
                 # A start would wait with it for the restart that is due.
                 self._systemctl("stop", name + _SUFFIX, limit=spec.stop_timeout + _MARGIN)
             self._systemctl("start", name + _SUFFIX, limit=2 * spec.start_timeout + _MARGIN)
-            # To systemd it was ready, with whatever words; those of one that runs are of its last reload.
+            # Ready to systemd even if its status reports a failure; of one that ran, that of its last reload.
             if not is_running and self._has_failed_although_ready(name, spec):
                 raise ServiceError(f"service {name} has not started")
         except ServiceError as error:
@@ -213,11 +213,11 @@ class SystemdProcessManager(ProcessManager):
             if not state.is_enabled:
                 continue
             if state.active_state in ("inactive", "failed"):
-                LOG.warning("Service %s should run and does not: starting it", name)
+                LOG.warning("Service %s: enabled but not running; starting it", name)
                 self._systemctl("start", "--no-block", name + _SUFFIX)
             elif state.sub_state.startswith("auto-restart"):
                 # After a boot it has waited for the namespace, which the agent has made by now.
-                LOG.info("Service %s waits for its next restart: starting it now", name)
+                LOG.info("Service %s: restarting it now instead of at its next retry", name)
                 self._systemctl("restart", "--no-block", name + _SUFFIX)
 
     def close(self) -> None:
@@ -233,7 +233,7 @@ class SystemdProcessManager(ProcessManager):
             self._systemctl("reset-failed", unit)
 
     def _explain(self, name: str, error: ServiceError) -> str:
-        """Return why a start failed: what systemd says and what the service printed."""
+        """Return why a start failed: the state in systemd and the output of the service."""
         state = self._bus.unit(name + _SUFFIX)
         parts = [error.details, describe_end(state), state.status_text]
         if state.invocation.strip("0"):
@@ -259,7 +259,7 @@ class SystemdProcessManager(ProcessManager):
         return self._runner.run(argv, timeout=limit)
 
     def _reload_if_stale(self, names: Sequence[str]) -> None:
-        """Make up for an agent that ended between writing a unit and telling systemd."""
+        """Reload systemd if an agent ended between writing a unit and reloading it."""
         if any(self._bus.unit(name + _SUFFIX).needs_reload for name in names):
             self._systemctl("daemon-reload")
 
@@ -280,12 +280,12 @@ class SystemdProcessManager(ProcessManager):
 
     def _has_failed_although_ready(self, name: str, spec: ServiceSpec) -> bool:
         unit = self._bus.unit(name + _SUFFIX)
-        # It may have ended by now, and its words with it.
+        # It may have ended by now, and its status with it.
         has_ended = unit.sub_state.startswith("auto-restart") or unit.active_state == "failed"
         return tells_of_failure(unit.status_text) or (spec.readiness is Readiness.NOTIFY and has_ended)
 
     def _provide_namespace_unit(self) -> None:
-        """Let the next boot bring traffic back before the agent. A unit that is there by others stays."""
+        """Have the next boot restore traffic before the agent. A unit by another program stays."""
         path = self._units.directory / NAMESPACE_UNIT
         unit = render_namespace_unit(self._NAMESPACE_COMMAND).encode()
         with as_service_error():
@@ -296,7 +296,7 @@ class SystemdProcessManager(ProcessManager):
             files.write_atomically(path, unit, 0o644)
         self._systemctl("daemon-reload")
         self._systemctl("enable", NAMESPACE_UNIT)
-        # All of it is done already; a load balancer that pulls it in must not wait for it.
+        # All of it is done already; a load balancer that wants it must not wait for it.
         self._systemctl("start", "--no-block", NAMESPACE_UNIT)
 
     def _is_foreign(self, unit: bytes | None) -> bool:

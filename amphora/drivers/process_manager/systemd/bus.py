@@ -32,7 +32,7 @@ _CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class UnitState:
-    """What systemd knows of a service unit.
+    """State of a service unit in systemd.
 
     :ivar is_enabled: it is started when the machine starts.
     :ivar needs_reload: systemd holds another version of the file than the disk.
@@ -106,7 +106,7 @@ class SystemdBus:
         version = self.version()
         number = re.search(r"\d+", version)
         if number is None:
-            raise ServiceError(f"systemd tells a version without a number: {version!r}")
+            raise ServiceError(f"systemd reports a version without a number: {version!r}")
         return int(number[0])
 
     def unit(self, name: str) -> UnitState:
@@ -141,7 +141,7 @@ class SystemdBus:
         try:
             return self._ask(Properties(address).get(name))[0][1]
         except DBusErrorResponse as error:
-            raise ServiceError(f"systemd refused to tell {name}: {error}") from error
+            raise ServiceError(f"systemd refused property {name}: {error}") from error
         except (OSError, AuthenticationError) as error:
             raise ServiceError(f"systemd does not answer on {self._path}: {error}") from error
 

@@ -63,14 +63,14 @@ def render_namespace_unit(argv: tuple[str, ...]) -> str:
 def render_unit(spec: ServiceSpec, release: int) -> str:
     """Return the unit file of a checked spec; equal specs give equal text.
 
-    :param release: of the systemd that is to read it: it gets no setting that it does not know.
+    :param release: of the systemd that reads it: it gets no setting unknown to it.
     """
     sections = (
         MARK,
         "[Unit]",
         f"Description={_line(spec.description)}",
         *_dependencies(spec),
-        # A crash loop must not end in a unit that nobody starts again.
+        # Else a crash loop would end in a unit that is not restarted.
         "StartLimitIntervalSec=0",
         "",
         "[Service]",

@@ -41,7 +41,7 @@ class SysvinitProcessManager(SupervisingProcessManager):
 
     sysvinit starts services again after a restart of the machine and never after a crash, so the driver
     supervises them itself while the agent runs. What it starts it starts by ``SCRIPT run``, so that
-    the service is the same process whoever started it, and a child whose end can be told exactly.
+    the service is the same process in either case, and a child whose exit status is known.
 
     :param log_directory: for the output of services; absolute and short, as it holds sockets too.
     :param root: directory of the file system.
@@ -92,11 +92,11 @@ class SysvinitProcessManager(SupervisingProcessManager):
         service = self._find(name)
         if service is not None:
             with service.lock:
-                self._notice(service)
+                self._record_started_by_script(service)
         super().reload(name)
 
     def status(self, name: str) -> ServiceStatus:
-        """See the contract. What was started by the script behind the agent's back is seen too."""
+        """See the contract. A process that the script has started without the agent counts too."""
         service = self._find(name)
         if service is None or service.is_starting or service.is_alive():
             return super().status(name)
@@ -113,11 +113,11 @@ class SysvinitProcessManager(SupervisingProcessManager):
                 super()._run(service, is_cancelled)
 
     def _end(self, service: ManagedService, timeout: float) -> None:
-        self._notice(service)
+        self._record_started_by_script(service)
         super()._end(service, timeout)
 
     def _after_exit(self, service: ManagedService, pid: int, outcome: str) -> None:
-        """Take the end of a process for a crash, unless the script is just restarting the service."""
+        """Treat the end of a process as a crash, unless the script is restarting the service."""
         # Of a script that is at work for too long the result is not waited for.
         with contextlib.suppress(ServiceError), service.lock:
             is_mine = service.record.process is not None and service.record.process.pid == pid
@@ -134,14 +134,14 @@ class SysvinitProcessManager(SupervisingProcessManager):
         timeout = spec.start_timeout + spec.stop_timeout
         return script_lock(self._scripts.paths(service.name).lock, timeout, is_cancelled)
 
-    def _notice(self, service: ManagedService) -> None:
-        """Make the main process that the script has started behind the agent's back the known one."""
+    def _record_started_by_script(self, service: ManagedService) -> None:
+        """Record a main process that the script has started without the agent."""
         process = self._scripts.process(service.name)
         if process is not None and process.is_alive() and not service.is_alive():
             self._save(service, replace(service.record, process=process))
 
     def _adopt(self, service: ManagedService) -> bool:
-        """Take up what the script has started meanwhile; return whether there is anything."""
+        """Adopt a process that the script has started meanwhile; return whether there is one."""
         process = self._scripts.process(service.name)
         handle = None if process is None else ProcessHandle.of(process)
         if handle is None:
@@ -151,14 +151,14 @@ class SysvinitProcessManager(SupervisingProcessManager):
         self._watcher.watch(service.name, handle)
         return True
 
-    def _take_up(self, service: ManagedService) -> None:
+    def _resume(self, service: ManagedService) -> None:
         try:
             with service.lock:
                 self._renew_script(service)
         except ServiceError as error:
             # The former script still runs the service.
-            LOG.error("The init script of %s could not be renewed: %s", service.name, error.details)
-        super()._take_up(service)
+            LOG.error("Service %s: failed to rewrite its init script: %s", service.name, error.details)
+        super()._resume(service)
 
     def _renew_script(self, service: ManagedService) -> None:
         self._save(service, service.record)
@@ -175,7 +175,7 @@ class SysvinitProcessManager(SupervisingProcessManager):
         try:
             name = (self._root / "proc/1/comm").read_text(encoding="utf-8", errors="replace").strip()
         except OSError as error:
-            raise DriverUnavailable(f"process 1 of this machine cannot be seen: {error.strerror}") from error
+            raise DriverUnavailable(f"process 1 of this machine cannot be read: {error.strerror}") from error
         if name != "init":
             raise DriverUnavailable(f"process 1 of this machine is {name}, not sysvinit's init")
         if not any(_is_fifo(self._root / path) for path in _CONTROL_FIFOS):

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from amphora.models import Readiness
 
 _NOTIFY = r"""
-# Starts the service in the background and waits until it says that it is ready (sd_notify(3)).
+# Starts the service in the background and waits until it reports to be ready (sd_notify(3)).
 launch() {
     start-stop-daemon --start --quiet --background --pidfile "$pid_file" --startas "$script" \
         --notify-await --notify-timeout "$start_seconds" -- run &
@@ -80,7 +80,7 @@ record_start() {
 }
 """
 
-#: How a service is started and waited for, by how it says that it is ready.
+#: How a service is started and waited for, by its kind of readiness.
 LAUNCHES = MappingProxyType(
     {
         Readiness.NOTIFY: _NOTIFY,
@@ -154,14 +154,14 @@ run() {
 
 check() {
     timeout -k 1 "$start_seconds" "$script" check || {
-        say "its check refused it with status $?"
+        say "its check failed with status $?"
         return 6
     }
 }
 
 start() {
     if is_running; then
-        say "runs already"
+        say "is already running"
         return 0
     fi
     check || return
@@ -170,7 +170,7 @@ start() {
     if launch && is_running; then
         return 0
     fi
-    say "did not start; what it printed is in $log"
+    say "failed to start; its output is in $log"
     stop
     return 1
 }
@@ -194,7 +194,7 @@ restart() {
 
 reload() {
     is_running || {
-        say "does not run"
+        say "is not running"
         return 7
     }
     check || return
@@ -203,7 +203,7 @@ reload() {
 
 status() {
     if is_running; then
-        say "runs as process $pid"
+        say "is running as process $pid"
         return 0
     fi
     if [ -e "$pid_file" ]; then
@@ -227,7 +227,7 @@ begin_change() {
     }
     exec 9> "$lock_file"
     flock -w "$((start_seconds + stop_seconds))" 9 || {
-        say "something else changes it for too long"
+        say "timed out waiting for another change"
         exit 1
     }
 }

@@ -23,7 +23,7 @@ _REGISTRATION_TIMEOUT = 20.0
 
 
 class InitScriptStore(SpecFiles, ServiceStore):
-    """Keeps nothing of its own: a script carries its spec, and its links say whether it is wanted.
+    """A script carries its spec, and its links show whether it is wanted; nothing else is stored.
 
     The main process is noted in the script's pid file, by the script or from here.
 

@@ -23,7 +23,7 @@ SCRIPT = SpecFormat("init script", header=f"#!/bin/sh\n{MARK}\n", prefix="# Spec
 
 #: What makes the network namespaces, where a script of the machine does.
 NAMESPACE_FACILITY = "amphora-netns"
-#: What takes up the services that the machine has started: the agent's own script.
+#: The agent's own script, which supervises the services that the machine has started.
 AGENT_FACILITY = "amphora-agent"
 
 
@@ -33,7 +33,7 @@ class ScriptPaths:
 
     :ivar script: its own path; it also marks the service's processes.
     :ivar pid_file: names the main process, with its start time and boot.
-    :ivar lock: held by whoever changes the service, the script or the agent.
+    :ivar lock: held by the script or the agent during a change.
     :ivar log: output of the service.
     """
 
@@ -127,7 +127,7 @@ def _check(spec: ServiceSpec) -> Iterator[str]:
 
 
 def _words(argv: tuple[str, ...]) -> str:
-    # env(1) would take a path with an equals sign for a variable; nice(1) does not look.
+    # env(1) would take a path with an equals sign for a variable; nice(1) does not.
     prefix = ("nice", "-n", "0") if "=" in argv[0] else ()
     return " ".join(shlex.quote(word) for word in (*prefix, *argv))
 

@@ -26,7 +26,7 @@ from amphora.system.processes import ProcessIdentity, identify
 
 LOG = logging.getLogger(__name__)
 
-#: Where upstart looks for jobs (init(5)), and where it puts what they print (init(8)).
+#: Where upstart reads jobs (init(5)) and writes their output (init(8)).
 JOB_DIRECTORY = Path("/etc/init")
 LOG_DIRECTORY = Path("/var/log/upstart")
 
@@ -35,7 +35,7 @@ INITCTL = Path("/sbin/initctl")
 #: Seconds a service without a readiness report must live to count as executed.
 _SETTLING_TIME = 0.2
 
-_LOOK_INTERVAL = 0.02
+_POLL_INTERVAL = 0.02
 
 
 class UpstartProcessManager(ProcessManager):
@@ -45,7 +45,7 @@ class UpstartProcessManager(ProcessManager):
     so they cost no process. A service that was stopped has an override file that keeps upstart from
     starting it. Only jobs that carry our first line are ever touched or reported.
 
-    Upstart gives up a service that crashes too often, and tells nobody: a thread watches for that and
+    Upstart stops retrying a service that crashes too often, without a notice: a thread watches for that and
     starts it again, each time after a longer delay.
 
     :param state_directory: absolute, for those records and for sockets; made with mode 0700.
@@ -138,8 +138,8 @@ class UpstartProcessManager(ProcessManager):
     def reload(self, name: str) -> None:
         """See the contract.
 
-        The signal is sent from here and not by ``initctl reload``, which cannot say whether it reached
-        anybody; it remains for the operator and does the same.
+        The signal is sent from here and not by ``initctl reload``, which does not report whether it was
+        delivered; it remains for the operator and does the same.
         """
         spec = self._store.required(name)
         process = self._store.recorded(name)
@@ -169,7 +169,7 @@ class UpstartProcessManager(ProcessManager):
             return ServiceStatus(ServiceState.STARTING, last_error=error)
         if not self._store.is_wanted(name):
             return ServiceStatus(ServiceState.STOPPED, last_error=error)
-        # Between an end and the moment it is taken note of nothing is known of its reason.
+        # Until an end has been noted its reason is not known.
         has_failed = not spec.restart.on_crash and (
             job is None or job.end_noted or not self._supervisor.is_running
         )
@@ -192,7 +192,7 @@ class UpstartProcessManager(ProcessManager):
         is_changed = False
         for name in self._store.names():
             try:
-                is_changed |= self._take_up(name)
+                is_changed |= self._resume(name)
             except ServiceError as error:
                 problems.append(f"job {name}: {error.details}")
         if is_changed:
@@ -205,7 +205,7 @@ class UpstartProcessManager(ProcessManager):
         """See the contract."""
         self._supervisor.close()
 
-    def _take_up(self, name: str) -> bool:
+    def _resume(self, name: str) -> bool:
         """Watch a job; return whether its file had to be written anew."""
         spec = self._store.required(name)
         # Written by another version of the agent it may lack what this one relies on.
@@ -225,7 +225,7 @@ class UpstartProcessManager(ProcessManager):
         try:
             self._initctl.reload_configuration()
             if self._initctl.status(name) is None:
-                raise ServiceError(f"upstart does not take the job file of service {name}")
+                raise ServiceError(f"upstart does not accept the job file of service {name}")
         except ServiceError:
             self._store.put_back(name, former)
             raise
@@ -234,7 +234,7 @@ class UpstartProcessManager(ProcessManager):
         try:
             self._initctl.reload_configuration()
         except ServiceError as error:
-            # It watches the files itself; this only makes sure that it has looked.
+            # It watches the files itself; this only makes it read them now.
             LOG.warning("%s", error.details)
 
     # Starting and ending.
@@ -247,7 +247,7 @@ class UpstartProcessManager(ProcessManager):
         # Something of it may be about to run: a restart that is due, or one by the supervisor.
         self._end(spec)
         while job.is_retried and time.monotonic() < deadline:
-            time.sleep(_LOOK_INTERVAL)
+            time.sleep(_POLL_INTERVAL)
         log = self._log(spec.name)
         log.mark()
         self._store.set_wanted(spec.name, True)
@@ -272,8 +272,8 @@ class UpstartProcessManager(ProcessManager):
                 return
             if time.monotonic() >= deadline:
                 raise ServiceError(with_output(f"service {spec.name} was not ready in time", log.tail()))
-            time.sleep(_LOOK_INTERVAL)
-        # At once, so that upstart does not try it again while the reason is looked for.
+            time.sleep(_POLL_INTERVAL)
+        # At once, so that upstart does not retry while the reason is searched for.
         self._store.set_wanted(spec.name, False)
         how = self._supervisor.how_it_ended(spec.name, pid) or "ended as soon as it was started"
         raise ServiceError(with_output(f"service {spec.name} {how}", log.tail()))

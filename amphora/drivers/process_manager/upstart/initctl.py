@@ -38,7 +38,7 @@ class JobStatus:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing of it runs: it was stopped, or it has failed. Upstart does not tell them apart."""
+        """Whether nothing of it runs: it was stopped, or it has failed. Upstart does not distinguish them."""
         return (self.goal, self.state) == ("stop", "waiting")
 
 
@@ -63,7 +63,7 @@ class Initctl:
         self._command = command
 
     def version(self) -> str:
-        """Return what it says about its version, ``init (upstart 1.13.2)``; other programs say other things.
+        """Return its version line, ``init (upstart 1.13.2)``; other programs print other lines.
 
         :raises ServiceError: it could not be executed or did not answer within a second.
         """
@@ -72,7 +72,7 @@ class Initctl:
     def status(self, name: str) -> JobStatus | None:
         """Return where a job is; None when upstart does not know it.
 
-        :raises ServiceError: it said neither.
+        :raises ServiceError: its output is neither.
         """
         result = self._run("status", name)
         status = parse_status(result.output, name)
@@ -95,8 +95,8 @@ class Initctl:
     def stop(self, name: str, limit: float) -> None:
         """Stop a job; one that does not run or is not known is fine.
 
-        What initctl says is not the proof: for a job whose file was changed or removed it can fail
-        although the job has ended. So the job is looked at afterwards.
+        A failure of initctl is no proof: for a job whose file was changed or removed it can fail
+        although the job has ended. So the job is checked afterwards.
 
         :param limit: seconds it may take.
         :raises ServiceError: it still runs.
@@ -116,7 +116,7 @@ class Initctl:
         self._run("stop", "--no-wait", name)
 
     def reload_configuration(self) -> None:
-        """Read all job files again, for certain; upstart watches them, but may not have looked yet.
+        """Read all job files again, for certain; upstart watches them, but may not have read them yet.
 
         :raises ServiceError: it failed.
         """
@@ -130,7 +130,7 @@ class Initctl:
 
 
 def describe_end(log: str, job: str, pid: int | None) -> str:
-    """Return how the last main process of a job with this id ended; empty when the log does not say.
+    """Return how the last main process of a job with this id ended; empty when it is not logged.
 
     Without an id it is the last of all.
 

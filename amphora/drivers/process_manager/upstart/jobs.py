@@ -94,7 +94,7 @@ def render_job(spec: ServiceSpec, paths: JobPaths) -> str:
 def quote_word(word: str) -> str:
     """Return a word as it must stand in a script to be taken literally; it stays on one line.
 
-    One with a newline refers to a variable that :func:`render_job` sets in front.
+    One with a newline refers to a variable that :func:`render_job` sets first.
     """
     if _PLAIN_WORD.fullmatch(word):
         return word
@@ -103,7 +103,7 @@ def quote_word(word: str) -> str:
 
 def _stanzas(spec: ServiceSpec) -> Iterator[str]:
     if spec.restart.on_crash:
-        # No ``normal exit``: a service that ends by itself, however well, is to run again.
+        # No ``normal exit``: a service that ends by itself is restarted, whatever its status.
         yield "respawn"
         yield "respawn limit 10 5"
     yield f"kill timeout {max(1, math.ceil(spec.stop_timeout))}"

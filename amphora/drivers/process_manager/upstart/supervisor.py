@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that watches upstart's jobs: who is ready, who has ended and why, and whom upstart gave up."""
+"""Watches upstart's jobs: which are ready, which have ended and why, and which upstart no longer retries."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from amphora.system.processes import ProcessIdentity
 class WatchedJob:
     """What is known of a job beyond its files. Written by the supervisor, and by a start under way.
 
-    :ivar process: its main process when last looked at, alive or not.
+    :ivar process: its main process when last checked, alive or not.
     :ivar handle: holds that process while it lives.
     :ivar ready_process: the process that is known to be ready.
     :ivar is_starting: a start asked for is under way; it deals with a process that ends meanwhile.
-    :ivar end_noted: the end of ``process`` has been taken note of.
+    :ivar end_noted: the end of ``process`` has been noted.
     :ivar last_error: why it last ended or failed to start.
-    :ivar retry_at: when to see whether upstart has given up on it, in the time of :func:`time.monotonic`.
+    :ivar retry_at: when to check whether upstart still retries it, in the time of :func:`time.monotonic`.
     """
 
     def __init__(self, spec: ServiceSpec, notify_path: Path, stable_after: float) -> None:
@@ -78,7 +78,7 @@ class WatchedJob:
 
     def note_end(self, how: str) -> None:
         """Count a crash; one after a long time of running counts as the first."""
-        # A start that fails after a crash has been noted says nothing of how long anything ran.
+        # A failed start after a noted crash is no evidence of how long anything ran.
         is_first_word = self.process is not None and not self.end_noted
         ran_for = (self.ended_at or time.monotonic()) - self.seen_at
         if is_first_word and ran_for >= self._stable_after:
@@ -89,23 +89,23 @@ class WatchedJob:
         self.retry_at = time.monotonic() + self._delay()
 
     def note_running(self, process: ProcessIdentity | None) -> None:
-        """Forget former crashes: somebody has started it anew, and this process is ready."""
+        """Forget former crashes: it was started again, and this process is ready."""
         self.ready_process = process
         self._crashes = 0
         self.last_error = ""
 
     def put_off(self, seconds: float) -> None:
-        """Look again later whether upstart has given up on it."""
+        """Check later whether upstart still retries it."""
         self.retry_at = time.monotonic() + seconds
 
     def drop_handle(self) -> None:
-        """Let go of the process."""
+        """Close the handle of the process."""
         if self.handle is not None:
             self.handle.close()
             self.handle = None
 
     def close(self) -> None:
-        """Let go of everything; the service goes on."""
+        """Close handle and socket; the service goes on."""
         self.drop_handle()
         if self.socket is not None:
             self.socket.close()
@@ -116,11 +116,11 @@ class WatchedJob:
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two looks while something that should run does not, and while all is well.
+#: Seconds between two checks while something that should run does not, and while all is well.
 _BUSY_INTERVAL = 0.05
 _IDLE_INTERVAL = 60.0
 
-#: Seconds for upstart to say how a process ended.
+#: Seconds for upstart to log how a process ended.
 _END_TIMEOUT = 1.0
 
 #: Seconds to leave a job alone while upstart works on it.
@@ -128,7 +128,7 @@ _SETTLING_TIME = 0.5
 
 
 class JobSupervisor:
-    """Watches jobs by name. Upstart restarts what crashes; only what it has given up is started here.
+    """Watches jobs by name. Upstart restarts what crashes; what it no longer retries is started here.
 
     :param stable_after: seconds a service must have run for a crash to count as the first in a row.
     """
@@ -154,7 +154,7 @@ class JobSupervisor:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread and let go of all jobs; they go on. Safe to repeat."""
+        """End the thread and watch no job any longer; they go on. Safe to repeat."""
         self._closing = True
         self._thread.close()
         for thread in list(self._retries):
@@ -165,7 +165,7 @@ class JobSupervisor:
     def add(self, spec: ServiceSpec) -> WatchedJob:
         """Watch a job, or follow its changed spec; return what is known of it.
 
-        A process found alive at the first look counts as ready: whoever started it has waited for that.
+        A process found alive at first counts as ready: its start has waited for that.
 
         :raises ServiceError: its notify socket cannot be made.
         """
@@ -199,7 +199,7 @@ class JobSupervisor:
         self._thread.wake()
 
     def how_it_ended(self, name: str, pid: int | None) -> str:
-        """Return how a main process, or the last one, ended; empty when upstart does not tell in a second."""
+        """Return how a main process, or the last one, ended; empty when not logged within a second."""
         deadline = time.monotonic() + _END_TIMEOUT
         while True:
             how = describe_end(read_log(self._kernel_log), name, pid)
@@ -221,7 +221,7 @@ class JobSupervisor:
             return self._update(job)
         except Exception:
             # The other jobs must not go unsupervised.
-            LOG.exception("Service %s: supervision met an unexpected error", job.spec.name)
+            LOG.exception("Service %s: supervision failed unexpectedly", job.spec.name)
             return True
 
     def _update(self, job: WatchedJob) -> bool:
@@ -231,7 +231,7 @@ class JobSupervisor:
             if job.process is not None and not job.end_noted:
                 self._note_end(job, job.process, has_successor=True)
             job.see(recorded)
-        self._hear(job)
+        self._receive_reports(job)
         if job.process is not None and job.process.is_alive():
             if job.is_ready(job.process):
                 # It stays so when the spec changes by which it became ready.
@@ -248,7 +248,7 @@ class JobSupervisor:
             self._in_background(job)
         return job.spec.restart.on_crash or not job.end_noted
 
-    def _hear(self, job: WatchedJob) -> None:
+    def _receive_reports(self, job: WatchedJob) -> None:
         if job.socket is None:
             return
         senders = job.socket.ready_senders()
@@ -263,7 +263,7 @@ class JobSupervisor:
         waited = time.monotonic() - (job.ended_at or time.monotonic())
         if not how and not has_successor and waited < _END_TIMEOUT:
             return
-        job.note_end(f"process {process.pid} {how or 'ended; upstart has not said how'}")
+        job.note_end(f"process {process.pid} {how or 'ended; upstart has not logged how'}")
         LOG.warning("Service %s: %s", name, job.last_error)
 
     def _end_if_never_ready(self, job: WatchedJob, process: ProcessIdentity) -> None:
@@ -271,7 +271,11 @@ class JobSupervisor:
         late = time.monotonic() - job.seen_at > job.spec.start_timeout
         if job.is_ready(process) or job.is_starting or not late or job.handle is None:
             return
-        LOG.warning("Service %s is not ready %g s after its start", job.spec.name, job.spec.start_timeout)
+        LOG.warning(
+            "Service %s: not ready within %g s of its start; killing it",
+            job.spec.name,
+            job.spec.start_timeout,
+        )
         job.handle.send(signal.SIGKILL)
 
     def _in_background(self, job: WatchedJob) -> None:
@@ -279,7 +283,7 @@ class JobSupervisor:
             try:
                 self._retry(job)
             except Exception:
-                LOG.exception("Service %s could not be started again", job.spec.name)
+                LOG.exception("Service %s: restart failed unexpectedly", job.spec.name)
             finally:
                 job.is_retried = False
                 self._retries.discard(thread)
@@ -290,7 +294,7 @@ class JobSupervisor:
         thread.start()
 
     def _retry(self, job: WatchedJob) -> None:
-        """Start a job that upstart has given up: it respawned too often, or its pre-start failed."""
+        """Start a job that upstart no longer retries: it respawned too often, or its pre-start failed."""
         name = job.spec.name
         try:
             status = self._initctl.status(name)
@@ -301,12 +305,12 @@ class JobSupervisor:
                 return
             if self._closing or job.is_starting or not self._store.is_wanted(name):
                 return
-            LOG.warning("Service %s should run and upstart has given it up: starting it", name)
+            LOG.warning("Service %s: upstart no longer retries; restarting it", name)
             self._initctl.start(name, job.spec.start_timeout)
             job.put_off(_SETTLING_TIME)
         except ServiceError as error:
             job.note_end(error.details)
-            LOG.warning("Service %s could not be started again: %s", name, error.details)
+            LOG.warning("Service %s: restart failed: %s", name, error.details)
 
 
 def _is_of(sender: int, process: ProcessIdentity) -> bool:

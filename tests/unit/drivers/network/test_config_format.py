@@ -82,8 +82,8 @@ def test_files_that_are_not_ours_are_passed_over_and_named(tmp_path, caplog):
     (tmp_path / "eth3.json").write_text(to_json(config))
     (tmp_path / "README").write_text("not for us")
     assert store.read_all() == [config]
-    assert "eth2.json is passed over" in caplog.text
-    assert "eth3.json is passed over: it is for eth1" in caplog.text
+    assert "eth2.json skipped" in caplog.text
+    assert "eth3.json skipped: it is for eth1" in caplog.text
 
 
 def test_a_directory_that_is_not_there_holds_nothing(tmp_path):

@@ -69,7 +69,7 @@ def test_an_init_without_the_fifo_is_another_one(root):
 
 def test_hidden_process_1_is_reported(root):
     (root / "proc/1/comm").unlink()
-    assert "process 1 of this machine cannot be seen" in refusal(root)
+    assert "process 1 of this machine cannot be read" in refusal(root)
 
 
 @pytest.mark.parametrize("tool", ["update-rc.d", "start-stop-daemon"])
