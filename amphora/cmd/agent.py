@@ -30,7 +30,7 @@ from amphora.server.settings import ServerSettings
 from amphora.server.tls import build_context
 from amphora.system.command import CommandRunner
 from amphora.system.notify import Watchdog, notify_ready, notify_reloading, notify_stopping, watchdog_interval
-from amphora.system.own_process import share_one_arena
+from amphora.system.processes import share_one_arena
 
 LOG = logging.getLogger(__name__)
 

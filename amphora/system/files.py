@@ -26,6 +26,14 @@ _TEMPORARY_PREFIX = ".amphora-tmp-"
 _LOCK_INTERVAL = 0.05
 
 
+@contextlib.contextmanager
+def _storage_errors(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{what}: {error.strerror}") from error
+
+
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file by new content: temporary file beside it, fsync, rename, fsync of the directory.
 
@@ -33,7 +41,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     :raises StorageError: nothing was changed.
     """
     temporary = path.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}")
-    try:
+    with _storage_errors(f"{path} could not be written"):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as stream:
@@ -47,8 +55,6 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
                 os.unlink(temporary)
             raise
         _sync_directory(path.parent)
-    except OSError as error:
-        raise StorageError(f"{path} could not be written: {error.strerror}") from error
 
 
 def append_durably(path: Path, data: bytes) -> None:
@@ -56,7 +62,7 @@ def append_durably(path: Path, data: bytes) -> None:
 
     :raises StorageError: some or none of the data was added.
     """
-    try:
+    with _storage_errors(f"{path} could not be written"):
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
             if os.write(descriptor, data) != len(data):
@@ -64,8 +70,6 @@ def append_durably(path: Path, data: bytes) -> None:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise StorageError(f"{path} could not be written: {error.strerror}") from error
 
 
 def rename(source: Path, target: Path) -> None:
@@ -73,11 +77,9 @@ def rename(source: Path, target: Path) -> None:
 
     :raises StorageError: nothing was changed.
     """
-    try:
+    with _storage_errors(f"{source} could not be renamed to {target.name}"):
         os.rename(source, target)
         _sync_directory(target.parent)
-    except OSError as error:
-        raise StorageError(f"{source} could not be renamed to {target.name}: {error.strerror}") from error
 
 
 def link(source: Path, target: Path) -> bool:
@@ -102,11 +104,9 @@ def date_like(path: Path, model: Path) -> None:
 
     :raises StorageError: one of them is missing, or the times cannot be set.
     """
-    try:
+    with _storage_errors(f"{path} could not be dated like {model}"):
         status = model.stat()
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    except OSError as error:
-        raise StorageError(f"{path} could not be dated like {model}: {error.strerror}") from error
 
 
 def read_if_present(path: Path) -> bytes | None:
@@ -186,7 +186,7 @@ def ensure_directory(path: Path, mode: int = 0o755) -> None:
 
     :raises StorageError: it could not be made.
     """
-    try:
+    with _storage_errors(f"directory {path} could not be made"):
         if path.is_dir():
             return
         ensure_directory(path.parent)
@@ -194,8 +194,6 @@ def ensure_directory(path: Path, mode: int = 0o755) -> None:
             os.mkdir(path, mode)
             os.chmod(path, mode)
             _sync_directory(path.parent)
-    except OSError as error:
-        raise StorageError(f"directory {path} could not be made: {error.strerror}") from error
 
 
 def require_room_for_sockets(directory: Path) -> None:
@@ -205,12 +203,10 @@ def require_room_for_sockets(directory: Path) -> None:
     """
     path = directory / f"{_TEMPORARY_PREFIX}s"
     remove(path)
-    try:
+    with _storage_errors(f"no socket can be bound in {directory}"):
         with socket.socket(socket.AF_UNIX) as probe:
             probe.bind(str(path))
         os.unlink(path)
-    except OSError as error:
-        raise StorageError(f"no socket can be bound in {directory}: {error.strerror}") from error
 
 
 def open_fifo(path: Path) -> int:
@@ -221,13 +217,11 @@ def open_fifo(path: Path) -> int:
 
     :raises StorageError: it cannot be made or opened.
     """
-    try:
+    with _storage_errors(f"{path} cannot be used as a fifo"):
         if not path.is_fifo() or path.is_symlink():
             path.unlink(missing_ok=True)
             os.mkfifo(path, 0o600)
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be used as a fifo: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -243,11 +237,9 @@ def exclusive_lock(path: Path, timeout: float, on_wait: Callable[[], None] = lam
     :raises StorageError: the file cannot be made.
     """
     ensure_directory(path.parent)
-    try:
+    with _storage_errors(f"{path} could not be made"):
         # Read only: a lock needs no more, and must be had where nothing can be written any more.
         descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise StorageError(f"{path} could not be made: {error.strerror}") from error
     try:
         deadline = time.monotonic() + timeout
         while not _flock(descriptor):

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running processes as /proc shows them (proc(5)). Nothing here forks or waits, and one function signals."""
+"""Running processes as /proc shows them, and what they may use (proc(5)). Nothing here forks or waits."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import resource
 import signal
+import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +18,12 @@ PROC = Path("/proc")
 
 _FIELDS_AFTER_NAME = 20
 _STATE, _PARENT, _START = 0, 1, 19
+#: M_ARENA_MAX of malloc.h.
+_ARENA_MAX = -8
+
+_CAP_SYS_RESOURCE = 24
+#: What the kernel allows by default (include/linux/fs.h).
+_DEFAULT_NR_OPEN = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +128,107 @@ def _boot_time() -> int:
         if line.startswith("btime "):
             return int(line.split()[1])
     return 0
+
+
+def descriptor_limit(pid: int | None = None, proc: Path = PROC) -> int | None:
+    """Return the highest number of files that a process can allow itself; None if unknown.
+
+    That is its hard limit, or the kernel's own ceiling where it has the privilege to raise limits.
+
+    :param pid: None for the calling process.
+    """
+    directory = proc / ("self" if pid is None else str(pid))
+    try:
+        hard = parse_hard_limit((directory / "limits").read_text(encoding="ascii", errors="replace"))
+        status = (directory / "status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    if has_capability(status, _CAP_SYS_RESOURCE):
+        return kernel_ceiling(proc)
+    return kernel_ceiling(proc) if hard == 0 else hard
+
+
+def open_files_left(proc: Path = PROC) -> int | None:
+    """Return how many more files the whole machine may open; None if unknown."""
+    try:
+        fields = (proc / "sys/fs/file-nr").read_text(encoding="ascii").split()
+        return int(fields[2]) - int(fields[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def parse_hard_limit(text: str) -> int | None:
+    """Read ``/proc/PID/limits``; return the hard limit of open files, 0 for none, None if it is not there."""
+    for line in text.splitlines():
+        if line.startswith("Max open files"):
+            hard = line.split()[4:5]
+            if hard == ["unlimited"]:
+                return 0
+            return int(hard[0]) if hard and hard[0].isdigit() else None
+    return None
+
+
+def has_capability(status: str, number: int) -> bool:
+    """Whether ``/proc/PID/status`` lists an effective capability."""
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            try:
+                return bool(int(value, 16) >> number & 1)
+            except ValueError:
+                return False
+    return False
+
+
+def kernel_ceiling(proc: Path = PROC) -> int:
+    """Return the number of open files that no process can have more of."""
+    try:
+        return int((proc / "sys/fs/nr_open").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return _DEFAULT_NR_OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class OwnProcess:
+    """The calling process at one moment.
+
+    :ivar started_at: seconds since the epoch.
+    :ivar cpu_seconds: processor time since then, of all threads.
+    :ivar resident: bytes in memory, shared ones included.
+    :ivar open_files: descriptors.
+    :ivar most_files: that it may have open.
+    :ivar threads: of Python.
+    """
+
+    started_at: float
+    cpu_seconds: float
+    resident: int
+    open_files: int
+    most_files: int
+    threads: int
+
+
+def own_process() -> OwnProcess:
+    """Return what the calling process takes now."""
+    me = identify(os.getpid())
+    pages = int((PROC / "self/statm").read_text(encoding="ascii").split()[1])
+    return OwnProcess(
+        started_at=me.started_at().timestamp() if me else 0.0,
+        cpu_seconds=time.process_time(),
+        resident=pages * resource.getpagesize(),
+        # One of them is that of the directory itself while it is read.
+        open_files=len(os.listdir(PROC / "self/fd")) - 1,
+        most_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        threads=threading.active_count(),
+    )
+
+
+def share_one_arena() -> None:
+    """Let all threads take memory from one arena (mallopt(3)). Called first, before there are threads.
+
+    Else each thread takes it from one of up to eight for each CPU, and what it has freed there serves no
+    other thread: 71 MiB instead of 63 MiB after 6000 requests. Only the GNU C library has such arenas.
+    """
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):
+        libc.mallopt(_ARENA_MAX, 1)

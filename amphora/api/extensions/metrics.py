@@ -17,7 +17,7 @@ from amphora.core.drift.drift import Drift
 from amphora.core.services import CoreServices
 from amphora.core.workloads.haproxy_processes import InstanceProcesses
 from amphora.prometheus.exposition import CONTENT_TYPE, Metric, counter, gauge, sample
-from amphora.system.own_process import OwnProcess, own_process
+from amphora.system.processes import OwnProcess, own_process
 
 
 class MetricsHandler:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from ipaddress import ip_interface, ip_network
 from typing import Any
 
@@ -17,23 +18,13 @@ def to_json(config: InterfaceConfig) -> str:
 
 
 def to_document(config: InterfaceConfig) -> dict[str, Any]:
-    """Return the object."""
-    return {
-        "name": config.name,
-        "mac_address": config.mac_address,
-        "role": config.role.value,
-        "mtu": config.mtu,
-        "automatic": config.automatic,
-        "addresses": [str(address) for address in config.addresses],
-        "floating": [str(address) for address in config.floating],
-        "routes": [_route_document(route) for route in config.routes],
-        "rules": [
-            {"source": str(rule.source), "table": rule.table, "priority": rule.priority}
-            for rule in config.rules
-        ],
-        "shared_addresses": [str(address) for address in config.shared_addresses],
-        "shared_routes": [_route_document(route) for route in config.shared_routes],
-    }
+    """Return the object, with the names of the fields as keys."""
+    document: dict[str, Any] = json.loads(json.dumps(asdict(config), default=_plain))
+    return document
+
+
+def _plain(value: object) -> str:
+    return str(value.value if isinstance(value, InterfaceRole) else value)
 
 
 def from_json(text: str | bytes) -> InterfaceConfig:
@@ -80,16 +71,6 @@ def _config(document: dict[str, Any]) -> InterfaceConfig:
         shared_addresses=tuple(ip_interface(text) for text in document.get("shared_addresses", [])),
         shared_routes=tuple(_route(each) for each in document.get("shared_routes", [])),
     )
-
-
-def _route_document(route: Route) -> dict[str, Any]:
-    return {
-        "destination": str(route.destination),
-        "gateway": route.gateway,
-        "table": route.table,
-        "preferred_source": route.preferred_source,
-        "onlink": route.onlink,
-    }
 
 
 def _route(document: dict[str, Any]) -> Route:

@@ -4,19 +4,13 @@
 from __future__ import annotations
 
 import abc
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from amphora.drivers.process_manager.service_errors import as_service_error
-from amphora.drivers.process_manager.specs import from_document, to_document
-from amphora.errors import ServiceError
 from amphora.models import ServiceSpec
 from amphora.system import files
 from amphora.system.processes import PROC, ProcessIdentity
-
-_SUFFIX = ".json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,70 +67,6 @@ class ServiceStore(abc.ABC):
 
         :raises ServiceError: it is still there.
         """
-
-
-class RecordStore(ServiceStore):
-    """One JSON document per service in a directory of mode 0700.
-
-    A process id and its start time, counted from boot, identify a process within one boot only:
-    services started early get the same pair again. So each document names its boot, and a process
-    of another boot is forgotten when it is read.
-
-    :param boot_id: of the running kernel, ``/proc/sys/kernel/random/boot_id``.
-    """
-
-    def __init__(self, directory: Path, boot_id: str) -> None:
-        self._directory = directory
-        self._boot_id = boot_id
-
-    @as_service_error()
-    def sweep(self) -> None:
-        """See the base class."""
-        files.sweep_temporaries(self._directory)
-
-    @as_service_error()
-    def names(self) -> list[str]:
-        """See the base class."""
-        found = files.file_names(self._directory)
-        return [name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)]
-
-    @as_service_error()
-    def load(self, name: str) -> ServiceRecord | None:
-        """See the base class."""
-        data = files.read_if_present(self._path(name))
-        try:
-            return None if data is None else self._decode(json.loads(data))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServiceError(f"the state of service {name} in {self._path(name)} is damaged") from error
-
-    @as_service_error()
-    def save(self, record: ServiceRecord) -> None:
-        """See the base class."""
-        document = {
-            "spec": to_document(record.spec),
-            "wanted": record.wanted,
-            "boot_id": self._boot_id,
-            "process": None if record.process is None else [record.process.pid, record.process.start_ticks],
-        }
-        files.ensure_directory(self._directory, 0o700)
-        files.write_atomically(self._path(record.spec.name), json.dumps(document, indent=1).encode())
-
-    @as_service_error()
-    def delete(self, name: str) -> None:
-        """See the base class."""
-        files.remove(self._path(name))
-
-    def _decode(self, document: dict[str, Any]) -> ServiceRecord:
-        process = document["process"]
-        trusted = process is not None and document["boot_id"] == self._boot_id
-        return ServiceRecord(
-            spec=from_document(document["spec"]),
-            wanted=bool(document["wanted"]),
-            process=ProcessIdentity(int(process[0]), int(process[1])) if trusted else None,
-        )
-
-    def _path(self, name: str) -> Path:
-        return self._directory / f"{name}{_SUFFIX}"
 
 
 def current_boot_id() -> str:

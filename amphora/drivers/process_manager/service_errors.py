@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong with a service, as the error of the contract, and the check that may refuse it."""
+"""What the drivers do to a service in the same way, with the errors of the contract."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.errors import OperationFailed, ServiceError
 from amphora.models import ServiceSpec
 from amphora.system.command import CommandRunner
@@ -52,3 +53,15 @@ def require_none_left(name: str, survivors: Sequence[ProcessIdentity]) -> None:
     if survivors:
         ids = ", ".join(str(survivor.pid) for survivor in survivors)
         raise ServiceError(f"processes of service {name} survived SIGKILL: {ids}")
+
+
+def send_reload(spec: ServiceSpec, process: ProcessIdentity | None) -> None:
+    """Send the reload signal of a service to its main process.
+
+    :raises ServiceError: it has ended.
+    """
+    handle = None if process is None else ProcessHandle.of(process)
+    if handle is None:
+        raise ServiceError(f"service {spec.name} ended before it could be reloaded")
+    with handle:
+        handle.send(spec.reload_signal)

@@ -20,7 +20,12 @@ from amphora.drivers.process_manager.managed_service import ManagedService
 from amphora.drivers.process_manager.members import end_members, find_members, session_leader
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.records import ServiceRecord, ServiceStore
-from amphora.drivers.process_manager.service_errors import require_none_left, run_check, with_output
+from amphora.drivers.process_manager.service_errors import (
+    require_none_left,
+    run_check,
+    send_reload,
+    with_output,
+)
 from amphora.drivers.process_manager.service_log import ServiceLog
 from amphora.drivers.process_manager.specs import check_spec, is_service_name
 from amphora.drivers.process_manager.watcher import Watcher
@@ -99,9 +104,7 @@ class SupervisingProcessManager(ProcessManager):
 
     def start(self, name: str) -> None:
         """See the contract."""
-        service = self._find(name)
-        if service is None:
-            raise ServiceError(f"service {name} is not installed")
+        service = self._required(name)
         with service.lock:
             if service.record.wanted and service.is_alive():
                 return
@@ -126,21 +129,14 @@ class SupervisingProcessManager(ProcessManager):
 
     def reload(self, name: str) -> None:
         """See the contract."""
-        service = self._find(name)
-        if service is None:
-            raise ServiceError(f"service {name} is not installed")
+        service = self._required(name)
         with service.lock:
             if service.status().state is not ServiceState.RUNNING:
                 raise ServiceError(f"service {name} does not run, so it cannot be reloaded")
             spec = service.record.spec
             run_check(spec, self._runner)
-            process = service.record.process
-            handle = None if process is None else ProcessHandle.of(process)
-            if handle is None:
-                raise ServiceError(f"service {name} ended before it could be reloaded")
             service.log.mark()
-            with handle:
-                handle.send(spec.reload_signal)
+            send_reload(spec, service.record.process)
 
     def status(self, name: str) -> ServiceStatus:
         """See the contract."""
@@ -329,6 +325,12 @@ class SupervisingProcessManager(ProcessManager):
             if service is None and (record := self._load(name)) is not None:
                 service = self._services[name] = self._managed(record)
             return service
+
+    def _required(self, name: str) -> ManagedService:
+        service = self._find(name)
+        if service is None:
+            raise ServiceError(f"service {name} is not installed")
+        return service
 
     def _load(self, name: str) -> ServiceRecord | None:
         return self._store.load(name) if is_service_name(name) else None

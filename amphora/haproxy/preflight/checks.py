@@ -17,7 +17,7 @@ from amphora.haproxy.preflight.file_checks import file_findings
 from amphora.haproxy.preflight.findings import Finding, Severity
 from amphora.haproxy.preflight.footprint import OLDEST, Footprint
 from amphora.haproxy.reading.configuration import Configuration
-from amphora.system import limits, memory
+from amphora.system import memory, processes
 
 #: Bytes that a reload must leave to the rest of the machine.
 DEFAULT_RESERVE = 32 * MIB
@@ -82,8 +82,8 @@ def gather_facts(
         running=running,
         local_peer=local_peer,
         # What a service manager will allow at a first start is not ours to know.
-        descriptor_limit=limits.descriptor_limit(master_pid) if master_pid else limits.kernel_ceiling(),
-        open_files_left=limits.open_files_left(),
+        descriptor_limit=processes.descriptor_limit(master_pid) if master_pid else processes.kernel_ceiling(),
+        open_files_left=processes.open_files_left(),
         worker_memory=memory.process_memory(current_worker) if current_worker else None,
         available=memory.headroom(master_pid),
         reserve=reserve,

@@ -16,9 +16,9 @@ import pytest
 
 from amphora.drivers.process_manager.launcher import notify_path
 from amphora.drivers.process_manager.members import MARKER
-from amphora.drivers.process_manager.records import RecordStore, ServiceRecord
+from amphora.drivers.process_manager.records import ServiceRecord
 from amphora.drivers.process_manager.specs import to_document
-from amphora.drivers.process_manager.standalone import StandaloneProcessManager
+from amphora.drivers.process_manager.standalone import RecordStore, StandaloneProcessManager
 from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import Readiness, RestartPolicy, ServiceState
 from amphora.system.command import CommandRunner

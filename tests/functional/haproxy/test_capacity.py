@@ -11,8 +11,8 @@ from amphora.haproxy.preflight.capacity import MIB, needed_memory, read_capacity
 from amphora.haproxy.preflight.checks import capacity_findings, gather_facts
 from amphora.haproxy.preflight.footprint import FOOTPRINTS
 from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
-from amphora.system.limits import descriptor_limit
 from amphora.system.memory import process_memory
+from amphora.system.processes import descriptor_limit
 from amphora.testing.pki import Pki
 
 _CANNOT_RAISE = re.compile(r"Cannot raise FD limit to (\d+), (?:current )?limit is (\d+)")

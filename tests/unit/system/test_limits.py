@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amphora.system.limits import descriptor_limit, has_capability, open_files_left, parse_hard_limit
+from amphora.system.processes import descriptor_limit, has_capability, open_files_left, parse_hard_limit
 
 LIMITS = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 {} files\n"
 

@@ -2,7 +2,7 @@
 import os
 import time
 
-from amphora.system.own_process import own_process
+from amphora.system.processes import own_process
 
 
 def test_files_that_are_opened_are_counted():

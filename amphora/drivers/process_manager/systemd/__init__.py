@@ -15,8 +15,7 @@ from typing import Self
 from amphora.drivers.base import DriverContext
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.drivers.process_manager.notify_socket import tells_of_failure
-from amphora.drivers.process_manager.process_handle import ProcessHandle
-from amphora.drivers.process_manager.service_errors import as_service_error, run_check
+from amphora.drivers.process_manager.service_errors import as_service_error, run_check, send_reload
 from amphora.drivers.process_manager.service_log import OUTPUT_SIZE, last_lines
 from amphora.drivers.process_manager.spec_files import SpecFiles
 from amphora.drivers.process_manager.specs import check_spec
@@ -169,12 +168,8 @@ class SystemdProcessManager(ProcessManager):
         if process is None or service_state(state) is not ServiceState.RUNNING:
             raise ServiceError(f"service {name} does not run, so it cannot be reloaded")
         run_check(spec, self._runner)
-        handle = ProcessHandle.of(process)
-        if handle is None:
-            raise ServiceError(f"service {name} ended before it could be reloaded")
         self._acted_at[name] = time.time()
-        with handle:
-            handle.send(spec.reload_signal)
+        send_reload(spec, process)
 
     def status(self, name: str) -> ServiceStatus:
         """See the contract."""

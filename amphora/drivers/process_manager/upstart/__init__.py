@@ -12,8 +12,12 @@ from typing import Self
 from amphora.drivers.base import DriverContext
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.drivers.process_manager.members import end_members
-from amphora.drivers.process_manager.process_handle import ProcessHandle
-from amphora.drivers.process_manager.service_errors import require_none_left, run_check, with_output
+from amphora.drivers.process_manager.service_errors import (
+    require_none_left,
+    run_check,
+    send_reload,
+    with_output,
+)
 from amphora.drivers.process_manager.service_log import OutputFile
 from amphora.drivers.process_manager.specs import check_spec
 from amphora.drivers.process_manager.upstart.initctl import KERNEL_LOG, Initctl
@@ -146,12 +150,8 @@ class UpstartProcessManager(ProcessManager):
         if process is None or self.status(name).state is not ServiceState.RUNNING:
             raise ServiceError(f"service {name} does not run, so it cannot be reloaded")
         self._check(spec)
-        handle = ProcessHandle.of(process)
-        if handle is None:
-            raise ServiceError(f"service {name} ended before it could be reloaded")
         self._log(name).mark()
-        with handle:
-            handle.send(spec.reload_signal)
+        send_reload(spec, process)
 
     def status(self, name: str) -> ServiceStatus:
         """See the contract."""

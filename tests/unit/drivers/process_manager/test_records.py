@@ -2,7 +2,8 @@
 
 import pytest
 
-from amphora.drivers.process_manager.records import RecordStore, ServiceRecord
+from amphora.drivers.process_manager.records import ServiceRecord
+from amphora.drivers.process_manager.standalone import RecordStore
 from amphora.errors import ServiceError
 from amphora.models import ServiceSpec
 from amphora.system.processes import ProcessIdentity
