@@ -28,8 +28,8 @@ _CLEANING = 10.0
 #: Seconds between looks for ended processes.
 _TICK = 0.05
 
-#: Starts the time limit of a child anew.
-Progress = Callable[[], object]
+#: Sets the seconds within which the child has its result, or calls this again.
+Progress = Callable[[float], object]
 
 
 class ChildLost(Exception):
@@ -43,7 +43,7 @@ def in_child(work: Callable[[Progress], Any], timeout: float) -> Any:
     that cannot be interrupted is killed.
 
     :param work: its result must be a JSON document.
-    :param timeout: seconds between two calls of the function that it is given.
+    :param timeout: seconds to its result, or to the first call of the function that it is given.
     :raises ChildLost: there is no result.
     """
     others = set(children_of(os.getpid()))
@@ -89,14 +89,18 @@ def _work(work: Callable[[Progress], Any], writing: int) -> NoReturn:
         for descriptor in (0, 1, 2):
             os.dup2(nowhere, descriptor)
         os.close(nowhere)
-        result = work(lambda: os.write(writing, b"\n"))
-        os.write(writing, json.dumps(result).encode() + b"\n")
+        result = work(lambda seconds: _send(writing, "limit", seconds))
+        _send(writing, "result", result)
         status = 0
     except BaseException:
         os.write(stderr, traceback.format_exc().encode())
     finally:
         # Threads of a driver that hangs would keep a normal exit waiting.
         os._exit(status)
+
+
+def _send(writing: int, kind: str, value: Any) -> None:
+    os.write(writing, json.dumps([kind, value]).encode() + b"\n")
 
 
 def _result(child: int, reading: int, timeout: float) -> Any:
@@ -111,8 +115,10 @@ def _result(child: int, reading: int, timeout: float) -> Any:
         if not data:
             break
         *lines, buffer = (buffer + data).split(b"\n")
-        for line in filter(None, lines):
-            return json.loads(line)
+        for kind, value in map(json.loads, lines):
+            if kind == "result":
+                return value
+            timeout = value
     raise ChildLost(_end_of(child, timeout))
 
 

@@ -155,7 +155,7 @@ class Isolation:
         self._suite = run
         self._report = report
         self._driver: InstalledDriver | None = None
-        self._progress: Progress = lambda: None
+        self._progress: Progress = lambda _seconds: None
         self._outcome = ("passed", "")
         self.unknown = ""
 
@@ -176,7 +176,7 @@ class Isolation:
         if self._driver is not None:
             return None
         try:
-            outcome, why = in_child(lambda progress: self._run(item, progress), self._suite.timeout)
+            outcome, why = in_child(lambda progress: self._run(item, progress), _LOADING)
         except ChildLost as lost:
             outcome, why = "failed", str(lost)
         self._report.add(outcome, item.name, promise(item.name), why)
@@ -194,7 +194,7 @@ class Isolation:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Limit a phase of a test."""
-        self._progress()
+        self._progress(self._suite.timeout)
         with time_limit(self._suite.timeout):
             return (yield)
 

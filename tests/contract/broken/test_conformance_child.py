@@ -37,7 +37,16 @@ def test_the_result_comes_from_another_process_without_streams():
 
 
 def test_progress_is_not_the_result():
-    assert in_child(lambda progress: [progress(), progress(), "done"][-1], 10) == "done"
+    assert in_child(lambda progress: [progress(10), progress(10), "done"][-1], 10) == "done"
+
+
+def test_progress_sets_the_limit_for_what_follows():
+    def stop_for_ever(progress):
+        progress(0.5)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    with pytest.raises(ChildLost, match="blocked longer than 0.5 s in a way that cannot be interrupted"):
+        in_child(stop_for_ever, 600)
 
 
 @pytest.mark.parametrize(
