@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells a haproxy that ends because of what it reads from one that somebody has killed."""
+"""Distinguishes a haproxy that ends because of what it reads from one that was killed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from amphora.drivers.process_manager.base import ProcessManager
 from amphora.errors import ServiceError
 from amphora.haproxy.log_lines import ALERT, alerts
 
-#: Ends without a word are somebody's kill, and the manager starts the same configuration again.
+#: An end without output is a kill from outside, and the manager starts the same configuration again.
 _FORGIVEN = 1
 
 
 class CrashWatch:
-    """Says why nobody need wait for a proof any longer. Each process manager restarts what has ended.
+    """Says when a proof can no longer succeed. Each process manager restarts what has ended.
 
     When a worker ends at start, its master says so, ends all others and itself; each further start costs
     clients as long as it takes and ends the same. A master that was killed has said nothing.
@@ -27,8 +27,8 @@ class CrashWatch:
         self._masters = {master}
         self._known_ends = 0
 
-    def __call__(self) -> str:
-        """Return why; empty while it may still come to serve."""
+    def abort_reason(self) -> str:
+        """Return why a proof need not be waited for; empty while it may still succeed."""
         try:
             pid = self._services.status(self._name).pid
             if pid is not None:

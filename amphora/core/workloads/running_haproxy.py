@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 
 from amphora.core.workloads.crash_watch import CrashWatch
 from amphora.core.workloads.haproxy_files import HaproxyFiles
-from amphora.core.workloads.last_words import last_words
 from amphora.drivers.process_manager.base import ProcessManager
-from amphora.errors import ControlSocketError
+from amphora.errors import ControlSocketError, ProofFailed, ServiceError
 from amphora.haproxy.control.master import Master, MasterSocket, SocketlessMaster
 from amphora.haproxy.control.old_workers import end_surplus
 from amphora.haproxy.control.stats import StatsSocket
+from amphora.haproxy.log_lines import alerts
 from amphora.haproxy.proof.probe_binds import probe_binds
 from amphora.haproxy.proof.prove import (
     Evidence,
@@ -27,6 +29,7 @@ from amphora.haproxy.proof.prove import (
     snapshot,
 )
 from amphora.haproxy.reading.configuration import Configuration
+from amphora.models import ServiceState
 from amphora.system import processes
 
 LOG = logging.getLogger(__name__)
@@ -70,12 +73,12 @@ class RunningHaproxy:
         running = next((after for option, after in pairwise(arguments) if option == "-L"), "")
         return bool(arguments) and running != self._files.peer()
 
-    def await_strays(self, patience: float) -> None:
+    def await_strays(self, timeout: float) -> None:
         """Wait for processes that belong to no master any more; those of one that was killed end soon.
 
-        :param patience: seconds.
+        :param timeout: seconds.
         """
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while self._has_strays() and time.monotonic() < deadline:
             time.sleep(_LOOK_INTERVAL)
 
@@ -96,7 +99,7 @@ class RunningHaproxy:
             self.await_taken_up(before, deadline)
             return
         if not verdict.loaded:
-            with last_words(self._services, name, verdict.words):
+            with _with_service_output(self._services, name, verdict.words):
                 raise refusal(master.processes())
 
     def await_taken_up(self, before: Generation, deadline: float) -> None:
@@ -108,7 +111,7 @@ class RunningHaproxy:
         :param deadline: by the monotonic clock.
         """
         watch = CrashWatch(self._services, self._files.service_name, before.master_pid)
-        while not self.is_adopted() and time.monotonic() < deadline and not watch():
+        while not self.is_adopted() and time.monotonic() < deadline and not watch.abort_reason():
             now = self.snapshot()
             if now is not None and (now.master_pid, now.reloads) != (before.master_pid, before.reloads):
                 return
@@ -121,9 +124,14 @@ class RunningHaproxy:
         :raises ProofFailed: it could not be seen in time; the details have haproxy's own words.
         """
         watch = CrashWatch(self._services, self._files.service_name, self.pid())
-        with last_words(self._services, self._files.service_name):
+        with _with_service_output(self._services, self._files.service_name):
             return prove_start(
-                self._master(), self.stats, configuration, deadline, probe=self._reach(), abort_reason=watch
+                self._master(),
+                self.stats,
+                configuration,
+                deadline,
+                probe=self._reach(),
+                abort_reason=watch.abort_reason,
             )
 
     def prove_reload(self, configuration: Configuration, before: Generation, deadline: float) -> Evidence:
@@ -134,9 +142,15 @@ class RunningHaproxy:
         """
         master = self._master(before.pids)
         watch = CrashWatch(self._services, self._files.service_name, before.master_pid)
-        with last_words(self._services, self._files.service_name):
+        with _with_service_output(self._services, self._files.service_name):
             return prove_reload(
-                before, master, self.stats, configuration, deadline, probe=self._reach(), abort_reason=watch
+                before,
+                master,
+                self.stats,
+                configuration,
+                deadline,
+                probe=self._reach(),
+                abort_reason=watch.abort_reason,
             )
 
     def end_old_workers(self, limit: int) -> None:
@@ -171,3 +185,27 @@ class RunningHaproxy:
         return any(
             named in processes.command_line(each) for each in processes.process_ids() if each not in ours
         )
+
+
+@contextmanager
+def _with_service_output(services: ProcessManager, name: str, printed: str = "") -> Iterator[None]:
+    """Add to a proof that fails what the service has printed since it was started or reloaded.
+
+    :param printed: what is known of that already.
+    """
+    try:
+        yield
+    except ProofFailed as error:
+        words = alerts(printed) or _output(services, name)
+        raise type(error)(f"{error.details}\n{words}".rstrip()) from error
+
+
+def _output(services: ProcessManager, name: str) -> str:
+    try:
+        status = services.status(name)
+        # Of one that has ended the reason matters, and its last words are with it.
+        if status.state is not ServiceState.RUNNING and status.last_error:
+            return status.last_error
+        return alerts(services.output(name))
+    except ServiceError:
+        return ""
