@@ -153,7 +153,7 @@ class CoreRig:
         self.agent_certificate = base_path / "agent.pem"
         self.configuration = FakeConfiguration(base_path / "amphora-agent.conf")
         files.ensure_directory(base_path)
-        locks = InstanceLocks(patience=10.0)
+        locks = InstanceLocks(timeout=10.0)
         self.operations = operations = Operations(Journal(base_path / "operations"))
         sampler = Sampler(lambda: take_sample(""))
         self.topology = TopologyManager(

@@ -2,7 +2,7 @@
 """Locks of the core, and their order.
 
 There is one kind: the *instance lock*, one for each instance id, held during every change to that
-instance, its certificates included. Nobody holds two of them, and no other lock is waited for while
+instance, its certificates included. No thread holds two of them, and no other lock is waited for while
 one is held but those inside drivers, which never call back. Reading takes no lock. keepalived, of which
 there is one, has a lock of the same kind under the name :data:`KEEPALIVED`; so have the interfaces of
 the data namespace, all together, under :data:`INTERFACES`: they share names, tables and rules.
@@ -25,7 +25,7 @@ INTERFACES = "interfaces"
 
 
 class ChangeObserver(Protocol):
-    """Is told of every change while its lock is held. It must not raise, nor wait for anything."""
+    """Is called at every change while its lock is held. It must not raise, nor wait for anything."""
 
     def begins(self, name: str) -> None:
         """Nothing was changed yet."""
@@ -34,49 +34,49 @@ class ChangeObserver(Protocol):
         """Everything was, or was undone."""
 
 
-class Look:
+class Observation:
     """Reading something without its lock.
 
-    :ivar disturbed: a change to it was under way at the beginning or began meanwhile, so that what was read
+    :ivar changed: a change to it was under way at the beginning or began meanwhile, so that what was read
         may be of two states.
     """
 
-    __slots__ = ("disturbed",)
+    __slots__ = ("changed",)
 
-    def __init__(self, disturbed: bool) -> None:
-        self.disturbed = disturbed
+    def __init__(self, changed: bool) -> None:
+        self.changed = changed
 
 
 class InstanceLocks:
     """Serialises changes to one instance and lets different instances change side by side.
 
-    :param patience: seconds to wait for the change before this one.
+    :param timeout: seconds to wait for the change before this one.
     """
 
-    def __init__(self, patience: float = 40.0) -> None:
-        self._patience = patience
+    def __init__(self, timeout: float = 40.0) -> None:
+        self._timeout = timeout
         self._guard = threading.Lock()
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
-        self._looks: dict[str, list[Look]] = {}
+        self._observations: dict[str, list[Observation]] = {}
         self._observers: list[ChangeObserver] = []
 
-    def observe(self, observer: ChangeObserver) -> None:
-        """Tell somebody of every change from now on."""
+    def notify(self, observer: ChangeObserver) -> None:
+        """Call an observer at the begin and end of every change from now on."""
         self._observers.append(observer)
 
     @contextmanager
-    def look(self, instance_id: str) -> Iterator[Look]:
-        """Find out whether what is read in a ``with`` block was at rest. Nobody waits for anybody."""
+    def observe(self, instance_id: str) -> Iterator[Observation]:
+        """Find out whether what is read in a ``with`` block was at rest. Never waits."""
         with self._guard:
-            look = Look(instance_id in self._locks)
-            self._looks.setdefault(instance_id, []).append(look)
+            observation = Observation(instance_id in self._locks)
+            self._observations.setdefault(instance_id, []).append(observation)
         try:
-            yield look
+            yield observation
         finally:
             with self._guard:
-                self._looks[instance_id].remove(look)
-                if not self._looks[instance_id]:
-                    del self._looks[instance_id]
+                self._observations[instance_id].remove(observation)
+                if not self._observations[instance_id]:
+                    del self._observations[instance_id]
 
     @contextmanager
     def hold(self, instance_id: str) -> Iterator[None]:
@@ -86,10 +86,10 @@ class InstanceLocks:
         """
         lock = self._enter(instance_id)
         try:
-            if not lock.acquire(timeout=self._patience):
+            if not lock.acquire(timeout=self._timeout):
                 raise Busy(
                     f"Another change to {instance_id} has been running for more than "
-                    f"{self._patience:g} s; try again later"
+                    f"{self._timeout:g} s; try again later"
                 )
             try:
                 with self._observed(instance_id):
@@ -113,12 +113,12 @@ class InstanceLocks:
         with self._guard:
             lock, users = self._locks.get(instance_id, (threading.Lock(), 0))
             self._locks[instance_id] = (lock, users + 1)
-            for look in self._looks.get(instance_id, ()):
-                look.disturbed = True
+            for observation in self._observations.get(instance_id, ()):
+                observation.changed = True
             return lock
 
     def _leave(self, instance_id: str) -> None:
-        # Locks of instances that nobody changes are forgotten, so that deleted ones cost nothing.
+        # Locks of instances that are not being changed are dropped, so that deleted ones cost nothing.
         with self._guard:
             lock, users = self._locks[instance_id]
             if users == 1:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drift of certificates: those that are stored against those that a running haproxy shows to its clients.
 
-A look at a certificate costs haproxy a handshake. So each file is tried at each of its binds once, and again
+Seeing a certificate costs haproxy a handshake. So each file is tried at each of its binds once, and again
 only when the file or the worker is another one or :data:`_VALID_FOR` has passed.
 """
 
@@ -33,7 +33,7 @@ _SOCKET_TIMEOUT = 1.0
 _HANDSHAKE_TIMEOUT = 1.0
 #: Seconds by which a worker's start is known.
 _CLOCK_MARGIN = 2.0
-#: Handshakes with one instance for one look.
+#: Handshakes with one instance in one inspection.
 _MOST_HANDSHAKES = 32
 #: Seconds for which a certificate that was seen counts as served, while neither file nor worker changes.
 _VALID_FOR = 600.0
@@ -72,7 +72,7 @@ class CertificateInspector:
         """Return the ids of all instances."""
         return [instance.id for instance in self._catalog.haproxies()]
 
-    def look(self, target: str) -> list[Difference]:
+    def inspect(self, target: str) -> list[Difference]:
         """Compare the certificates of one instance."""
         instance = self._catalog.haproxy(target)
         layout = instance.files

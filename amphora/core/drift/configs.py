@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drift of haproxy's configurations: stored, proven, what it is started from, and what its worker runs."""
+"""Drift of configurations: stored, proven, what a service is started from, and what haproxy's worker runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from amphora.core.drift.configurations import Configurations
+from amphora.core.drift.configurations import AnyWorkload, Configurations
 from amphora.core.drift.inspection import ABSENT, digest_of
-from amphora.core.workloads.catalog import WorkloadCatalog
 from amphora.core.workloads.haproxy import HaproxyWorkload
 from amphora.core.workloads.haproxy_files import HaproxyFiles
 from amphora.errors import ControlSocketError, InvalidConfiguration
@@ -21,133 +20,135 @@ _SOCKET_TIMEOUT = 1.0
 #: Seconds by which a worker's start is known: the kernel tells the time of the boot in whole seconds.
 _CLOCK_MARGIN = 2.0
 
+#: Differences that need no reload.
+_OF_STORED = frozenset({DriftReason.STORED_EDITED, DriftReason.STORED_MISSING})
+
 
 class ConfigInspector:
-    """Compares the files of each instance with one another, and its worker with them."""
+    """Compares the files of each workload with one another, and haproxy's worker with them.
+
+    :param workloads: returns those that there are.
+    """
 
     group = "configs"
     areas = frozenset({DriftArea.CONFIGS})
 
-    def __init__(self, configurations: Configurations, catalog: WorkloadCatalog) -> None:
+    def __init__(
+        self, workloads: Callable[[], Iterable[AnyWorkload]], configurations: Configurations
+    ) -> None:
+        self._workloads = workloads
         self._configurations = configurations
-        self._catalog = catalog
 
     def targets(self) -> list[str]:
-        """Return the ids of all instances, and of those whose directory somebody else has removed."""
-        known = {instance.id for instance in self._catalog.haproxies()}
-        return sorted(known.union(filter(self._is_lost, self._configurations.baseline.names())))
+        """Return the ids of all workloads."""
+        return sorted({each.id for each in self._workloads()})
 
-    def look(self, target: str) -> list[Difference]:
-        """Compare one instance."""
-        instance = self._catalog.haproxy(target)
-        state = instance.status().state
-        found = [*self._of_stored(instance, state), *self._of_running(instance)]
-        if state is ServiceState.RUNNING:
-            found += _of_worker(instance.files)
-        return found
+    def inspect(self, target: str) -> list[Difference]:
+        """Compare the workload of an id."""
+        return [found for each in self._of(target) for found in self._compare(each)]
 
     def heal(self, target: str, differences: Sequence[Difference]) -> str:
         """Store the proven configuration again where the stored one was edited, and reload what runs.
 
         While an upload waits for its reload nothing is done: it is the controller's turn.
         """
-        instance = self._catalog.haproxy(target)
-        good = self._configurations.good(instance)
         reasons = {each.reason for each in differences}
-        done = []
-        if good is not None and reasons & {DriftReason.STORED_EDITED, DriftReason.STORED_MISSING}:
-            instance.upload(good, may_be_idle=True)
-            done.append("the proven configuration was stored again")
-            reasons -= {DriftReason.STORED_EDITED, DriftReason.STORED_MISSING}
-        runs = instance.status().state is ServiceState.RUNNING
-        if reasons and runs and not self._configurations.is_pending(instance):
-            done.append(str(instance.reload()))
-        return "; ".join(done)
+        return "; ".join(done for each in self._of(target) for done in self._heal(each, reasons))
 
-    def _is_lost(self, name: str) -> bool:
-        """Whether others have removed the directory of what the agent knows as an instance."""
-        own = self._catalog.haproxy(name).files
-        return not own.directory.exists() and own.stored in self._configurations.baseline.removed(name)
+    def _of(self, target: str) -> list[AnyWorkload]:
+        return [each for each in self._workloads() if each.id == target]
 
-    def _of_stored(self, instance: HaproxyWorkload, state: ServiceState) -> Iterator[Difference]:
-        stored, good = instance.stored_configuration(), self._configurations.good(instance)
-        strange = self._configurations.is_modified(instance, instance.files.stored)
-        if stored == good and not strange:
+    def _heal(self, each: AnyWorkload, reasons: set[DriftReason]) -> Iterator[str]:
+        good = self._configurations.good(each)
+        if good is not None and reasons & _OF_STORED:
+            each.store_again(good)
+            yield "the proven configuration was stored again"
+        runs = each.status().state is ServiceState.RUNNING
+        if reasons - _OF_STORED and runs and not self._configurations.is_pending(each):
+            yield str(each.reload())
+
+    def _compare(self, each: AnyWorkload) -> Iterator[Difference]:
+        state = each.status().state
+        is_compared = each.is_compared_at_rest or not state.is_at_rest
+        stored, good = each.stored_configuration(), self._configurations.good(each)
+        if stored is not None or is_compared:
+            yield from self._of_stored(each, stored, good, state)
+        proven = each.files.proven
+        if is_compared and (proven.exists() or self._configurations.is_modified(each, proven)):
+            yield from self._of_running(each, good)
+            if isinstance(each, HaproxyWorkload):
+                yield from self._of_overlay(each)
+        if isinstance(each, HaproxyWorkload) and state is ServiceState.RUNNING:
+            yield from _of_worker(each.files)
+
+    def _of_stored(
+        self, each: AnyWorkload, stored: bytes | None, good: bytes | None, state: ServiceState
+    ) -> Iterator[Difference]:
+        is_edited = self._configurations.is_modified(each, each.files.stored)
+        if self._configurations.are_same(each, stored, good) and not is_edited:
             return
-        if stored is None:
-            reason = DriftReason.STORED_MISSING
-        elif strange:
-            reason = DriftReason.STORED_EDITED
+        if stored is None or is_edited:
+            reason = DriftReason.STORED_MISSING if stored is None else DriftReason.STORED_EDITED
+            desired = digest_of(good) if good is not None else "as it was uploaded"
+            yield _config(each.id, reason, desired, digest_of(stored))
         else:
             reason = DriftReason.PENDING_START if state.is_at_rest else DriftReason.PENDING_RELOAD
-        if reason.is_pending:
-            yield _config(instance.id, reason, digest_of(stored), digest_of(good))
-        else:
-            desired = digest_of(good) if good is not None else "as it was uploaded"
-            yield _config(instance.id, reason, desired, digest_of(stored))
+            yield _config(each.id, reason, digest_of(stored), digest_of(good))
 
-    def _of_running(self, instance: HaproxyWorkload) -> Iterator[Difference]:
-        own, name = instance.files, instance.id
-        good, running = self._configurations.good(instance), files.read_if_present(own.running)
-        if good is None and not own.proven.exists():
-            return
+    def _of_running(self, each: AnyWorkload, good: bytes | None) -> Iterator[Difference]:
+        own, running = each.files, files.read_if_present(each.files.running)
         if running is None:
-            yield _config(name, DriftReason.RUNNING_MISSING, digest_of(good), ABSENT)
-        # Adapting last: it is told in the log.
-        elif good is None or (running != good and running != instance.as_run(good)):
-            yield _config(name, DriftReason.RUNNING_EDITED, digest_of(good), digest_of(running))
-        if self._configurations.is_modified(instance, own.proven):
+            yield _config(each.id, DriftReason.RUNNING_MISSING, digest_of(good), ABSENT)
+        # The form in which it runs last: making it is told in the log.
+        elif good is None or (running != good and running != each.as_run(good)):
+            yield _config(each.id, DriftReason.RUNNING_EDITED, digest_of(good), digest_of(running))
+        if self._configurations.is_modified(each, own.proven):
             proven = digest_of(files.read_if_present(own.proven))
-            yield _config(name, DriftReason.PROVEN_EDITED, digest_of(good), proven)
+            yield _config(each.id, DriftReason.PROVEN_EDITED, digest_of(good), proven)
+
+    def _of_overlay(self, each: HaproxyWorkload) -> Iterator[Difference]:
+        own = each.files
         if not own.overlay.exists():
-            yield _config(name, DriftReason.OVERLAY_MISSING, own.overlay.name, ABSENT)
-        elif self._configurations.is_modified(instance, own.overlay):
+            yield _config(each.id, DriftReason.OVERLAY_MISSING, own.overlay.name, ABSENT)
+        elif self._configurations.is_modified(each, own.overlay):
             overlay = digest_of(files.read_if_present(own.overlay))
-            yield _config(name, DriftReason.OVERLAY_EDITED, "as the agent wrote it", overlay)
+            yield _config(each.id, DriftReason.OVERLAY_EDITED, "as the agent wrote it", overlay)
 
 
-def _of_worker(layout: HaproxyFiles) -> Iterator[Difference]:
-    data = files.read_if_present(layout.running)
+def _of_worker(own_files: HaproxyFiles) -> Iterator[Difference]:
+    data = files.read_if_present(own_files.running)
     if data is None:
         return
-    socket = StatsSocket(layout.answering_socket(), _SOCKET_TIMEOUT)
+    socket = StatsSocket(own_files.answering_socket(), _SOCKET_TIMEOUT)
     try:
         pid, rows = socket.worker_pid(), socket.statistics()
     except ControlSocketError as error:
-        yield _config(layout.id, DriftReason.WORKER_SILENT, "answers", error.details)
+        yield _config(own_files.id, DriftReason.WORKER_SILENT, "answers", error.details)
         return
-    yield from _of_age(layout, pid)
+    yield from _of_age(own_files, pid)
     try:
         configuration = parse(data)
     except InvalidConfiguration:
         # What it was edited into is told already.
         return
     for name in sorted(configuration.expected_frontends() - open_frontends(rows)):
-        yield _config(f"{layout.id}/{name}", DriftReason.FRONTEND_CLOSED, "open", "not open")
+        yield _config(f"{own_files.id}/{name}", DriftReason.FRONTEND_CLOSED, "open", "not open")
     if all(frontend.certain for frontend in configuration.frontends):
         known = {frontend.name for frontend in configuration.frontends}
         for name in sorted({row.proxy for row in rows if row.is_frontend} - known):
-            yield _config(f"{layout.id}/{name}", DriftReason.FRONTEND_UNKNOWN, ABSENT, "open")
+            yield _config(f"{own_files.id}/{name}", DriftReason.FRONTEND_UNKNOWN, ABSENT, "open")
 
 
-def _of_age(layout: HaproxyFiles, pid: int) -> Iterator[Difference]:
+def _of_age(own_files: HaproxyFiles, pid: int) -> Iterator[Difference]:
     process = processes.identify(pid)
-    written = modified_at(layout)
-    if process is None or written is None:
-        return
-    started = process.started_at()
-    if (written - started).total_seconds() > _CLOCK_MARGIN:
-        desired = f"begun after {written:%Y-%m-%dT%H:%M:%SZ}, when running.cfg was written"
-        found = f"process {pid} of {started:%Y-%m-%dT%H:%M:%SZ}"
-        yield _config(layout.id, DriftReason.WORKER_OUTDATED, desired, found)
-
-
-def modified_at(layout: HaproxyFiles) -> datetime | None:
-    """Return when what an instance is started from was written, in UTC; None where it is missing."""
     try:
-        return datetime.fromtimestamp(layout.running.stat().st_mtime, UTC)
+        written = datetime.fromtimestamp(own_files.running.stat().st_mtime, UTC)
     except OSError:
-        return None
+        return
+    if process is not None and (written - process.started_at()).total_seconds() > _CLOCK_MARGIN:
+        desired = f"begun after {written:%Y-%m-%dT%H:%M:%SZ}, when running.cfg was written"
+        found = f"process {pid} of {process.started_at():%Y-%m-%dT%H:%M:%SZ}"
+        yield _config(own_files.id, DriftReason.WORKER_OUTDATED, desired, found)
 
 
 def _config(subject: str, reason: DriftReason, desired: str, found: str) -> Difference:

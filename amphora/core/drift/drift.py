@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drift: what is wanted, what is stored and what runs, compared again and again.
 
-One light thread looks; whoever asks gets the result of the last look at once. An object that is being
-changed is no drift: it is passed over until the change has ended. What is found is looked at once more a
-moment later, as processes, addresses and files come and go, and counts only if it is there again.
+One light thread inspects; callers get the result of the last inspection at once. An object that is being
+changed is skipped until the change has ended. What is found is inspected once more a moment later, as
+processes, addresses and files come and go, and counts only if it is there again.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ LOG = logging.getLogger(__name__)
 #: What the options that allow healing are named for.
 HEALING_GROUPS = ("configs", "certificates", "interfaces", "services", "vip")
 
-#: Seconds between a look and the one that confirms it.
+#: Seconds between an inspection and the one that confirms it.
 _SETTLING = 0.5
-#: Seconds between two looks that were asked for.
+#: Seconds between two inspections that were asked for.
 _CALM = 5.0
 
 
@@ -38,8 +38,8 @@ _CALM = 5.0
 class DriftSettings:
     """Any of these may change while the agent runs.
 
-    :ivar interval: seconds between two looks; 0: there are none.
-    :ivar healed: groups of :data:`HEALING_GROUPS` that are healed; all others are only told of.
+    :ivar interval: seconds between two inspections; 0: there are none.
+    :ivar healed: groups of :data:`HEALING_GROUPS` that are healed; all others are only reported.
     """
 
     interval: float = 60.0
@@ -77,7 +77,7 @@ class DriftCounts:
 
 @dataclass(frozen=True, slots=True)
 class DriftResult:
-    """What the last look found.
+    """What the last inspection found.
 
     :ivar checked_at: when it ended, seconds since the epoch; None before the first.
     :ivar pending: stored and waiting for the next start or reload; no drift.
@@ -95,7 +95,7 @@ _Key = tuple[str, str]
 
 @dataclass(slots=True)
 class _Round:
-    """What one look found so far.
+    """What one inspection found so far.
 
     :ivar found: by the group of the inspector and the lock of the object.
     """
@@ -108,9 +108,9 @@ class Drift:
     """Looks for drift, remembers the last result, and heals where that is allowed.
 
     :param inspectors: in the order in which they heal.
-    :param baseline: is told of every change that the agent itself makes.
-    :param under_way: returns the names of what has a change under way that no lock tells of.
-    :param settling: seconds between a look and the one that confirms it.
+    :param baseline: follows every change that the agent itself makes.
+    :param under_way: returns the names of what has a change under way without a lock.
+    :param settling: seconds between an inspection and the one that confirms it.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Drift:
         self._wake = threading.Event()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
-        locks.observe(baseline)
+        locks.notify(baseline)
 
     @property
     def settings(self) -> DriftSettings:
@@ -148,14 +148,14 @@ class Drift:
         return self._settings
 
     def start(self) -> None:
-        """Take files as they are for the agent's own, and begin to look in the background. Called once."""
+        """Take files as they are for the agent's own, and begin to inspect in the background. Called once."""
         for inspector in self._inspectors:
             for target in _targets(inspector):
                 self._baseline.note_if_new(target)
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread, once it has finished its look. Safe to repeat."""
+        """End the thread, once it has finished its inspection. Safe to repeat."""
         self._ends.set()
         self._wake.set()
         if self._thread.ident is not None:
@@ -167,11 +167,11 @@ class Drift:
         self._wake.set()
 
     def result(self) -> DriftResult:
-        """Return what the last look found. Never waits."""
+        """Return what the last inspection found. Never waits."""
         return self._result
 
     def ask(self) -> None:
-        """Have a look taken soon, unless one was asked for just now or none is ever taken. Never waits."""
+        """Have an inspection made soon, unless one was asked for just now or none ever is. Never waits."""
         now = time.monotonic()
         if self._settings.interval and now >= self._asked_at + _CALM:
             self._asked_at = now
@@ -187,10 +187,10 @@ class Drift:
         )
 
     def check(self) -> DriftResult:
-        """Look now, heal what may be healed, and return the result. Takes its time; one at a time."""
+        """Inspect now, heal what may be healed, and return the result. Takes its time; one at a time."""
         with self._checking:
             former = frozenset(_identity(each.difference) for each in self._result.drift)
-            taken = self._look_twice()
+            taken = self._inspect_twice()
             self._publish(taken)
             self._heal(taken, former)
             return self._result
@@ -202,20 +202,20 @@ class Drift:
                 try:
                     self.check()
                 except Exception:
-                    # Whatever it is, the next look may do better, and nobody else waits for this thread.
-                    LOG.exception("looking for drift failed")
+                    # Whatever it is, the next inspection may do better.
+                    LOG.exception("inspection for drift failed")
             if not self._ends.is_set():
                 self._wake.wait(self._settings.interval or None)
 
-    def _look_twice(self) -> _Round:
-        first = self._look((inspector, _targets(inspector)) for inspector in self._inspectors)
+    def _inspect_twice(self) -> _Round:
+        first = self._inspect((inspector, _targets(inspector)) for inspector in self._inspectors)
         suspects = [
             (inspector, [target for target in _targets(inspector) if _drifts(first, inspector, target)])
             for inspector in self._inspectors
         ]
         if not any(targets for _, targets in suspects) or self._ends.wait(self._settling):
             return first
-        second = self._look(suspects)
+        second = self._inspect(suspects)
         for inspector, targets in suspects:
             for target in targets:
                 key = (_name(inspector), target)
@@ -225,30 +225,30 @@ class Drift:
         first.unchecked |= second.unchecked
         return first
 
-    def _look(self, chosen: Iterable[tuple[Inspector, Iterable[str]]]) -> _Round:
+    def _inspect(self, chosen: Iterable[tuple[Inspector, Iterable[str]]]) -> _Round:
         taken = _Round()
         for inspector, targets in chosen:
             for target in targets:
                 if self._ends.is_set():
                     break
                 self._baseline.note_if_new(target)
-                self._look_at(inspector, target, taken)
+                self._inspect_one(inspector, target, taken)
         return taken
 
-    def _look_at(self, inspector: Inspector, target: str, taken: _Round) -> None:
-        with self._locks.look(target) as look:
-            if look.disturbed or target in self._under_way():
+    def _inspect_one(self, inspector: Inspector, target: str, taken: _Round) -> None:
+        with self._locks.observe(target) as observation:
+            if observation.changed or target in self._under_way():
                 return
             try:
-                found = inspector.look(target)
+                found = inspector.inspect(target)
             except Exception as error:
                 # Even a defect in one place takes nothing from the others.
                 if not isinstance(error, AmphoraError | OSError):
-                    LOG.exception("looking for drift of %s of %s failed", inspector.group, target)
-                if not look.disturbed:
+                    LOG.exception("inspection of %s of %s for drift failed", inspector.group, target)
+                if not observation.changed:
                     taken.unchecked[f"{inspector.group} of {target}"] = str(error)
                 return
-        if not look.disturbed and target not in self._under_way():
+        if not observation.changed and target not in self._under_way():
             taken.found[_name(inspector), target] = found
 
     def _publish(self, taken: _Round) -> None:
@@ -286,15 +286,15 @@ class Drift:
             for name, target in sorted(drifting):
                 if name == _name(inspector) and target not in touched and not self._ends.is_set():
                     found = [each for each in taken.found[name, target] if not each.reason.is_pending]
-                    # Seen by two looks an interval apart, so that whoever is at work gets done with it.
+                    # Seen twice an interval apart, so that an operator at work gets done with it.
                     lasting = [each for each in found if _identity(each) in former]
                     if lasting and self._heal_one(inspector, target, lasting):
                         touched.add(target)
 
     def _heal_one(self, inspector: Inspector, target: str, found: Sequence[Difference]) -> bool:
         key = (_name(inspector), target)
-        with self._locks.look(target) as look:
-            if look.disturbed or target in self._under_way() or not self._limit.may_try(key):
+        with self._locks.observe(target) as observation:
+            if observation.changed or target in self._under_way() or not self._limit.may_try(key):
                 return False
         try:
             done = inspector.heal(target, found)
@@ -316,7 +316,7 @@ def _targets(inspector: Inspector) -> list[str]:
     try:
         return list(inspector.targets())
     except (AmphoraError, OSError) as error:
-        LOG.warning("drift of %s cannot be looked for: %s", inspector.group, error)
+        LOG.warning("could not inspect %s for drift: %s", inspector.group, error)
         return []
 
 

@@ -25,7 +25,7 @@ class Inspector(Protocol):
     def targets(self) -> Iterable[str]:
         """Return the names of the locks under which the objects are changed."""
 
-    def look(self, target: str) -> list[Difference]:
+    def inspect(self, target: str) -> list[Difference]:
         """Return what differs, pending changes included.
 
         Changes nothing, never forks, waits for seconds at most.

@@ -27,7 +27,7 @@ class InterfaceInspector:
         """All interfaces together: they share one lock."""
         return (INTERFACES,)
 
-    def look(self, target: str) -> list[Difference]:
+    def inspect(self, target: str) -> list[Difference]:
         """Compare."""
         return list(self._network.differences())
 

@@ -26,7 +26,7 @@ class RulesInspector:
         """Rules are changed under the lock of all interfaces."""
         return (INTERFACES,)
 
-    def look(self, target: str) -> list[Difference]:
+    def inspect(self, target: str) -> list[Difference]:
         """Compare, unless this amphora filters nothing."""
         stored, proven = files.read_if_present(self._rules.path), self._rules.proven
         if stored is None and proven is None:

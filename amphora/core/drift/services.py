@@ -30,7 +30,7 @@ class ServiceInspector:
         """Return the lock of each service."""
         return [workload.id for workload in self._workloads()]
 
-    def look(self, target: str) -> list[Difference]:
+    def inspect(self, target: str) -> list[Difference]:
         """Compare one service with its process."""
         found = []
         for workload in self._of(target):

@@ -17,7 +17,6 @@ from amphora.core.drift.configurations import AnyWorkload, Configurations
 from amphora.core.drift.drift import Drift, DriftSettings
 from amphora.core.drift.file_baseline import FileBaseline
 from amphora.core.drift.interfaces import InterfaceInspector
-from amphora.core.drift.keepalived import KeepalivedInspector
 from amphora.core.drift.rules import RulesInspector
 from amphora.core.drift.services import ServiceInspector
 from amphora.core.drift.vip import VipInspector
@@ -52,18 +51,17 @@ class DriftSources:
         """Yield every workload of which a configuration is stored."""
         yield from self.catalog.haproxies()
         yield from self.catalog.lvs_listeners()
-        yield from self.vrrps()
-
-    def keepaliveds(self) -> Iterator[AnyWorkload]:
-        """Yield those that keepalived runs, remnants included."""
-        yield from self.vrrps()
-        yield from self.catalog.lvs_listeners()
-        yield from self.catalog.lvs_remnants()
-
-    def vrrps(self) -> Iterator[VrrpWorkload]:
-        """Yield the keepalived for VRRP if it was ever set up."""
         if self.vrrp.files.directory.is_dir():
             yield self.vrrp
+
+    def with_remnants(self, baseline: FileBaseline) -> Iterator[AnyWorkload]:
+        """Yield those too of which others have removed the configuration or the whole directory."""
+        yield from self.workloads()
+        yield from self.catalog.lvs_remnants()
+        for instance in map(self.catalog.haproxy, filter(_is_uuid, baseline.names())):
+            own = instance.files
+            if not own.directory.exists() and own.stored in baseline.removed(instance.id):
+                yield instance
 
     def directories(self, name: str) -> Sequence[Path]:
         """Return where the files of what has a lock are."""
@@ -95,8 +93,7 @@ def make_drift(settings: DriftSettings, sources: DriftSources) -> Drift:
                 sources.topology, sources.network, sources.vrrp, sources.namespace, sources.plug.recover
             ),
             ServiceInspector(sources.workloads, configurations.is_pending),
-            ConfigInspector(configurations, sources.catalog),
-            KeepalivedInspector(sources.keepaliveds, configurations),
+            ConfigInspector(lambda: sources.with_remnants(baseline), configurations),
             CertificateInspector(configurations, sources.catalog, sources.namespace),
         ),
         sources.locks,

@@ -48,7 +48,7 @@ class VipInspector:
             (KEEPALIVED,) if self._topology.current().kind is TopologyKind.ACTIVE_STANDBY else (INTERFACES,)
         )
 
-    def look(self, target: str) -> list[Difference]:
+    def inspect(self, target: str) -> list[Difference]:
         """Compare with the addresses that the kernel has."""
         found = list(self._of_single() if target == INTERFACES else self._of_pair())
         return [] if self._topology.is_changing() else found

@@ -17,7 +17,8 @@ from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import AlreadyInEffect, Operations, Steps
 from amphora.core.changes.service_changes import drop_journal_if_deleted
 from amphora.core.changes.single_flight import SingleFlight
-from amphora.core.workloads.haproxy import HaproxyWorkload, certificates_of, certificates_target
+from amphora.core.workloads.haproxy import HaproxyWorkload
+from amphora.core.workloads.haproxy_files import certificates_of, certificates_target
 from amphora.drivers.cert_store.base import CertStore
 from amphora.errors import CertificateNotFound, InvalidFilename, ProofFailed
 from amphora.haproxy.reading.certificates import names_of

@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import ClassVar
 from amphora.core.changes.expected import ANYTHING, Expected
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.workloads.haproxy_checks import check_staged, refuse_start
-from amphora.core.workloads.haproxy_files import HaproxyFiles
+from amphora.core.workloads.haproxy_files import HaproxyFiles, certificates_target
 from amphora.core.workloads.running_haproxy import RunningHaproxy
 from amphora.core.workloads.worker_group import WorkerGroup
 from amphora.core.workloads.workload import DeletableWorkload, WorkloadContext
@@ -28,6 +29,7 @@ from amphora.errors import (
     InstanceWasGone,
     InvalidConfiguration,
     OperationFailed,
+    StorageError,
 )
 from amphora.haproxy.control.master import workers_of
 from amphora.haproxy.overlay import RELOAD_LIMIT, OverlaySettings, render_overlay
@@ -50,18 +52,6 @@ _LOOK_INTERVAL = 0.05
 _SETTLING = 3.0
 #: Seconds that ending a haproxy may take.
 _STOPPING = 30.0
-
-_CERTIFICATES = "-certificates"
-
-
-def certificates_target(instance_id: str) -> str:
-    """Return what changes to an instance's certificates are journalled under."""
-    return f"{instance_id}{_CERTIFICATES}"
-
-
-def certificates_of(target: str) -> str | None:
-    """Return the instance whose certificates are journalled under a target; None: it is none such."""
-    return target.removesuffix(_CERTIFICATES) if target.endswith(_CERTIFICATES) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +80,7 @@ class HaproxyWorkload(DeletableWorkload[Configuration, Generation]):
 
     program_name: ClassVar[str] = "haproxy"
     keeps_serving: ClassVar[bool] = True
+    is_compared_at_rest: ClassVar[bool] = True
     files: HaproxyFiles
 
     def __init__(
@@ -135,6 +126,10 @@ class HaproxyWorkload(DeletableWorkload[Configuration, Generation]):
         peer = peer_name(amphora_id) if amphora_id and not configuration.local_peer else ""
         return self._store(data, expected, beside={self.files.received_peer: peer.encode()})
 
+    def store_again(self, data: bytes) -> str:
+        """Store a configuration that was proven before; return haproxy's output."""
+        return self.upload(data, may_be_idle=True)
+
     def as_run(self, data: bytes) -> bytes:
         """Return an uploaded configuration as it runs here.
 
@@ -176,7 +171,8 @@ class HaproxyWorkload(DeletableWorkload[Configuration, Generation]):
             output = self._check(configuration, (files.read_if_present(own.received_peer) or b"").decode())
         except InvalidConfiguration:
             if own.stored.exists():
-                files.rename(own.received, own.refused)
+                with suppress(StorageError):
+                    files.rename(own.received, own.refused)
             raise
         remarks = (f"Now it would not run or run with less: {finding}" for finding in self._findings)
         return "\n".join((output.strip(), *remarks))
@@ -325,22 +321,11 @@ class HaproxyWorkload(DeletableWorkload[Configuration, Generation]):
 
     def _remove_files(self) -> None:
         self._cert_store.delete_all(self.id)
-        self._remove_named_sockets()
+        self.files.remove_named_sockets()
         files.remove_tree(self.files.directory)
 
-    def _remove_named_sockets(self) -> None:
-        # A configuration may name sockets of its own beside the instance's directory, which haproxy
-        # leaves behind. Anything outside the base path is not ours to remove.
-        own = self.files
-        try:
-            binds = parse(files.read_if_present(own.stored) or b"").stats_sockets
-        except InvalidConfiguration:
-            return
-        named = [Path(endpoint.path) for bind in binds for endpoint in bind.endpoints if endpoint.path]
-        # The usual one is there too where the configuration that named it is not.
-        for path in (own.named_socket, *named):
-            if path.is_relative_to(own.base_path) and ".." not in path.parts and path.is_socket():
-                files.remove(path)
+    def _verb(self, action: str, kind: str) -> str:
+        return kind
 
     def _note_gone(self, pid: int | None) -> None:
         files.remove(self.files.pid_file)

@@ -9,13 +9,26 @@ from pathlib import Path
 from typing import ClassVar
 
 from amphora.core.workloads.files import WorkloadFiles
-from amphora.errors import ConfigurationError
+from amphora.errors import ConfigurationError, InvalidConfiguration
+from amphora.haproxy.reading.configuration import parse
 from amphora.system import files
 
 _INSTANCE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+_CERTIFICATES = "-certificates"
+
 #: Longest socket path haproxy can bind: it binds a temporary name beside it first (unix(7): 108 bytes).
 _LONGEST_SOCKET_PATH = 97
+
+
+def certificates_target(instance_id: str) -> str:
+    """Return what changes to an instance's certificates are journalled under."""
+    return f"{instance_id}{_CERTIFICATES}"
+
+
+def certificates_of(target: str) -> str | None:
+    """Return the instance whose certificates are journalled under a target; None: it is no such target."""
+    return target.removesuffix(_CERTIFICATES) if target.endswith(_CERTIFICATES) else None
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,21 @@ class HaproxyFiles(WorkloadFiles):
             files.remove(self.received_peer)
         if self.received.exists():
             files.rename(self.received, path)
+
+    def remove_named_sockets(self) -> None:
+        """Remove the sockets that the stored configuration names beside the instance's directory.
+
+        haproxy leaves them behind. Anything outside the base path is not ours to remove.
+        """
+        try:
+            binds = parse(files.read_if_present(self.stored) or b"").stats_sockets
+        except InvalidConfiguration:
+            return
+        named = [Path(endpoint.path) for bind in binds for endpoint in bind.endpoints if endpoint.path]
+        # The usual one is there too where the configuration that named it is not.
+        for path in (self.named_socket, *named):
+            if path.is_relative_to(self.base_path) and ".." not in path.parts and path.is_socket():
+                files.remove(path)
 
     def stage_roll_back(self) -> None:
         """Keep what is live under second names, which take no room on the disk and keep its age."""

@@ -62,6 +62,8 @@ class Workload(WorkloadSteps[C, B]):
 
     #: Whether a start of one that runs changes nothing.
     leaves_running_alone: ClassVar[bool] = True
+    #: Whether its files say what is wanted while it is stopped, too.
+    is_compared_at_rest: ClassVar[bool] = False
     #: Whether a reload ends the service on its way.
     ends_over_reload: ClassVar[bool] = False
 
@@ -83,6 +85,10 @@ class Workload(WorkloadSteps[C, B]):
     @abstractmethod
     def upload(self, data: bytes) -> str:
         """Check and store a configuration; return the output of its program."""
+
+    def store_again(self, data: bytes) -> str:
+        """Store a configuration that was proven before; return the output of its program."""
+        return self.upload(data)
 
     def start(self) -> ActionResult:
         """Start it; one that runs is left alone or, for keepalived's VRRP, reloaded. Safe to repeat.
@@ -186,7 +192,7 @@ class Workload(WorkloadSteps[C, B]):
             if action == START and runs and self.leaves_running_alone:
                 return ActionResult(ActionKind.STARTED, status.pid, is_unchanged=True)
             activation = Activation(self, self._kind(action, status.state))
-            self._run(activation, action)
+            self._run(activation, self._verb(action, activation.kind))
             self._context.announce(self._addresses(activation.configuration))
             kind = ActionKind.RELOADED if runs else ActionKind.STARTED
             return ActionResult(kind, activation.proof.pid, activation.proof.evidence)
@@ -238,9 +244,8 @@ class Workload(WorkloadSteps[C, B]):
         self.unstage()
         # One whose rollback failed may have had the proven configuration stored again all the same. Then that
         # is what is loaded here, and the change is undone.
-        is_back = interrupted.last_step == "restore" and self.stored_configuration() == files.read_if_present(
-            self.files.proven
-        )
+        is_proven = self.stored_configuration() == files.read_if_present(self.files.proven)
+        is_back = interrupted.last_step == "restore" and is_proven
         state, summary = self._operations.finish(Activation(self, RELOAD))
         return OperationState.UNDONE if is_back else state, summary
 
@@ -261,6 +266,10 @@ class Workload(WorkloadSteps[C, B]):
     def _kind(self, action: str, state: ServiceState) -> str:
         # After a failure, one that should run does not stay stopped.
         return RELOAD if action == RELOAD and not state.is_at_rest else START
+
+    def _verb(self, action: str, kind: str) -> str:
+        """Return what a start or reload that fails is called."""
+        return action
 
     def _require_for_stop(self) -> None:
         self.configuration()

@@ -162,11 +162,11 @@ def test_whatever_is_done_to_the_table_is_told_and_healed(amphora):
     listed = amphora.inside("nft", "list", "table", "inet", "amphora_table")
     for command, reason in MISCHIEF:
         amphora.runner.run(("nft", command), timeout=20, namespace=amphora.data)
-        found = inspector.look(INTERFACES)
+        found = inspector.inspect(INTERFACES)
         assert [each.reason for each in found] == ([reason] if reason else []), command
         if found:
             assert inspector.heal(INTERFACES, found)
-        assert inspector.look(INTERFACES) == []
+        assert inspector.inspect(INTERFACES) == []
         assert amphora.inside("nft", "list", "table", "inet", "amphora_table") == listed
 
 

@@ -8,7 +8,7 @@ from amphora.errors import Busy
 
 
 def test_one_instance_is_changed_by_one_at_a_time():
-    locks = InstanceLocks(patience=0.05)
+    locks = InstanceLocks(timeout=0.05)
     entered, leave = threading.Event(), threading.Event()
 
     def hold():
@@ -28,13 +28,13 @@ def test_one_instance_is_changed_by_one_at_a_time():
 
 
 def test_different_instances_do_not_wait_for_each_other():
-    locks = InstanceLocks(patience=0.05)
+    locks = InstanceLocks(timeout=0.05)
     with locks.hold("a"), locks.hold("b"):
         pass
 
 
 def test_an_error_inside_releases_the_lock():
-    locks = InstanceLocks(patience=0.05)
+    locks = InstanceLocks(timeout=0.05)
     with pytest.raises(ValueError, match="inside"), locks.hold("a"):
         raise ValueError("inside")
     with locks.hold("a"):
@@ -51,17 +51,17 @@ def test_locks_nobody_holds_are_forgotten():
 
 def test_a_look_is_disturbed_by_a_change_before_and_one_meanwhile():
     locks = InstanceLocks()
-    with locks.look("one") as calm:
+    with locks.observe("one") as calm:
         with locks.hold("two"):
             pass
-        assert not calm.disturbed
+        assert not calm.changed
         with locks.hold("one"):
             pass
-    assert calm.disturbed
-    with locks.hold("one"), locks.look("one") as late:
-        assert late.disturbed
-    with locks.look("one") as after:
-        assert not after.disturbed
+    assert calm.changed
+    with locks.hold("one"), locks.observe("one") as late:
+        assert late.changed
+    with locks.observe("one") as after:
+        assert not after.changed
 
 
 def test_observers_are_told_of_both_ends_of_a_change_even_if_it_fails():
@@ -75,7 +75,7 @@ def test_observers_are_told_of_both_ends_of_a_change_even_if_it_fails():
             told.append(("ends", name))
 
     locks = InstanceLocks()
-    locks.observe(Observer())
+    locks.notify(Observer())
     with pytest.raises(ZeroDivisionError), locks.hold("one"):
         told.append(1 / len(told[1:]))
     assert told == [("begins", "one"), ("ends", "one")]

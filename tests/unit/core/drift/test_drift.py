@@ -34,7 +34,7 @@ class Scripted:
     def targets(self):
         return ("one",)
 
-    def look(self, target):
+    def inspect(self, target):
         self.meanwhile()
         found = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
         if isinstance(found, Exception):
@@ -53,7 +53,7 @@ class Bench:
 
     def __init__(self, *looks, healed=("interfaces",)):
         self.inspector = Scripted(*looks)
-        self.locks = InstanceLocks(patience=1.0)
+        self.locks = InstanceLocks(timeout=1.0)
         self.now = 0.0
         self.under_way = set()
         self.drift = Drift(

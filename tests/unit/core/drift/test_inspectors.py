@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from amphora.core.changes.locks import INTERFACES, KEEPALIVED
+from amphora.core.drift.configs import ConfigInspector
 from amphora.core.drift.configurations import Configurations
 from amphora.core.drift.file_baseline import FileBaseline
 from amphora.core.drift.interfaces import InterfaceInspector
-from amphora.core.drift.keepalived import KeepalivedInspector
 from amphora.core.drift.services import ServiceInspector
 from amphora.core.drift.vip import VipInspector
 from amphora.core.topology import TopologyKind
@@ -58,21 +58,21 @@ class TestInterfaces:
         return InterfaceInspector(network, network.restore)
 
     def test_link_that_is_not_attached_is_told_and_cannot_be_healed(self, inspector, network):
-        found = inspector.look(INTERFACES)
+        found = inspector.inspect(INTERFACES)
         assert reasons(found) == [DriftReason.LINK_MISSING]
         assert inspector.heal(INTERFACES, found) == ""
         assert ("activate", "eth1") not in network.wires.calls
 
     def test_link_that_came_back_is_activated(self, inspector, network):
         network.wires.plug(MAC)
-        found = inspector.look(INTERFACES)
+        found = inspector.inspect(INTERFACES)
         assert reasons(found) == [DriftReason.LINK_ELSEWHERE]
         assert inspector.heal(INTERFACES, found)
-        assert inspector.look(INTERFACES) == []
+        assert inspector.inspect(INTERFACES) == []
 
     def test_missing_address_is_told(self, inspector, network):
         network.wires.active["eth1"] = replace(self.CONFIG, addresses=())
-        (found,) = inspector.look(INTERFACES)
+        (found,) = inspector.inspect(INTERFACES)
         assert (found.reason, found.desired) == (DriftReason.ADDRESS_MISSING, "192.0.2.4/24")
 
 
@@ -110,25 +110,25 @@ class TestServices:
         return ServiceInspector(lambda: [workload], lambda _workload: self.pending)
 
     def test_what_runs_and_what_is_stopped_is_as_wanted(self, inspector, processes):
-        assert inspector.look("id") == []
+        assert inspector.inspect("id") == []
         processes.start("one")
-        assert inspector.look("id") == []
+        assert inspector.inspect("id") == []
         assert inspector.targets() == ["id"]
 
     def test_what_crashed_is_told_and_started(self, inspector, processes):
         processes.start("one")
         processes.crash("one")
-        found = inspector.look("id")
+        found = inspector.inspect("id")
         assert reasons(found) == [DriftReason.SERVICE_FAILED]
         assert "SIGKILL" in found[0].found
         assert inspector.heal("id", found) == "started"
-        assert inspector.look("id") == []
+        assert inspector.inspect("id") == []
 
     def test_what_restarts_by_itself_is_left_alone(self, inspector, processes):
         self.install(processes, RestartPolicy(delay=30.0))
         processes.start("one")
         processes.crash("one")
-        found = inspector.look("id")
+        found = inspector.inspect("id")
         assert reasons(found) == [DriftReason.SERVICE_RESTARTING]
         assert inspector.heal("id", found) == ""
 
@@ -136,12 +136,12 @@ class TestServices:
         processes.start("one")
         processes.crash("one")
         self.pending = True
-        assert inspector.heal("id", inspector.look("id")) == ""
+        assert inspector.heal("id", inspector.inspect("id")) == ""
 
     def test_process_that_nobody_manages_is_told(self, processes, tmp_path):
         (tmp_path / "pid").write_text(f"{os.getpid()}\n")
         workload = Served(processes, tmp_path / "pid", Path(command_line(os.getpid())[0]))
-        found = ServiceInspector(lambda: [workload], lambda _workload: False).look("id")
+        found = ServiceInspector(lambda: [workload], lambda _workload: False).inspect("id")
         assert reasons(found) == [DriftReason.SERVICE_UNMANAGED]
 
 
@@ -158,6 +158,7 @@ class Topology:
 
 class Vrrp:
     id = KEEPALIVED
+    is_compared_at_rest = False
 
     def __init__(self, own_files):
         self.files, self.actual, self.reloads = own_files, Role.UNKNOWN, 0
@@ -175,6 +176,9 @@ class Vrrp:
 
     def upload(self, data):
         files.write_atomically(self.files.stored, data)
+
+    def store_again(self, data):
+        self.upload(data)
 
     def reload(self):
         self.reloads += 1
@@ -206,7 +210,7 @@ class Pair:
         self.vrrp.reload()
 
     def look(self):
-        return [found for target in self.inspector.targets() for found in self.inspector.look(target)]
+        return [found for target in self.inspector.targets() for found in self.inspector.inspect(target)]
 
 
 @pytest.fixture
@@ -282,26 +286,26 @@ class TestKeepalived:
 
     @pytest.fixture
     def inspector(self, pair, baseline):
-        return KeepalivedInspector(lambda: [pair.vrrp], Configurations(baseline))
+        return ConfigInspector(lambda: [pair.vrrp], Configurations(baseline))
 
     def test_an_upload_is_pending_and_an_edit_is_drift(self, inspector, pair, baseline):
-        assert inspector.look(KEEPALIVED) == []
+        assert inspector.inspect(KEEPALIVED) == []
         baseline.begins(KEEPALIVED)
         pair.vrrp.upload(keepalived(ELSEWHERE))
         baseline.ends(KEEPALIVED)
-        assert reasons(inspector.look(KEEPALIVED)) == [DriftReason.PENDING_RELOAD]
+        assert reasons(inspector.inspect(KEEPALIVED)) == [DriftReason.PENDING_RELOAD]
         pair.layout.stored.write_bytes(b"! by hand\n")
-        found = inspector.look(KEEPALIVED)
+        found = inspector.inspect(KEEPALIVED)
         assert reasons(found) == [DriftReason.STORED_EDITED]
         assert inspector.heal(KEEPALIVED, found)
         assert pair.vrrp.stored_configuration() == keepalived(HELD)
 
     def test_edited_running_configuration_is_reloaded(self, inspector, pair):
         pair.layout.running.write_bytes(b"! by hand\n")
-        found = inspector.look(KEEPALIVED)
+        found = inspector.inspect(KEEPALIVED)
         assert reasons(found) == [DriftReason.RUNNING_EDITED]
         inspector.heal(KEEPALIVED, found)
-        assert inspector.look(KEEPALIVED) == []
+        assert inspector.inspect(KEEPALIVED) == []
 
     def test_what_runs_in_words_that_keepalived_knows_is_no_drift(self, pair, baseline):
         route = b" virtual_routes {\n  10.9.0.0/24 gateway 10.0.0.1\n }\n}\n"
@@ -313,34 +317,34 @@ class TestKeepalived:
         layout.running.write_bytes(uploaded.replace(b"gateway", b"via"))
         baseline.ends(KEEPALIVED)
         pair.vrrp.as_run = with_known_words
-        inspector = KeepalivedInspector(lambda: [pair.vrrp], Configurations(baseline))
-        assert inspector.look(KEEPALIVED) == []
+        inspector = ConfigInspector(lambda: [pair.vrrp], Configurations(baseline))
+        assert inspector.inspect(KEEPALIVED) == []
         layout.stored.write_bytes(b"! by hand\n")
-        assert inspector.heal(KEEPALIVED, inspector.look(KEEPALIVED))
+        assert inspector.heal(KEEPALIVED, inspector.inspect(KEEPALIVED))
         assert layout.stored.read_bytes() == uploaded
 
     def test_removed_proven_configuration_is_told_and_there_again_after_a_reload(
         self, inspector, pair, baseline
     ):
         pair.layout.proven.unlink()
-        found = inspector.look(KEEPALIVED)
+        found = inspector.inspect(KEEPALIVED)
         assert reasons(found) == [DriftReason.PROVEN_EDITED]
         baseline.begins(KEEPALIVED)
         assert inspector.heal(KEEPALIVED, found)
         baseline.ends(KEEPALIVED)
-        assert inspector.look(KEEPALIVED) == []
+        assert inspector.inspect(KEEPALIVED) == []
 
     def test_what_was_removed_is_stored_again(self, inspector, pair):
         pair.layout.stored.unlink()
-        found = inspector.look(KEEPALIVED)
+        found = inspector.inspect(KEEPALIVED)
         assert reasons(found) == [DriftReason.STORED_MISSING]
         before = pair.vrrp.reloads
         assert inspector.heal(KEEPALIVED, found)
-        assert (inspector.look(KEEPALIVED), pair.vrrp.reloads) == ([], before)
+        assert (inspector.inspect(KEEPALIVED), pair.vrrp.reloads) == ([], before)
 
     def test_stopped_keepalived_waits_for_its_start(self, inspector, pair, baseline):
         pair.vrrp.state = ServiceState.STOPPED
         baseline.begins(KEEPALIVED)
         pair.vrrp.upload(keepalived(ELSEWHERE))
         baseline.ends(KEEPALIVED)
-        assert reasons(inspector.look(KEEPALIVED)) == [DriftReason.PENDING_START]
+        assert reasons(inspector.inspect(KEEPALIVED)) == [DriftReason.PENDING_START]

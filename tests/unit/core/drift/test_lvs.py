@@ -83,11 +83,11 @@ def test_a_proven_configuration_that_was_edited_is_told(rig, layout):
 
 
 def test_a_keepalived_that_has_ended_is_told_and_started(rig, layout):
-    assert inspector(rig, "services").look(LISTENER) == []
+    assert inspector(rig, "services").inspect(LISTENER) == []
     specs, name = rig.processes.machine.specs, layout.service_name
     specs[name] = replace(specs[name], restart=RestartPolicy(on_crash=False))
     rig.processes.crash(name)
-    (found,) = inspector(rig, "services").look(LISTENER)
+    (found,) = inspector(rig, "services").inspect(LISTENER)
     assert (found.subject, found.reason) == (name, DriftReason.SERVICE_FAILED)
     assert inspector(rig, "services").heal(LISTENER, [found])
-    assert inspector(rig, "services").look(LISTENER) == []
+    assert inspector(rig, "services").inspect(LISTENER) == []

@@ -151,7 +151,7 @@ def test_drift_of_what_is_stored_and_of_what_is_in_force(rules, nftables, stored
     inspector = RulesInspector(rules)
 
     def reasons():
-        return [each.reason for each in inspector.look(INTERFACES)]
+        return [each.reason for each in inspector.inspect(INTERFACES)]
 
     assert (reasons(), inspector.heal(INTERFACES, [])) == ([], "")
     rules.replace("eth1", RULES)
@@ -164,7 +164,7 @@ def test_drift_of_what_is_stored_and_of_what_is_in_force(rules, nftables, stored
     ):
         spoil()
         assert reasons() == [reason]
-        assert inspector.heal(INTERFACES, inspector.look(INTERFACES))
+        assert inspector.heal(INTERFACES, inspector.inspect(INTERFACES))
         assert (reasons(), stored.read_text(), nftables.loaded[-1]) == ([], FULL, FULL)
 
 
@@ -174,7 +174,7 @@ def test_rules_that_could_never_be_loaded_are_drift_that_nobody_can_heal(rules, 
     with pytest.raises(RulesFailed):
         rules.recover()
     inspector = RulesInspector(rules)
-    found = inspector.look(INTERFACES)
+    found = inspector.inspect(INTERFACES)
     assert [each.reason for each in found] == [DriftReason.FILTER_DIFFERS]
     assert inspector.heal(INTERFACES, found) == ""
 

@@ -27,7 +27,7 @@ class Amphora:
 
     def __init__(self, operations):
         self.network = FakeNetwork()
-        self.locks = InstanceLocks(patience=1.0)
+        self.locks = InstanceLocks(timeout=1.0)
         self.operations = operations
         self.single = True
         self.told = []
