@@ -339,6 +339,33 @@ def test_the_next_agent_settles_what_was_cut_off(memory_dir, rig, layout, kind, 
     check_settled(successor, layout)
 
 
+def as_a_former_release(journal, step):
+    """Let a journal be as an agent wrote it that walked every step, and called two of them otherwise."""
+    former = {"apply": "act", "commit": "keep"}
+    head = journal.read_bytes().splitlines(keepends=True)[0]
+    walked = [former.get(each, each) for each in STEPS[: STEPS.index(step) + 1]]
+    journal.write_bytes(head + b"".join(f'{{"begins":"{each}"}}\n'.encode() for each in walked))
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("kind", ACTS)
+def test_what_an_agent_of_a_former_release_left_is_settled(memory_dir, rig, layout, kind, step):
+    prepared(rig, kind)
+    rig.operations.faults = {step: kill}
+    with pytest.raises(AgentKilled):
+        act(rig, kind)
+    as_a_former_release(memory_dir / "operations" / f"{LISTENER}.journal", step)
+    successor = make_rig(memory_dir, rig.services)
+    interrupted = successor.operations.interrupted(LISTENER)
+    assert interrupted.last_step == step
+    successor.catalog.recover_lvs_listeners()
+    successor.operations.settle_rest()
+    told = successor.operations.get(interrupted.identity).state
+    assert told in (OperationState.DONE, OperationState.UNDONE)
+    assert state(successor, layout) == (MADE if told is OperationState.DONE else AS_BEFORE)[kind]
+    check_settled(successor, layout)
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("kind", ACTS)
 def test_a_step_that_fails_leaves_the_old_or_the_new(rig, layout, kind, step):
