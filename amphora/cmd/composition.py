@@ -312,7 +312,7 @@ def _check_scripts(conf: cfg.ConfigOpts, directory: HaproxyDirectory, drivers: D
         VrrpFiles(Path(conf.haproxy_amphora.base_path)),
         directory,
         lambda own: not drivers.process_manager.status(own.service_name).state.is_at_rest,
-        # By this very interpreter, since nobody knows which PATH keepalived has.
+        # By this very interpreter, since keepalived's PATH is not known.
         (sys.executable, "-I", "-m", "amphora.cmd.vrrp_check"),
         LvsDirectory(Path(conf.haproxy_amphora.base_path)),
     )

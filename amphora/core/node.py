@@ -90,7 +90,7 @@ class Node:
         return NodeInfo(host.hostname(), self._amphora_id, str(self._haproxy.version() or ""))
 
     def package_versions(self) -> Mapping[str, str]:
-        """Return the version of each installed package of :data:`PACKAGES`; empty where none can be told."""
+        """Return the version of each installed package of :data:`PACKAGES`; empty if they cannot be read."""
         return self._installed()
 
     def details(self) -> NodeDetails:

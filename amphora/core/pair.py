@@ -67,7 +67,7 @@ class Pair:
         try:
             self._vrrp.stop()
         except VrrpActionFailed:
-            # One that had died is told as a failure once; what counts here is that it is gone.
+            # One that had died is reported as a failure once; what counts here is that it is gone.
             self._vrrp.stop()
         self._vrrp.set_default(None)
         self._hand_over_vip(False)

@@ -124,7 +124,7 @@ class TopologyManager:
         return change is not None and change.is_alive()
 
     def error(self) -> str:
-        """Return why the last change failed and what is the case since; empty unless it did."""
+        """Return why the last change failed and the state since; empty unless it did."""
         return self._error
 
     def refuse_during_change(self) -> None:
@@ -149,7 +149,7 @@ class TopologyManager:
                 return False
             if wanted.kind is TopologyKind.ACTIVE_STANDBY:
                 self._pair.require_interface(wanted)
-            # Now, as whoever asks can still be told that there is no room for it.
+            # Now, as the caller can still be answered that there is no room for it.
             files.write_atomically(self._staged, _document(wanted), 0o600)
             self._error = ""
             self._change = threading.Thread(target=self._run, args=(former, wanted), name="topology")
@@ -196,7 +196,7 @@ class TopologyManager:
         try:
             self._operations.run(steps, intent=_digest(wanted))
         except AmphoraError as error:
-            LOG.error("the topology is not %s: %s", wanted, error)
+            LOG.error("change to topology %s failed: %s", wanted, error)
             self._error = str(error)
 
     def _apply_in_time(self, wanted: Topology) -> None:

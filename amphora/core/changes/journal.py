@@ -59,13 +59,13 @@ class StepRecord:
 
 @dataclass(slots=True)
 class Operation:
-    """One change, as it is told to whoever asks.
+    """One change, as ``GET /extensions/operations`` shows it.
 
     :ivar identity: a UUID.
     :ivar kind: such as ``reload``.
     :ivar target: what is changed, such as an instance's id.
     :ivar began: seconds since the epoch.
-    :ivar intent: tells after a crash whether it was made; of a form that its kind knows.
+    :ivar intent: shows after a crash whether it was made; of a form that its kind knows.
     :ivar reason: what went wrong; empty unless something did.
     :ivar evidence: what proved the change, or what was found in place of it.
     """
@@ -149,7 +149,7 @@ class Journal:
 
 
 def read_journal(data: bytes) -> Operation:
-    """Return the change that a journal tells of.
+    """Return the change that a journal is of.
 
     A crash or a full disk may have torn a line; such a one is passed over, as what it announced had not
     begun.

@@ -143,7 +143,7 @@ def has_touched(operation: Operation) -> bool:
 
 
 class Operations:
-    """Makes changes, and tells what became of them.
+    """Makes changes, and remembers their results.
 
     Serialising changes to one target is the caller's, as only it knows what belongs together.
 
@@ -184,7 +184,7 @@ class Operations:
             return _copy(self._known[identity])
 
     def interrupted(self, target: str) -> Operation | None:
-        """Return the last change to a target if it is to be settled, or None."""
+        """Return the last change to a target if it is not settled, or None."""
         last = self.last(target)
         return last if last is not None and last.state in _UNSETTLED else None
 
@@ -200,7 +200,7 @@ class Operations:
         return [operation for operation in self.all() if operation.state in _UNSETTLED]
 
     def settle(self, interrupted: Operation, state: OperationState, outcome: str) -> None:
-        """Say what became of an interrupted change."""
+        """Record the result of an interrupted change."""
         operation = self._known[interrupted.identity]
         LOG.warning(
             "%s of %s was interrupted in step %r and is now %s: %s",
@@ -218,7 +218,7 @@ class Operations:
             self._set(operation, state, reason, outcome)
 
     def settle_failed(self, target: str, error: Exception) -> None:
-        """Say that the interrupted change to a target, if there is one, could not be settled by its part."""
+        """Record that the interrupted change to a target, if there is one, could not be settled."""
         interrupted = self.interrupted(target)
         if interrupted is not None:
             self.settle(
@@ -226,7 +226,7 @@ class Operations:
             )
 
     def settle_rest(self) -> None:
-        """Say what became of interrupted changes that no part has settled. Called once, after all parts."""
+        """Record the result of interrupted changes that no part has settled. Called once, after all parts."""
         for operation in self.unsettled():
             if not has_touched(operation):
                 self.settle(operation, OperationState.UNDONE, "nothing had been changed")
@@ -244,32 +244,32 @@ class Operations:
 
         A step of an earlier change to the target that has not come back by now is waited for once more.
 
-        :param intent: tells after a crash whether the change was made; kept in the journal, not told.
+        :param intent: shows after a crash whether the change was made; kept in the journal only.
         :raises InvalidInput: its check refused it; nothing was touched.
         :raises NotFound: what it needs is not there; everything is as it was.
         :raises InterfaceConflict: something else is in the way; everything is as it was.
-        :raises ChangeFailed: what happened, and what is the case now.
+        :raises ChangeFailed: the cause, and the state after the rollback.
         """
         self._await_late(change.target)
         operation = Operation(str(uuid.uuid4()), change.kind, change.target, time.time(), intent)
         self._journal.begin(operation)
         self._remember(operation)
         try:
-            words = self._take_all(operation, change, BEFORE_SWAP)
+            results = self._take_all(operation, change, BEFORE_SWAP)
         except Exception as error:
             return self._back_out(operation, change, "discard", error)
         try:
-            words |= self._take_all(operation, change, FROM_SWAP)
+            results |= self._take_all(operation, change, FROM_SWAP)
         except Exception as error:
             return self._back_out(operation, change, "restore", error)
         # What has nothing to prove was checked at least.
-        proof = str(words.get("prove") or words.get("check") or "")
+        proof = str(results.get("prove") or results.get("check") or "")
         self._end(operation, OperationState.DONE, evidence=proof)
         LOG.info("%s of %s proven: %s", change.kind, change.target, proof)
         return proof
 
     def finish(self, again: RepeatedChange) -> tuple[OperationState, str]:
-        """Make a change that was cut off once more; return what it is now, and what is the case.
+        """Retry an interrupted change; return its final state and a summary.
 
         :raises AmphoraError: it could neither be made nor undone.
         """
@@ -281,12 +281,12 @@ class Operations:
             return OperationState.UNDONE, outcome
 
     def _take_all(self, operation: Operation, change: Change, names: Iterable[str]) -> dict[str, object]:
-        words = {}
+        results = {}
         for name in names:
             step = getattr(change, name, None)
             if step is not None:
-                words[name] = self._take(operation, change, name, step, self._note)
-        return words
+                results[name] = self._take(operation, change, name, step, self._note)
+        return results
 
     def _take(self, operation: Operation, change: Change, name: str, step: Step, note: _Note) -> object:
         note(operation, _since_last_line(operation) | {"begins": name})
@@ -316,7 +316,7 @@ class Operations:
             LOG.error("%s is still at work and may interfere with the next change", late.what)
 
     def _back_out(self, operation: Operation, change: Change, name: str, error: Exception) -> str:
-        """Bring back what was, record it and raise why; where the change stands return what is the case."""
+        """Roll back, record it and raise the cause; return the state where the change is in effect."""
         try:
             outcome = str(self._take(operation, change, name, getattr(change, name), self._note_quietly))
         except AlreadyInEffect as state:
@@ -371,7 +371,7 @@ class Operations:
 
 
 def _since_last_line(operation: Operation) -> dict[str, object]:
-    """Return what the next line of the journal tells of the step before it; one of its own costs a write."""
+    """Return what the next line of the journal says of the step before it, which saves a write."""
     seconds = operation.steps[-1].seconds if operation.steps else None
     return {} if seconds is None else {"seconds": seconds}
 

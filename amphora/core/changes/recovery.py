@@ -27,7 +27,7 @@ class RecoveryStep:
 
 
 class Recovery:
-    """Takes steps one after the other and keeps how each went, for the log and for whoever asks.
+    """Takes steps one after the other and keeps how each went, for the log and for the API.
 
     A step that fails does not keep the next from being taken: an agent that is there and says what is
     wrong is worth more than one that is not.

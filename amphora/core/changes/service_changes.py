@@ -21,7 +21,7 @@ def drop_journal_if_deleted(
 ) -> Iterator[None]:
     """Remove the journal of a target of which the change in a ``with`` block has left nothing.
 
-    Else every id that is ever asked for would keep a file. What became of the change is still told.
+    Otherwise each id that is ever requested would keep a file. The change itself stays known in memory.
     """
     try:
         yield

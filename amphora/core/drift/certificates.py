@@ -83,7 +83,7 @@ class CertificateInspector:
             configuration = parse(data)
             pid = StatsSocket(layout.answering_socket(), _SOCKET_TIMEOUT).worker_pid()
         except (ControlSocketError, InvalidConfiguration):
-            # Both are drift of the configuration, and told as such.
+            # Both are drift of the configuration, and reported as such.
             return []
         tls = [bind for bind in _binds(configuration) if bind.ssl and not bind.namespace]
         index = CertificateIndex(configuration)
@@ -101,7 +101,7 @@ class CertificateInspector:
             return ""
         done = str(instance.reload())
         for each in differences:
-            # What was there before is known to nobody any more.
+            # What was there before is not known any more.
             self._configurations.baseline.adopt(target, self._paths[each.subject])
         return done
 

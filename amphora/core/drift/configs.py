@@ -17,7 +17,7 @@ from amphora.models import Difference, DriftArea, DriftReason, ServiceState
 from amphora.system import files, processes
 
 _SOCKET_TIMEOUT = 1.0
-#: Seconds by which a worker's start is known: the kernel tells the time of the boot in whole seconds.
+#: Seconds by which a worker's start is known: the kernel has the time of the boot in whole seconds.
 _CLOCK_MARGIN = 2.0
 
 #: Differences that need no reload.
@@ -99,7 +99,7 @@ class ConfigInspector:
         own, running = each.files, files.read_if_present(each.files.running)
         if running is None:
             yield _config(each.id, DriftReason.RUNNING_MISSING, digest_of(good), ABSENT)
-        # The form in which it runs last: making it is told in the log.
+        # The form in which it runs last: making it is logged.
         elif good is None or (running != good and running != each.as_run(good)):
             yield _config(each.id, DriftReason.RUNNING_EDITED, digest_of(good), digest_of(running))
         if self._configurations.is_modified(each, own.proven):
@@ -129,7 +129,7 @@ def _of_worker(own_files: HaproxyFiles) -> Iterator[Difference]:
     try:
         configuration = parse(data)
     except InvalidConfiguration:
-        # What it was edited into is told already.
+        # That it was edited is reported already.
         return
     for name in sorted(configuration.expected_frontends() - open_frontends(rows)):
         yield _config(f"{own_files.id}/{name}", DriftReason.FRONTEND_CLOSED, "open", "not open")

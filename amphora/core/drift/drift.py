@@ -334,7 +334,7 @@ def _identity(difference: Difference) -> object:
 
 
 def _of_same_thing(difference: Difference) -> str:
-    # Addresses, routes and rules of one interface are told apart by what is desired or found.
+    # Addresses, routes and rules of one interface are distinguished by what is desired or found.
     if difference.area in (DriftArea.ADDRESSES, DriftArea.ROUTES, DriftArea.RULES):
         return f"{difference.desired} {difference.found}"
     return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells files that the agent has changed from those that somebody else has."""
+"""Distinguishes files that the agent has changed from those that were changed externally."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amphora.system import files
 class _Entry:
     """A file at one moment.
 
-    :ivar signature: the same as long as nobody touched it: its number, and times that include the change
+    :ivar signature: the same as long as it is untouched: its number, and times that include the change
         time, which cannot be set from outside.
     :ivar digest: of its content.
     """
@@ -33,7 +33,7 @@ _Entries = Mapping[Path, _Entry]
 class FileBaseline:
     """Remembers what files were like at the end of the agent's last change to what they belong to.
 
-    A file that was changed by somebody else stays so through changes of the agent's that leave it alone.
+    A file that was changed externally stays so through changes of the agent's that leave it alone.
 
     In memory only: what was changed while no agent ran is taken as it is found. A record on disk could be
     older than the files after a crash, and would then accuse the agent's own changes.
@@ -75,7 +75,7 @@ class FileBaseline:
             self._known.setdefault(name, found)
 
     def adopt(self, name: str, path: Path) -> None:
-        """Take one file as it is now, whoever changed it."""
+        """Take one file as it is now."""
         now = _entry(path, None)
         with self._guard:
             known = dict(self._known.get(name, {}))
@@ -83,7 +83,7 @@ class FileBaseline:
             self._known[name] = known if now is None else {**known, path: now}
 
     def modified_externally(self, name: str, path: Path) -> bool:
-        """Whether a file is not as the agent left it: changed, made or removed by somebody else.
+        """Whether a file is not as the agent left it: changed, made or removed externally.
 
         Of files elsewhere, and of names that nothing was ever noted of, nothing is known.
         """
@@ -105,7 +105,7 @@ class FileBaseline:
             return list(self._known)
 
     def removed(self, name: str) -> list[Path]:
-        """Return the files that the agent left and somebody else has removed."""
+        """Return the files that the agent left and that were removed externally."""
         with self._guard:
             known = self._known.get(name, {})
         return [path for path in known if not path.is_file()]
@@ -118,7 +118,7 @@ class FileBaseline:
 
 
 def _same(one: _Entry | None, other: _Entry | None) -> bool:
-    """Whether nobody has written or replaced a file; giving it another name as well is neither."""
+    """Whether a file was neither written nor replaced; giving it another name as well is neither."""
     if one is None or other is None:
         return one is other
     return one.signature[0] == other.signature[0] and one.digest == other.digest
@@ -130,13 +130,13 @@ def _paths(directories: Sequence[Path]) -> list[Path]:
         try:
             found += [directory / name for name in files.file_names(directory)]
         except StorageError:
-            # What cannot be read is not known, and nobody is accused of it.
+            # What cannot be read is not known, and is not reported.
             continue
     return found
 
 
 def _entry(path: Path, former: _Entry | None) -> _Entry | None:
-    """Return what a file is like now; it is not read again where nobody touched it."""
+    """Return what a file is like now; it is not read again if it is untouched."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

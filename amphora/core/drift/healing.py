@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When drift may be undone without anybody having asked, and how often."""
+"""When drift may be undone without a request, and how often."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HealingLimit:
         return attempts is None or self._clock() >= attempts.last + attempts.pause
 
     def tried(self, key: tuple[str, str]) -> None:
-        """Count an attempt, whatever came of it."""
+        """Count an attempt, successful or not."""
         former = self._attempts.get(key)
         pause = self._first_pause if former is None else min(former.pause * 2, _LONGEST_PAUSE)
         self._attempts[key] = _Attempts(pause, self._clock())

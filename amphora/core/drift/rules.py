@@ -34,7 +34,7 @@ class RulesInspector:
         return [*self._of_stored(stored), *self._of_kernel(stored)]
 
     def heal(self, target: str, differences: Sequence[Difference]) -> str:
-        """Store and load again what was proven; where nothing ever was, nobody knows what is right."""
+        """Store and load again what was proven; if nothing ever was, what is right is not known."""
         if self._rules.proven is None:
             return ""
         self._rules.reinstate()

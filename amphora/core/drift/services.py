@@ -44,9 +44,9 @@ class ServiceInspector:
         return found
 
     def heal(self, target: str, differences: Sequence[Difference]) -> str:
-        """Start what failed; what restarts by itself, or runs unknown to everybody, is left alone.
+        """Start what failed; what restarts by itself, or runs unmanaged, is left alone.
 
-        A configuration that waits to be taken up is for whoever stored it to start.
+        A configuration that waits for its start is the controller's to start.
         """
         if not any(each.reason is DriftReason.SERVICE_FAILED for each in differences):
             return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drift of virtual addresses: who is to hold them against who does."""
+"""Drift of virtual addresses: which node and interface should hold them, and which does."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class VipInspector:
         return [] if self._topology.is_changing() else found
 
     def heal(self, target: str, differences: Sequence[Difference]) -> str:
-        """Have the one that is to hold an address hold it, and take it from where it is not to be."""
+        """Put addresses where they should be, and remove them where they should not."""
         if target == INTERFACES:
             self._activate()
             return "the stored interfaces were activated again"
@@ -87,9 +87,9 @@ class VipInspector:
         if role is Role.STANDBY:
             reason, desired = DriftReason.VIP_ON_STANDBY, "held by the peer"
         elif self._vrrp.status().state.is_at_rest:
-            reason, desired = DriftReason.VIP_ORPHANED, "held by nobody here, as keepalived is stopped"
+            reason, desired = DriftReason.VIP_ORPHANED, "not held here, as keepalived is stopped"
         else:
-            # It has just begun and not told anything yet, or is about to be started again.
+            # It has just begun and reported nothing yet, or is about to be started again.
             return
         for each in wanted:
             names = [name for name in _holders_of(each.address.ip, held) if name != "lo"]

@@ -196,11 +196,11 @@ class Certificates:
 def _note_name(filename: str, certificate: x509.Certificate, instance_id: str) -> None:
     name = filename.removesuffix(".pem").replace("WILDCARD.", "*.", 1)
     if name not in names_of(certificate):
-        LOG.info("%s of %s is named for none of its certificate's names", filename, instance_id)
+        LOG.info("%s of %s is not named for a name of its certificate", filename, instance_id)
 
 
 def _intent(filename: str, digest: str | None) -> str:
-    """Return what tells, beside the store, whether a change was made; None: the file is to go."""
+    """Return what shows, beside the store, whether a change was made; None: the file is deleted."""
     return f"{filename} {digest}"
 
 

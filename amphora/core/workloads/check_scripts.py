@@ -89,10 +89,10 @@ class CheckScripts:
         if may_be_absent and not sockets:
             files.remove(self._layout.haproxy_check_script)
             return
-        # A node without any listener serves nobody.
-        words = shlex.join([*self._command, *map(str, sockets)])
+        # A node without any listener serves no client.
+        command = shlex.join([*self._command, *map(str, sockets)])
         _write_if_changed(
-            self._layout.haproxy_check_script, f"{words}; exit $?\n" if sockets else "exit 1\n", 0o644
+            self._layout.haproxy_check_script, f"{command}; exit $?\n" if sockets else "exit 1\n", 0o644
         )
 
     def _serves(self, layout: HaproxyFiles) -> bool:
@@ -100,7 +100,7 @@ class CheckScripts:
 
 
 def _stats_socket(layout: HaproxyFiles) -> Path:
-    """Return the socket that the configuration names for everybody, else the one that is for us alone."""
+    """Return the socket that the configuration names, else our own."""
     try:
         binds = parse(files.read_if_present(layout.stored) or b"").stats_sockets
     except InvalidConfiguration:

@@ -21,7 +21,7 @@ def check_staged(
     local_peer: str,
     findings: Sequence[Finding],
 ) -> str:
-    """Let haproxy check what is staged, and return its own words.
+    """Let haproxy check what is staged, and return its output.
 
     haproxy is the judge of its files, but a bad one: it names them poorly, and waits for ever on some.
 

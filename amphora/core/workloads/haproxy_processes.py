@@ -47,7 +47,7 @@ class InstanceProcesses:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What bounds old workers, in haproxy's own words; None: nothing does.
+    """What bounds old workers, in the form that haproxy has it; None: nothing does.
 
     :ivar drain_time: ``hard-stop-after``, such as ``30s``.
     :ivar reloads: ``mworker-max-reloads``, such as ``3``.
@@ -58,10 +58,10 @@ class WorkerLimits:
 
 
 class ProcessReader:
-    """Tells the processes of instances. It takes no lock of theirs, forks nothing and waits for nobody.
+    """Reads the processes of instances. Takes no lock of theirs, never forks and never waits.
 
-    :param status: tells how the service of an instance does.
-    :param workers_of: tells the workers of master processes, oldest first.
+    :param status: returns the status of an instance's service.
+    :param workers_of: returns the workers of master processes, oldest first.
     :ivar max_old_workers: that the agent lets have clients after a reload; None for any number.
     """
 
@@ -99,7 +99,7 @@ class ProcessReader:
         try:
             self.all()
         except (AmphoraError, OSError) as error:
-            LOG.warning("old workers could not be counted: %s", error)
+            LOG.warning("could not count old workers: %s", error)
 
     def _read(self, layouts: Sequence[HaproxyFiles]) -> list[InstanceProcesses]:
         services = {layout.id: self._service(layout) for layout in layouts}

@@ -49,7 +49,7 @@ class LvsSettings:
 class LvsWorkload(DeletableWorkload[LvsConfiguration, None]):
     """One listener. A reload ends keepalived and starts it anew.
 
-    :param namespace: where keepalived tells the kernel what to do.
+    :param namespace: where keepalived configures IPVS.
     """
 
     program_name: ClassVar[str] = "keepalived"
@@ -229,7 +229,7 @@ class LvsWorkload(DeletableWorkload[LvsConfiguration, None]):
         return ServiceSpec(
             name=own.service_name,
             description=f"keepalived of LVS listener {self.id}",
-            # No check before a start: keepalived's exit status does not tell remarks from errors.
+            # No check before a start: keepalived's exit status is the same for remarks and for errors.
             argv=self._program.service_argv(own.overlay, own.pid_files),
             pid_file=own.pid_file,
             namespace=self._namespace.name,

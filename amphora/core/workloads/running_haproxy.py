@@ -59,7 +59,7 @@ class RunningHaproxy:
         return self._services.status(self._files.service_name).pid
 
     def snapshot(self) -> Generation | None:
-        """Return what runs, to be told from what runs later; None where the master does not answer."""
+        """Return what runs, to compare with what runs later; None if the master does not answer."""
         return snapshot(self._master())
 
     def is_adopted(self) -> bool:
@@ -83,18 +83,18 @@ class RunningHaproxy:
             time.sleep(_LOOK_INTERVAL)
 
     def reload(self, before: Generation, deadline: float) -> None:
-        """Let the master reload over its own socket, and wait for its word; whether it serves, a proof tells.
+        """Let the master reload over its own socket, and wait for its answer; that it serves, a proof shows.
 
         :param before: what runs.
         :param deadline: by the monotonic clock.
-        :raises ReloadRefused: the new configuration could not be loaded; haproxy's own words.
+        :raises ReloadRefused: the new configuration could not be loaded; haproxy's output.
         """
         master, name = self._socket(), self._files.service_name
         self._services.begin_output(name)
         try:
             verdict = master.reload(max(0.0, deadline - time.monotonic()))
         except ControlSocketError as error:
-            # An older haproxy still runs, or somebody else has reloaded it at the same moment.
+            # An older haproxy still runs, or another program has reloaded it at the same moment.
             LOG.warning("%s: how the reload went is not known yet: %s", name, error.details)
             self.await_taken_up(before, deadline)
             return
@@ -103,7 +103,7 @@ class RunningHaproxy:
                 raise refusal(master.processes())
 
     def await_taken_up(self, before: Generation, deadline: float) -> None:
-        """Wait until the master has taken up a reload, if only to refuse it; whether it has, a proof tells.
+        """Wait until the master has processed a reload, if only to refuse it; that it serves, a proof shows.
 
         Until then it binds its sockets anew, and ends where a disk that can no longer be written keeps it
         from that.
@@ -121,7 +121,7 @@ class RunningHaproxy:
         """Prove that all frontends of what was started are open.
 
         :param deadline: by the monotonic clock.
-        :raises ProofFailed: it could not be seen in time; the details have haproxy's own words.
+        :raises ProofFailed: it could not be seen in time; the details have haproxy's output.
         """
         watch = CrashWatch(self._services, self._files.service_name, self.pid())
         with _with_service_output(self._services, self._files.service_name):
@@ -196,14 +196,14 @@ def _with_service_output(services: ProcessManager, name: str, printed: str = "")
     try:
         yield
     except ProofFailed as error:
-        words = alerts(printed) or _output(services, name)
-        raise type(error)(f"{error.details}\n{words}".rstrip()) from error
+        output = alerts(printed) or _output(services, name)
+        raise type(error)(f"{error.details}\n{output}".rstrip()) from error
 
 
 def _output(services: ProcessManager, name: str) -> str:
     try:
         status = services.status(name)
-        # Of one that has ended the reason matters, and its last words are with it.
+        # Of one that has ended the reason matters, which its last output is part of.
         if status.state is not ServiceState.RUNNING and status.last_error:
             return status.last_error
         return alerts(services.output(name))

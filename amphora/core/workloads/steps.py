@@ -130,7 +130,7 @@ class WorkloadSteps(ABC, Generic[C, B]):
 
     @abstractmethod
     def before_reload(self, configuration: C, *, is_rollback: bool = False) -> B | None:
-        """Return what runs, to be told from what runs afterwards; None where only a new start will do.
+        """Return what runs, to compare with what runs afterwards; None if only a new start will do.
 
         :param is_rollback: what runs may not have answered a reload yet.
         :raises OperationFailed: a reload could not be proven.

@@ -123,7 +123,7 @@ class VrrpWorkload(Workload[KeepalivedConfiguration, RunningKeepalived]):
             return ""
 
     def role(self) -> Role:
-        """Return what this node is now, by what the running keepalived has told. Reads memory only."""
+        """Return what this node is now, by the latest state of the running keepalived. Reads memory only."""
         return self._states.role()
 
     def recover(self) -> None:
@@ -183,9 +183,9 @@ class VrrpWorkload(Workload[KeepalivedConfiguration, RunningKeepalived]):
         return RunningKeepalived(main, bytes_read(vrrp.pid) if vrrp and is_foreign else None)
 
     def prove(self, configuration: KeepalivedConfiguration, before: RunningKeepalived | None) -> Proof:
-        """Wait until keepalived tells the states of the generation that it is to run.
+        """Wait until keepalived reports the states of the generation that it should run.
 
-        :raises ProofFailed: it does not in time, or that process ended.
+        :raises ProofFailed: it timed out, or that process ended.
         """
         deadline = time.monotonic() + self._settings.apply_timeout
         try:
@@ -341,7 +341,7 @@ class VrrpWorkload(Workload[KeepalivedConfiguration, RunningKeepalived]):
         return ServiceSpec(
             name=own.service_name,
             description="keepalived of the amphora (VRRP)",
-            # No check before a start: keepalived's exit status does not tell remarks from errors.
+            # No check before a start: keepalived's exit status is the same for remarks and for errors.
             argv=self._program.service_argv(own.overlay, own.pid_file, own.vrrp_pid_file),
             reload_signal=signal.SIGHUP,
             namespace=self._settings.namespace,

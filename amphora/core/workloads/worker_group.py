@@ -16,8 +16,8 @@ LOG = logging.getLogger(__name__)
 class WorkerGroup:
     """Decides for a group, and lets configurations that name another one run all the same.
 
-    Images tell in a file, itself a ``global`` section, which group their system has for this; controllers of
-    earlier releases name in their configurations a group that not every system has.
+    Images name in a file, itself a ``global`` section, the group that their system has for this; controllers
+    of earlier releases name in their configurations a group that not every system has.
 
     :param group_file: of the image; it need not exist, or None.
     :param default: where the image names none that exists; None where the group cannot be changed.

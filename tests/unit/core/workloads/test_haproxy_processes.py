@@ -106,7 +106,7 @@ def test_counting_that_fails_harms_no_change(bench, caplog):
         raise StorageError("/proc is gone")
 
     ProcessReader(bench.reader._directory, bench._status, fail).watch()
-    assert "old workers could not be counted: /proc is gone" in caplog.messages
+    assert "could not count old workers: /proc is gone" in caplog.messages
 
 
 def test_nothing_bounds_the_workers_of_what_does_not_run_or_is_no_haproxy():
