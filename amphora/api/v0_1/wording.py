@@ -10,6 +10,8 @@ from amphora.core.workloads.catalog import AnyWorkload
 from amphora.core.workloads.lvs import LvsWorkload
 from amphora.models import ActionKind, ActionResult
 
+_ALREADY_STOPPED = "is already stopped; nothing was changed"
+
 WORDING = Wording(
     bodies=(
         (
@@ -23,25 +25,20 @@ WORDING = Wording(
 
 
 def listener_sentence(workload: AnyWorkload, result: ActionResult) -> str:
-    """Return what an action on a listener came to."""
+    """Return the result of an action on a listener."""
     if isinstance(workload, LvsWorkload):
         return _udp_listener_sentence(workload.id, result)
     daemon = f"haproxy daemon for {workload.id}"
     if result.kind is ActionKind.STOPPED:
-        return (
-            f"{daemon} is already stopped; nothing was changed"
-            if result.is_unchanged
-            else f"{daemon} stopped"
-        )
+        return f"{daemon} {_ALREADY_STOPPED if result.is_unchanged else 'stopped'}"
     if result.is_unchanged:
         return f"{daemon} already runs (pid {result.pid}); nothing was changed"
     return f"Configuration file is valid\n{daemon} {result.kind.value} (pid {result.pid})\n{result.evidence}"
 
 
 def keepalived_sentence(result: ActionResult) -> str:
-    """Return what an action on keepalived came to."""
-    unchanged = "is already stopped; nothing was changed"
-    return f"keepalived {unchanged if result.is_unchanged else result.kind.value}"
+    """Return the result of an action on keepalived."""
+    return f"keepalived {_ALREADY_STOPPED if result.is_unchanged else result.kind.value}"
 
 
 def _udp_listener_sentence(listener_id: str, result: ActionResult) -> str:
