@@ -37,7 +37,7 @@ class CommandResult:
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for a child: nothing of ours but what is listed here, plus ``extra``."""
+    """Return the environment for a child: nothing is inherited; ``extra`` is added."""
     return {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "HOME": "/"} | dict(extra or {})
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from amphora.errors import Busy, StorageError
 
 _TEMPORARY_PREFIX = ".amphora-tmp-"
+_MISSING = (FileNotFoundError, NotADirectoryError)
 
 #: Seconds between two tries of a lock that another process holds.
 _LOCK_INTERVAL = 0.05
@@ -85,18 +86,16 @@ def rename(source: Path, target: Path) -> None:
 def link(source: Path, target: Path) -> bool:
     """Give a file a second name, replacing what stands there, durably; it takes no room of its own.
 
-    :returns: False where there is no such file; then there is nothing under the second name either.
+    :returns: False if there is no such file; then there is nothing under the second name either.
     :raises StorageError: what stood under the second name may be gone.
     """
     remove(target)
-    try:
+    what = f"{source} could not be linked to {target}"
+    with _storage_errors(what), contextlib.suppress(FileNotFoundError):
         os.link(source, target)
         _sync_directory(target.parent)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise StorageError(f"{source} could not be linked to {target}: {error.strerror}") from error
-    return True
+        return True
+    return False
 
 
 def date_like(path: Path, model: Path) -> None:
@@ -114,12 +113,9 @@ def read_if_present(path: Path) -> bytes | None:
 
     :raises StorageError: it is there but cannot be read.
     """
-    try:
+    with _storage_errors(f"{path} could not be read"), contextlib.suppress(*_MISSING):
         return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise StorageError(f"{path} could not be read: {error.strerror}") from error
+    return None
 
 
 def mode_of(path: Path) -> int | None:
@@ -127,12 +123,9 @@ def mode_of(path: Path) -> int | None:
 
     :raises StorageError: they cannot be read.
     """
-    try:
+    with _storage_errors(f"{path} could not be read"), contextlib.suppress(*_MISSING):
         return stat.S_IMODE(os.stat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise StorageError(f"{path} could not be read: {error.strerror}") from error
+    return None
 
 
 def identity(path: Path) -> tuple[int, ...] | None:
@@ -152,14 +145,11 @@ def remove(path: Path) -> bool:
     if not os.path.lexists(path):
         # Else a file system that is read-only would refuse to remove nothing.
         return False
-    try:
+    with _storage_errors(f"{path} could not be removed"), contextlib.suppress(*_MISSING):
         os.unlink(path)
         _sync_directory(path.parent)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise StorageError(f"{path} could not be removed: {error.strerror}") from error
-    return True
+        return True
+    return False
 
 
 def remove_tree(path: Path) -> bool:
@@ -170,19 +160,16 @@ def remove_tree(path: Path) -> bool:
     :raises StorageError: it cannot be removed.
     """
     doomed = path.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}")
-    try:
+    with _storage_errors(f"{path} could not be removed"), contextlib.suppress(*_MISSING):
         os.rename(path, doomed)
         _sync_directory(path.parent)
         shutil.rmtree(doomed)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise StorageError(f"{path} could not be removed: {error.strerror}") from error
-    return True
+        return True
+    return False
 
 
 def ensure_directory(path: Path, mode: int = 0o755) -> None:
-    """Make a directory and its parents where they are missing; an existing one keeps its mode.
+    """Make a directory and its parents if they are missing; an existing one keeps its mode.
 
     :raises StorageError: it could not be made.
     """
@@ -210,7 +197,7 @@ def require_room_for_sockets(directory: Path) -> None:
 
 
 def open_fifo(path: Path) -> int:
-    """Return a descriptor of a fifo (fifo(7)) for non-blocking reading, making it where it is missing.
+    """Return a descriptor of a fifo (fifo(7)) for non-blocking reading, made if it is missing.
 
     It is open for writing too, so that it never comes to its end when a writer does. What stands there
     and is no fifo is removed.
@@ -301,22 +288,15 @@ def make_durable(directory: Path) -> None:
 
     :raises StorageError: it is not known to be durable.
     """
-    try:
+    with _storage_errors(f"{directory} could not be made durable"), contextlib.suppress(FileNotFoundError):
         _sync_directory(directory)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StorageError(f"{directory} could not be made durable: {error.strerror}") from error
 
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            return list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise StorageError(f"{directory} could not be read: {error.strerror}") from error
+    what = f"{directory} could not be read"
+    with _storage_errors(what), contextlib.suppress(*_MISSING), os.scandir(directory) as entries:
+        return list(entries)
+    return []
 
 
 def _sync_directory(directory: Path) -> None:

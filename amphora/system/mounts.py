@@ -122,7 +122,7 @@ def _number(device: Path) -> str:
 
 
 def _attribute(path: Path) -> str:
-    """Return the value of an attribute in sysfs (sysfs(5)), empty where there is none."""
+    """Return the value of an attribute in sysfs (sysfs(5)), empty if there is none."""
     return (files.read_if_present(path) or b"").decode("utf-8", "surrogateescape").strip()
 
 

@@ -163,7 +163,7 @@ def write_sysctls(sysctls: Mapping[str, str]) -> None:
 
 
 def read_sysctl(key: str) -> str:
-    """Return a kernel parameter of the calling thread's namespace; empty where there is none.
+    """Return a kernel parameter of the calling thread's namespace; empty if there is none.
 
     :param key: path below ``/proc/sys``.
     """

@@ -25,7 +25,7 @@ _CRC32C = 0x82F63B78
 
 
 class Reply(Enum):
-    """What came back; the values are those of chunk types, where it is one."""
+    """What came back; the values are chunk types, if positive."""
 
     ACCEPTED = 2
     REFUSED = 6
@@ -34,11 +34,11 @@ class Reply(Enum):
 
 
 def probe(address: str, port: int, timeout: float) -> Reply:
-    """Ask for an association, and give it up again where it is offered.
+    """Ask for an association, and abort it if it is offered.
 
     :param timeout: seconds to wait for a reply.
     :raises InvalidInput: it is not an IP address.
-    :raises OperationFailed: nothing could be sent, as for want of the right to.
+    :raises OperationFailed: nothing could be sent, as without the privilege to.
     """
     try:
         version = ipaddress.ip_address(address).version

@@ -102,7 +102,7 @@ def parse_socket_table(lines: Iterable[str], transport: Transport) -> Iterator[L
 
 
 def socket_inodes(pid: int, among: Collection[int] | None = None) -> frozenset[int]:
-    """Return the inodes of the sockets a process holds; none when it has ended or is not ours to see.
+    """Return the inodes of the sockets a process holds; none when it has ended or may not be inspected.
 
     :param among: look for these only, and stop once all are found.
     """
@@ -116,7 +116,7 @@ def socket_inodes(pid: int, among: Collection[int] | None = None) -> frozenset[i
 
 
 def holds_any(pid: int, inodes: Collection[int]) -> bool:
-    """Whether a process holds one of these sockets; False when it has ended or is not ours to see."""
+    """Whether a process holds one of these sockets; False when it has ended or may not be inspected."""
     return bool(inodes) and any(inode in inodes for inode in _held(pid))
 
 

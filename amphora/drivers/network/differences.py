@@ -25,7 +25,7 @@ def link_missing(config: InterfaceConfig, found: str = "") -> list[Difference]:
 def differences_of(config: InterfaceConfig, now: InterfaceState) -> list[Difference]:
     """Return the differences between a link in the data namespace and its configuration.
 
-    What is not ours, as keepalived's and the kernel's own, is no difference.
+    What other programs and the kernel have put there is no difference.
     """
     name, wanted = config.name, wanted_state(config, now)
     asked, held = without_kernel_routes(wanted.routes), without_kernel_routes(now.routes)

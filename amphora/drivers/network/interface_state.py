@@ -54,9 +54,9 @@ def read_state(kernel: Kernel, index: int) -> InterfaceState:
 
 
 def wanted_state(config: InterfaceConfig, now: InterfaceState) -> InterfaceState:
-    """Return the wanted state of a link: its configuration, and of what is there now all that is not ours.
+    """Return the wanted state of a link: its configuration, and all that other programs have put there.
 
-    Not ours are link-local and temporary addresses, those that float, and all routes and rules that
+    Those are link-local and temporary addresses, floating ones, and all routes and rules that
     are not marked as static. A rule has no interface; one counts as this link's when its table is
     used by a static route over the link.
     """
@@ -125,7 +125,7 @@ def change_as_far_as_possible(kernel: Kernel, now: InterfaceState, wanted: Inter
 
 def _steps(kernel: Kernel, now: InterfaceState, wanted: InterfaceState) -> Iterator[Callable[[], None]]:
     yield from _link_steps(kernel, now.link, wanted.link)
-    # With the last address of a family the kernel drops its routes too, also those that are to stay.
+    # With the last address of a family the kernel drops its routes too, also those that stay configured.
     for _ in range(2 if _interfaces(now) - _interfaces(wanted) else 1):
         yield from _content_steps(kernel, now, read_state(kernel, now.link.index), wanted)
 

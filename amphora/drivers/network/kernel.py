@@ -3,7 +3,7 @@
 
 pyroute2 opens a socket for each thread that uses an object, in that thread's namespace. So an object
 made in one namespace and used from another thread would silently change the wrong one. Here a
-:class:`Kernel` lives and ends within one call inside its namespace: no thread of ours ever has two,
+:class:`Kernel` lives and ends within one call inside its namespace: no thread ever has two,
 no child process is needed to enter the namespace, and every descriptor is closed when the call ends.
 """
 
@@ -219,7 +219,7 @@ class Kernel:
         """Write a value below ``/proc/sys``."""
         namespaces.write_sysctls({key: value})
 
-    def _ask(self, complaint: str, method: str, *arguments: str, **options: Any) -> list[Any]:
+    def _ask(self, failure: str, method: str, *arguments: str, **options: Any) -> list[Any]:
         from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
         for _ in range(_READ_TRIES):
@@ -228,12 +228,12 @@ class Kernel:
             except NetlinkDumpInterrupted:  # pyroute2 0.8; 0.9 leaves it to the flag
                 continue
             except NetlinkError as error:
-                raise OperationFailed(f"{complaint}: {os.strerror(error.code)}") from error
+                raise OperationFailed(f"{failure}: {os.strerror(error.code)}") from error
             except OSError as error:
-                raise OperationFailed(f"{complaint}: {os.strerror(error.errno or errno.EIO)}") from error
+                raise OperationFailed(f"{failure}: {os.strerror(error.errno or errno.EIO)}") from error
             if not any(message["header"]["flags"] & _NLM_F_DUMP_INTR for message in messages):
                 return messages
-        raise OperationFailed(f"{complaint}: the kernel's table changed during each of {_READ_TRIES} tries")
+        raise OperationFailed(f"{failure}: the kernel's table changed during each of {_READ_TRIES} tries")
 
 
 class KernelAccess:
@@ -255,7 +255,7 @@ class KernelAccess:
             return work(self.wrap(Kernel(rtnetlink)))
 
     def wrap(self, kernel: Kernel) -> Kernel:
-        """Return what ``work`` is to see; the seam for faults."""
+        """Return the kernel that ``work`` gets; tests inject faults here."""
         return kernel
 
 

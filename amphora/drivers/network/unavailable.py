@@ -25,7 +25,7 @@ class UnavailableNetwork(NetworkDriver):
 
     @classmethod
     def create(cls, context: DriverContext) -> Self:
-        """Build it for want of any other."""
+        """Build it without a reason from the loader."""
         return cls(context.namespace, "no network driver was chosen")
 
     def check_available(self) -> None:

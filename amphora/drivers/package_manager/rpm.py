@@ -144,7 +144,7 @@ class RpmPackageManager(PackageManager):
 def parse_query(output: str) -> Iterator[tuple[str, str]]:
     """Yield name and version of each package that a query listed, those installed last at the end.
 
-    Lines that are none of the query's, such as warnings, are skipped.
+    Other lines, such as warnings, are skipped.
     """
     rows = [line.split("\t")[1:] for line in output.splitlines() if line.startswith(_MARK)]
     whole = [(int(row[0]), row[1], row[2]) for row in rows if len(row) == 3 and row[0].isdecimal()]

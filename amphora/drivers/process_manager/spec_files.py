@@ -22,7 +22,7 @@ class SpecFormat:
     """Where such a file carries the spec.
 
     :ivar kind: what it is called: ``unit``.
-    :ivar header: what each file of ours begins with.
+    :ivar header: what each file of the agent begins with.
     :ivar prefix: what the line with the spec begins with. The last such line counts: a word of the command
         may look like it, but comes before.
     """
@@ -36,7 +36,7 @@ class SpecFormat:
         return self.prefix + json.dumps(to_document(spec), sort_keys=True)
 
     def is_ours(self, content: bytes | None) -> bool:
-        """Whether a file was written by the agent; False where there is none."""
+        """Whether a file was written by the agent; False if there is none."""
         return content is not None and content.startswith(self.header.encode())
 
     def read(self, text: str) -> ServiceSpec | None:
@@ -54,7 +54,7 @@ class SpecFormat:
 
     @as_service_error()
     def read_own(self, path: Path) -> bytes | None:
-        """Return the content of a file, or None where there is none.
+        """Return the content of a file, or None if there is none.
 
         :raises ServiceError: it cannot be read, or belongs to another program.
         """

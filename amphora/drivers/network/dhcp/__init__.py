@@ -88,7 +88,7 @@ class DhcpClient:
         self._drop_lease(name)
 
     def _drop_lease(self, name: str) -> None:
-        # A client that is ended leaves it where it is, but for dhcpcd.
+        # A client that is ended leaves its lease in place; only dhcpcd removes it.
         for what in (
             ("route", "flush", "dev", name, "proto", "dhcp"),
             ("address", "flush", "dev", name, "dynamic"),

@@ -97,7 +97,7 @@ class IfupdownNetwork(NetlinkNetwork):
     def _configure(
         self, kernel: Kernel, config: InterfaceConfig, now: InterfaceState, wanted: InterfaceState
     ) -> None:
-        # The link stays up: else the kernel would drop IPv6 addresses that are not ours to drop.
+        # The link stays up: else the kernel would drop IPv6 addresses of other programs.
         change(kernel, now, bare_state(now, config.floating))
         set_sysctls(kernel, config)
         self._ifup(config)

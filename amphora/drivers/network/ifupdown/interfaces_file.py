@@ -27,7 +27,7 @@ def render_interfaces(config: InterfaceConfig) -> str:
 def parse_interfaces(data: bytes) -> InterfaceConfig:
     """Return the configuration that a file was rendered from.
 
-    :raises StorageError: the file is not one of ours.
+    :raises StorageError: the file was not written by the agent.
     """
     first = data.decode("utf-8", "replace").partition("\n")[0]
     if not first.startswith(_MARK):

@@ -105,7 +105,7 @@ def _quote_character(character: str) -> str:
 
 def _dependencies(spec: ServiceSpec) -> Iterator[str]:
     if spec.namespace:
-        # Both are without effect where there is no such unit; Requires= would then refuse every start.
+        # Both have no effect if there is no such unit; Requires= would then refuse every start.
         yield f"Wants={NAMESPACE_UNIT}"
         yield f"After={NAMESPACE_UNIT}"
 

@@ -29,7 +29,7 @@ _SIZE_LIMIT = 4 * 1024 * 1024
 class JobStatus:
     """Where a job is: ``start/running``, ``stop/waiting`` and the steps between (init(5)).
 
-    :ivar pid: the process of the step, or the main one; None when there is none.
+    :ivar pid: the process of the step, or the main one; None without either.
     """
 
     goal: str

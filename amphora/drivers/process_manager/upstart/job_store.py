@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files of our upstart jobs: what is installed, what should run, and which process runs.
 
-No fork, no question to upstart. A job of ours without an override file should run.
+Nothing here forks or asks upstart. A job of the agent without an override file should run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class JobStore(SpecFiles):
         files.sweep_temporaries(self._state)
         self.sweep()
         for path in map(self.directory.joinpath, files.file_names(self.directory)):
-            # An override of ours that an interrupted removal has left without its job.
+            # An override of the agent that an interrupted removal has left without its job.
             is_left = path.suffix == ".override" and not path.with_suffix(_SUFFIX).exists()
             if is_left and JOB.is_ours(files.read_if_present(path)):
                 files.remove(path)
@@ -62,7 +62,9 @@ class JobStore(SpecFiles):
         :raises ServiceError: a file of another program is in the way, or nothing could be written.
         """
         paths = self.paths(spec.name)
-        former, _ = self.read_own(spec.name), JOB.read_own(paths.override)
+        former = self.read_own(spec.name)
+        # Refuses one of another program.
+        JOB.read_own(paths.override)
         files.ensure_directory(self._state, 0o700)
         if former is None:
             # First, so that a machine that goes down in between does not start it at boot.
@@ -74,12 +76,12 @@ class JobStore(SpecFiles):
         return True
 
     def is_wanted(self, name: str) -> bool:
-        """Whether a job of ours should run now and after a boot."""
+        """Whether a job should run now and after a boot."""
         return not self.paths(name).override.exists()
 
     @as_service_error()
     def set_wanted(self, name: str, wanted: bool) -> None:
-        """Make a job of ours start at boot, or not.
+        """Make a job start at boot, or not.
 
         :raises ServiceError: nothing was changed.
         """

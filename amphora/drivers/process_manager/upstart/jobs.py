@@ -25,7 +25,7 @@ JOB = SpecFormat("job", header=MARK, prefix="# Spec: ")
 MANUAL = f"{MARK}\nmanual\n"
 
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./,@+:=-]*")
-# The shell's own IFS and the variables of the scripts here are none of these.
+# The shell's own IFS and the variables of the scripts here are excluded.
 _PLAIN_NAME = re.compile(r"(?!IFS\b)[A-Z_][A-Z0-9_]*")
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_./,@+:=-]+")
 
