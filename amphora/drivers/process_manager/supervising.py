@@ -16,7 +16,7 @@ from pathlib import Path
 
 from amphora.drivers.process_manager.base import ProcessManager
 from amphora.drivers.process_manager.launcher import Launch, StartCancelled, notify_path
-from amphora.drivers.process_manager.managed_service import ManagedService
+from amphora.drivers.process_manager.managed_service import ManagedService, Watcher
 from amphora.drivers.process_manager.members import end_members, find_members, session_leader
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.records import ServiceRecord, ServiceStore
@@ -28,7 +28,6 @@ from amphora.drivers.process_manager.service_errors import (
 )
 from amphora.drivers.process_manager.service_log import ServiceLog
 from amphora.drivers.process_manager.specs import check_spec, is_service_name
-from amphora.drivers.process_manager.watcher import Watcher
 from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import ServiceSpec, ServiceState, ServiceStatus
 from amphora.system.command import CommandRunner

@@ -17,8 +17,7 @@ from amphora.drivers.process_manager.base import ProcessManager
 from amphora.drivers.process_manager.notify_socket import tells_of_failure
 from amphora.drivers.process_manager.service_errors import as_service_error, run_check, send_reload
 from amphora.drivers.process_manager.service_log import OUTPUT_SIZE, last_lines
-from amphora.drivers.process_manager.spec_files import SpecFiles
-from amphora.drivers.process_manager.specs import check_spec
+from amphora.drivers.process_manager.specs import SpecFiles, check_spec
 from amphora.drivers.process_manager.systemd.bus import SystemdBus, UnitState, describe_end, service_state
 from amphora.drivers.process_manager.systemd.units import (
     NAMESPACE_HEADER,

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from amphora.drivers.process_manager.spec_files import MARK, SpecFormat
+from amphora.drivers.process_manager.specs import MARK, SpecFormat
 from amphora.models import Readiness, ServiceSpec
 from amphora.system.command import clean_environment
 

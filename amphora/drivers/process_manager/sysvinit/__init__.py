@@ -20,7 +20,7 @@ from amphora.drivers.process_manager.managed_service import ManagedService
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.records import current_boot_id
 from amphora.drivers.process_manager.supervising import SupervisingProcessManager, check_supervision
-from amphora.drivers.process_manager.sysvinit.script_store import InitScriptStore
+from amphora.drivers.process_manager.sysvinit.scripts import InitScriptStore
 from amphora.errors import Busy, DriverUnavailable, OperationFailed, ServiceError, StorageError
 from amphora.models import ServiceSpec, ServiceState, ServiceStatus
 from amphora.system import files

@@ -21,7 +21,7 @@ from amphora.drivers.process_manager.service_errors import (
 from amphora.drivers.process_manager.service_log import OutputFile
 from amphora.drivers.process_manager.specs import check_spec
 from amphora.drivers.process_manager.upstart.initctl import KERNEL_LOG, Initctl
-from amphora.drivers.process_manager.upstart.job_store import JobStore
+from amphora.drivers.process_manager.upstart.jobs import JobStore
 from amphora.drivers.process_manager.upstart.supervisor import JobSupervisor, WatchedJob
 from amphora.errors import DriverUnavailable, ServiceError
 from amphora.models import Readiness, ServiceSpec, ServiceState, ServiceStatus

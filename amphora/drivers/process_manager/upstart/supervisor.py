@@ -15,7 +15,7 @@ from amphora.drivers.process_manager.managed_service import restart_delay
 from amphora.drivers.process_manager.notify_socket import NotifySocket
 from amphora.drivers.process_manager.process_handle import ProcessHandle
 from amphora.drivers.process_manager.upstart.initctl import Initctl, describe_end, read_log
-from amphora.drivers.process_manager.upstart.job_store import JobStore
+from amphora.drivers.process_manager.upstart.jobs import JobStore
 from amphora.errors import ServiceError
 from amphora.models import Readiness, ServiceSpec
 from amphora.system.poll_thread import PollThread

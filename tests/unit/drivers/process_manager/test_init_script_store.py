@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from amphora.drivers.process_manager.records import ServiceRecord
-from amphora.drivers.process_manager.sysvinit.script_store import InitScriptStore
-from amphora.drivers.process_manager.sysvinit.scripts import render_script
+from amphora.drivers.process_manager.sysvinit.scripts import InitScriptStore, render_script
 from amphora.errors import CommandTimeout, ServiceError
 from amphora.models import ServiceSpec
 from amphora.system.command import CommandResult, CommandRunner
