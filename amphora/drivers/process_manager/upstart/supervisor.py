@@ -21,6 +21,18 @@ from amphora.models import Readiness, ServiceSpec
 from amphora.system.poll_thread import PollThread
 from amphora.system.processes import ProcessIdentity
 
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two checks while something that should run does not, and while all is well.
+_BUSY_INTERVAL = 0.05
+_IDLE_INTERVAL = 60.0
+
+#: Seconds for upstart to log how a process ended.
+_END_TIMEOUT = 1.0
+
+#: Seconds to leave a job alone while upstart works on it.
+_SETTLING_TIME = 0.5
+
 
 class WatchedJob:
     """What is known of a job beyond its files. Written by the supervisor, and by a start under way.
@@ -112,19 +124,6 @@ class WatchedJob:
 
     def _delay(self) -> float:
         return restart_delay(self.spec.restart, self._crashes)
-
-
-LOG = logging.getLogger(__name__)
-
-#: Seconds between two checks while something that should run does not, and while all is well.
-_BUSY_INTERVAL = 0.05
-_IDLE_INTERVAL = 60.0
-
-#: Seconds for upstart to log how a process ended.
-_END_TIMEOUT = 1.0
-
-#: Seconds to leave a job alone while upstart works on it.
-_SETTLING_TIME = 0.5
 
 
 class JobSupervisor:
