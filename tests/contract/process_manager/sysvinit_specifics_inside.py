@@ -141,7 +141,7 @@ def test_start_of_a_service_that_ends_at_once_fails_soon(bench):
     assert status_of(name, "stop") == 0
     flag.touch()
     status, output = service(name, "start")
-    assert (status, "did not start" in output) == (1, True)
+    assert (status, "failed to start" in output) == (1, True)
     assert "giving up" in bench.file(f"state/{name}.log").read_text()
     assert status_of(name, "status") == 3
     # Left by start-stop-daemon where it was ended while it waited.
