@@ -85,7 +85,7 @@ class ConfigInspector:
         self, each: AnyWorkload, stored: bytes | None, good: bytes | None, state: ServiceState
     ) -> Iterator[Difference]:
         is_edited = self._configurations.is_modified(each, each.files.stored)
-        if self._configurations.are_same(each, stored, good) and not is_edited:
+        if each.are_same(stored, good) and not is_edited:
             return
         if stored is None or is_edited:
             reason = DriftReason.STORED_MISSING if stored is None else DriftReason.STORED_EDITED

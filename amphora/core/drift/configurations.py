@@ -34,15 +34,9 @@ class Configurations:
             return files.read_if_present(own.proven)
         return None if self.is_modified(workload, own.running) else files.read_if_present(own.running)
 
-    def are_same(self, workload: AnyWorkload, one: bytes | None, other: bytes | None) -> bool:
-        """Whether two configurations run as the same; None stands for none."""
-        if one is None or other is None:
-            return one is other
-        return one == other or workload.as_run(one) == workload.as_run(other)
-
     def is_pending(self, workload: AnyWorkload) -> bool:
         """Whether a start or reload would load another configuration than the one that was proven."""
         good = self.good(workload)
-        if good is None or not self.are_same(workload, good, workload.stored_configuration()):
+        if good is None or not workload.are_same(good, workload.stored_configuration()):
             return True
         return self.is_modified(workload, workload.files.stored)

@@ -74,6 +74,10 @@ class WorkloadSteps(ABC, Generic[C, B]):
         """
         return data
 
+    def are_same(self, one: bytes | None, other: bytes | None) -> bool:
+        """Whether two configurations run as the same; None stands for none."""
+        return one == other
+
     def limits(self, configuration: C | None) -> Mapping[str, float]:
         """Return the seconds that steps of a start or reload may take, where the default will not do.
 

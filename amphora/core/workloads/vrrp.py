@@ -145,6 +145,11 @@ class VrrpWorkload(Workload[KeepalivedConfiguration, RunningKeepalived]):
         """Return a configuration in words that keepalived knows. Safe to repeat."""
         return with_known_words(data)
 
+    def are_same(self, one: bytes | None, other: bytes | None) -> bool:
+        """Whether two configurations run as the same; None stands for none."""
+        both = one is not None and other is not None
+        return one == other or (both and self.as_run(one or b"") == self.as_run(other or b""))
+
     def limits(self, configuration: KeepalivedConfiguration | None) -> Mapping[str, float]:
         """Return the seconds for a link-local address to be had, a stop and a start, and all that twice."""
         return _LIMITS

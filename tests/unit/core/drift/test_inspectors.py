@@ -171,6 +171,9 @@ class Vrrp:
     def status(self):
         return ServiceStatus(self.state)
 
+    def are_same(self, one, other):
+        return one == other
+
     def stored_configuration(self):
         return files.read_if_present(self.files.stored)
 
