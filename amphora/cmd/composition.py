@@ -42,11 +42,10 @@ from amphora.core.workloads.check_scripts import CheckScripts
 from amphora.core.workloads.haproxy import HaproxySettings, HaproxyWorkload
 from amphora.core.workloads.haproxy_files import HaproxyDirectory
 from amphora.core.workloads.haproxy_processes import ProcessReader
-from amphora.core.workloads.haproxy_status import StatusReader
 from amphora.core.workloads.lvs import LvsSettings, LvsWorkload
 from amphora.core.workloads.lvs_files import LvsDirectory
-from amphora.core.workloads.lvs_status import LvsStatusReader
 from amphora.core.workloads.metrics_service import MetricsService
+from amphora.core.workloads.status import StatusReader
 from amphora.core.workloads.vrrp import VrrpSettings, VrrpWorkload
 from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.core.workloads.workload import WorkloadContext
@@ -182,6 +181,7 @@ def _core(
     own_files: OwnFiles,
 ) -> CoreServices:
     locks, operations = foundation.locks, foundation.operations
+    base_path = Path(conf.haproxy_amphora.base_path)
     scripts = _check_scripts(conf, directory, drivers)
     vrrp = _vrrp(conf, drivers, foundation, scripts.install)
     rules = make_interface_rules(conf, foundation.runner, locks, operations)
@@ -214,9 +214,8 @@ def _core(
     )
     return CoreServices(
         workloads=catalog,
-        status=StatusReader(catalog),
+        status=StatusReader(directory, LvsDirectory(base_path), drivers.process_manager),
         processes=processes,
-        lvs_status=LvsStatusReader(catalog),
         certificates=Certificates(drivers.cert_store, catalog.haproxy, locks, operations),
         node=_node(conf, drivers, directory, foundation),
         topology=topology,
@@ -227,7 +226,7 @@ def _core(
         agent_configuration=own_files.configuration,
         operations=operations,
         drift=make_drift(drift_settings(conf), sources),
-        idempotency_store=IdempotencyStore(Path(conf.haproxy_amphora.base_path) / "answers"),
+        idempotency_store=IdempotencyStore(base_path / "answers"),
     )
 
 

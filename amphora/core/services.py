@@ -16,8 +16,7 @@ from amphora.core.topology import TopologyManager
 from amphora.core.workloads.catalog import WorkloadCatalog
 from amphora.core.workloads.certificates import Certificates
 from amphora.core.workloads.haproxy_processes import ProcessReader
-from amphora.core.workloads.haproxy_status import StatusReader
-from amphora.core.workloads.lvs_status import LvsStatusReader
+from amphora.core.workloads.status import StatusReader
 from amphora.core.workloads.vrrp import VrrpWorkload
 
 
@@ -28,7 +27,6 @@ class CoreServices:
     workloads: WorkloadCatalog
     status: StatusReader
     processes: ProcessReader
-    lvs_status: LvsStatusReader
     certificates: Certificates
     node: Node
     topology: TopologyManager

@@ -23,7 +23,6 @@ from amphora.core.services import CoreServices
 from amphora.core.topology import TopologyKind, TopologyManager
 from amphora.core.workloads.certificates import Certificates
 from amphora.core.workloads.haproxy_processes import ProcessReader
-from amphora.core.workloads.haproxy_status import StatusReader
 from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.drivers.package_manager.dpkg import DpkgPackageManager
 from amphora.errors import ConfigurationError, InvalidInput
@@ -176,9 +175,8 @@ class CoreRig:
         program, packages = FakeHaproxyProgram(), DpkgPackageManager()
         self.services = CoreServices(
             workloads=self.catalog,
-            status=StatusReader(self.catalog),
+            status=workloads.status,
             processes=ProcessReader(self.directory, lambda own: self.processes.status(own.service_name)),
-            lvs_status=workloads.lvs_status,
             certificates=Certificates(self.cert_store, self.haproxy, locks, operations),
             node=Node(AMPHORA_ID, program, self.directory, sampler, packages, Recovery()),
             topology=self.topology,

@@ -12,7 +12,7 @@ from amphora.core.workloads.haproxy import HaproxySettings, HaproxyWorkload
 from amphora.core.workloads.haproxy_files import HaproxyDirectory
 from amphora.core.workloads.lvs import LvsSettings, LvsWorkload
 from amphora.core.workloads.lvs_files import LvsDirectory
-from amphora.core.workloads.lvs_status import LvsStatusReader
+from amphora.core.workloads.status import StatusReader
 from amphora.core.workloads.vrrp import VrrpSettings, VrrpWorkload
 from amphora.core.workloads.workload import WorkloadContext
 from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
@@ -209,7 +209,7 @@ class WorkloadRig:
             of_lvs.on_change,
         )
         self.haproxy, self.lvs = self.catalog.haproxy, self.catalog.lvs
-        self.lvs_status = LvsStatusReader(self.catalog)
+        self.status = StatusReader(self.haproxy_directory, self.lvs_directory, services)
 
     def _count(self):
         self.changes += 1

@@ -10,7 +10,7 @@ from amphora.api.responses import digest_response, json_response, ok, tagged, te
 from amphora.api.v0_1.wording import listener_sentence
 from amphora.core.services import CoreServices
 from amphora.core.workloads.certificates import NAMED_PAIRS, CertificateRules
-from amphora.core.workloads.haproxy_status import InstanceStatus
+from amphora.core.workloads.status import InstanceStatus
 from amphora.models import InstanceState
 
 _STATUS = {

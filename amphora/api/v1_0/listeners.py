@@ -34,7 +34,7 @@ class ListenerHandlers:
         # SCTP listeners have this type too.
         by_lvs = [
             {"status": _LVS_STATUS[listener.state], "uuid": listener.id, "type": "UDP"}
-            for listener in self._core.lvs_status.all()
+            for listener in self._core.status.lvs_listeners()
         ]
         return json_response(200, by_haproxy + by_lvs)
 

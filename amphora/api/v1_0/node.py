@@ -46,7 +46,7 @@ class NodeHandlers:
             | {
                 "networks": _networks(details.counters),
                 "haproxy_count": details.haproxy_count,
-                "lvs_listener_process_count": self._core.lvs_status.process_count(),
+                "lvs_listener_process_count": self._core.status.lvs_process_count(),
                 "cpu_count": details.cpu_count,
                 "cpu": _cpu(details.counters),
                 "memory": {name: details.memory.get(source, 0) for name, source in _MEMORY.items()},
@@ -64,7 +64,7 @@ class NodeHandlers:
 
     def _listeners(self) -> list[str]:
         by_haproxy = [listener.id for listener in self._core.status.listeners()]
-        return sorted(by_haproxy + [listener.id for listener in self._core.lvs_status.all()])
+        return sorted(by_haproxy + [listener.id for listener in self._core.status.lvs_listeners()])
 
 
 def _info(info: NodeInfo, packages: Mapping[str, str]) -> dict[str, object]:

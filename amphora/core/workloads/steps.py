@@ -45,13 +45,6 @@ class WorkloadSteps(ABC, Generic[C, B]):
         """Return what its service is doing now. Never forks, never waits for a change."""
         return self._services.status(self.files.service_name)
 
-    def state(self) -> ServiceState:
-        """Return the state of its service; FAILED where the process manager does not answer. Never fails."""
-        try:
-            return self.status().state
-        except AmphoraError:
-            return ServiceState.FAILED
-
     def stored_configuration(self) -> bytes | None:
         """Return the configuration that the next start or reload takes, byte for byte, or None."""
         found = (files.read_if_present(path) for path in self.files.sources)

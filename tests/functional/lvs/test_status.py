@@ -25,28 +25,28 @@ def layout(rig):
 
 
 def state(rig):
-    (status,) = rig.lvs_status.all()
+    (status,) = rig.status.lvs_listeners()
     assert status.id == LISTENER
     return status.state
 
 
 def test_a_listener_from_upload_to_its_unexpected_end(rig, layout):
-    assert (rig.lvs_status.all(), rig.lvs_status.process_count()) == ([], 0)
+    assert (rig.status.lvs_listeners(), rig.status.lvs_process_count()) == ([], 0)
     rig.lvs(LISTENER).upload(with_members(1))
-    assert (state(rig), rig.lvs_status.process_count()) == (InstanceState.STOPPED, 0)
+    assert (state(rig), rig.status.lvs_process_count()) == (InstanceState.STOPPED, 0)
     keepalived = StandIn(layout, file=layout.stored)
     try:
-        assert (state(rig), rig.lvs_status.process_count()) == (InstanceState.RUNNING, 1)
+        assert (state(rig), rig.status.lvs_process_count()) == (InstanceState.RUNNING, 1)
     finally:
         keepalived.close()
-    assert (state(rig), rig.lvs_status.process_count()) == (InstanceState.ERROR, 0)
+    assert (state(rig), rig.status.lvs_process_count()) == (InstanceState.ERROR, 0)
 
 
 def test_one_without_anything_to_serve_counts_as_stopped(rig, layout):
     rig.lvs(LISTENER).upload(EMPTY)
     keepalived = StandIn(layout, file=layout.stored)
     try:
-        assert (state(rig), rig.lvs_status.process_count()) == (InstanceState.STOPPED, 1)
+        assert (state(rig), rig.status.lvs_process_count()) == (InstanceState.STOPPED, 1)
     finally:
         keepalived.close()
 
