@@ -18,7 +18,6 @@ from itertools import groupby
 
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.drift.file_baseline import FileBaseline
-from amphora.core.drift.healing import HealingLimit
 from amphora.core.drift.inspection import Inspector
 from amphora.errors import AmphoraError
 from amphora.models import Difference, DriftArea
@@ -32,6 +31,9 @@ HEALING_GROUPS = ("configs", "certificates", "interfaces", "services", "vip")
 _SETTLING = 0.5
 #: Seconds between two inspections that were asked for.
 _CALM = 5.0
+#: Seconds from one attempt to the next; doubles with each that did not help for good.
+_FIRST_PAUSE = 30.0
+_LONGEST_PAUSE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,51 @@ class DriftResult:
     drift: tuple[Finding, ...] = ()
     pending: tuple[Finding, ...] = ()
     unchecked: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Attempts:
+    pause: float
+    last: float
+    clean_since: float | None = None
+
+
+class HealingLimit:
+    """Spaces attempts to heal one object, so that a cause which comes again does not make a storm.
+
+    An object counts as healed for good when it has been without drift for as long as the last pause was.
+
+    :param first_pause: seconds.
+    """
+
+    def __init__(
+        self, first_pause: float = _FIRST_PAUSE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._first_pause = first_pause
+        self._clock = clock
+        self._attempts: dict[tuple[str, str], _Attempts] = {}
+
+    def may_try(self, key: tuple[str, str]) -> bool:
+        """Whether it is time for another attempt."""
+        attempts = self._attempts.get(key)
+        return attempts is None or self._clock() >= attempts.last + attempts.pause
+
+    def tried(self, key: tuple[str, str]) -> None:
+        """Count an attempt, successful or not."""
+        former = self._attempts.get(key)
+        pause = self._first_pause if former is None else min(former.pause * 2, _LONGEST_PAUSE)
+        self._attempts[key] = _Attempts(pause, self._clock())
+
+    def drifting(self, keys: frozenset[tuple[str, str]]) -> None:
+        """Say which objects have drift now; all others have none."""
+        now = self._clock()
+        for key, attempts in list(self._attempts.items()):
+            if key in keys:
+                attempts.clean_since = None
+            elif attempts.clean_since is None:
+                attempts.clean_since = now
+            elif now >= attempts.clean_since + attempts.pause:
+                del self._attempts[key]
 
 
 _Key = tuple[str, str]

@@ -16,8 +16,7 @@ from amphora.core.drift.configs import ConfigInspector
 from amphora.core.drift.configurations import AnyWorkload, Configurations
 from amphora.core.drift.drift import Drift, DriftSettings
 from amphora.core.drift.file_baseline import FileBaseline
-from amphora.core.drift.interfaces import InterfaceInspector
-from amphora.core.drift.rules import RulesInspector
+from amphora.core.drift.network import InterfaceInspector, RulesInspector
 from amphora.core.drift.services import ServiceInspector
 from amphora.core.drift.vip import VipInspector
 from amphora.core.network.interface_rules import InterfaceRules

@@ -8,7 +8,7 @@ import pytest
 from amphora.core.changes.journal import Journal, OperationState
 from amphora.core.changes.locks import INTERFACES, InstanceLocks
 from amphora.core.changes.operations import Operations
-from amphora.core.drift.rules import RulesInspector
+from amphora.core.drift.network import RulesInspector
 from amphora.core.network.interface_rules import TARGET, InterfaceRules
 from amphora.core.network.masquerade import IPFamily, Masquerade
 from amphora.core.network.packet_filter import parse_rules

@@ -7,9 +7,8 @@ import threading
 import pytest
 
 from amphora.core.changes.locks import InstanceLocks
-from amphora.core.drift.drift import Drift, DriftSettings
+from amphora.core.drift.drift import Drift, DriftSettings, HealingLimit
 from amphora.core.drift.file_baseline import FileBaseline
-from amphora.core.drift.healing import HealingLimit
 from amphora.errors import OperationFailed
 from amphora.models import Difference, DriftArea, DriftReason
 

@@ -13,7 +13,7 @@ from amphora.core.changes.locks import INTERFACES, KEEPALIVED
 from amphora.core.drift.configs import ConfigInspector
 from amphora.core.drift.configurations import Configurations
 from amphora.core.drift.file_baseline import FileBaseline
-from amphora.core.drift.interfaces import InterfaceInspector
+from amphora.core.drift.network import InterfaceInspector
 from amphora.core.drift.services import ServiceInspector
 from amphora.core.drift.vip import VipInspector
 from amphora.core.topology import TopologyKind

@@ -4,7 +4,7 @@ import pytest
 from amphora.core.changes.journal import Journal, OperationState
 from amphora.core.changes.locks import INTERFACES, InstanceLocks
 from amphora.core.changes.operations import Operations
-from amphora.core.drift.rules import RulesInspector
+from amphora.core.drift.network import RulesInspector
 from amphora.core.network.interface_rules import TARGET, InterfaceRules
 from amphora.core.network.packet_filter import parse_rules, render_packet_filter
 from amphora.errors import OperationFailed, RulesFailed, StorageError

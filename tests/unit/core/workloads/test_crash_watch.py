@@ -3,7 +3,7 @@
 
 import pytest
 
-from amphora.core.workloads.crash_watch import CrashWatch
+from amphora.core.workloads.running_haproxy import CrashWatch
 from amphora.errors import ServiceError
 from amphora.models import ServiceState, ServiceStatus
 from amphora.testing.fake_process_manager import FakeProcessManager

@@ -1,16 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drift of the packet filter: what is stored for the next boot against what the kernel has in force."""
+"""Drift of the data namespace: what is stored for the next boot against what the kernel has in force."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from amphora.core.changes.locks import INTERFACES
 from amphora.core.drift.inspection import ABSENT, digest_of
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.packet_filter import TABLE
+from amphora.drivers.network.base import NetworkDriver
 from amphora.models import Difference, DriftArea, DriftReason
 from amphora.system import files
+
+
+class InterfaceInspector:
+    """Asks the network driver, and has it activate what is stored again.
+
+    :param activate: brings every stored interface back, as after a boot.
+    """
+
+    group = "interfaces"
+    areas = frozenset({DriftArea.LINKS, DriftArea.ADDRESSES, DriftArea.ROUTES, DriftArea.RULES})
+
+    def __init__(self, network: NetworkDriver, activate: Callable[[], None]) -> None:
+        self._network = network
+        self._activate = activate
+
+    def targets(self) -> tuple[str, ...]:
+        """All interfaces together: they share one lock."""
+        return (INTERFACES,)
+
+    def inspect(self, target: str) -> list[Difference]:
+        """Compare."""
+        return list(self._network.differences())
+
+    def heal(self, target: str, differences: Sequence[Difference]) -> str:
+        """Activate all interfaces, unless all that is wrong is that links are not attached."""
+        if all(each.reason is DriftReason.LINK_MISSING for each in differences):
+            return ""
+        self._activate()
+        return "the stored interfaces were activated again"
 
 
 class RulesInspector:
