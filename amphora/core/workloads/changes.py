@@ -85,14 +85,16 @@ class Upload(Generic[C]):
 class Activation(Generic[C, B]):
     """Makes the stored configuration of a workload the one that runs.
 
-    :param kind: ``start``, after whose failure it is stopped; or ``reload``, after whose failure it runs with
-        the proven configuration.
+    :param kind: ``start`` or ``reload``.
+    :param ran_before: whether it runs with the proven configuration after a failure; else it is stopped.
+        None: after that of a reload.
     :ivar proof: what showed that it runs.
     :ivar has_swapped: whether something live was touched.
     """
 
-    def __init__(self, workload: WorkloadSteps[C, B], kind: str) -> None:
+    def __init__(self, workload: WorkloadSteps[C, B], kind: str, *, ran_before: bool | None = None) -> None:
         self.kind = kind
+        self._ran_before = kind == RELOAD if ran_before is None else ran_before
         self.target = workload.id
         self.proof = Proof(0, "")
         self.has_swapped = False
@@ -164,13 +166,12 @@ class Activation(Generic[C, B]):
         workload, name = self._workload, self._workload.program_name
         if self.has_swapped and not workload.files.to_be_proven.exists():
             raise _in_effect(workload, self.proof.evidence)
-        is_reload = self.kind == RELOAD
-        may_go_on = is_reload and workload.keeps_serving and not workload.files.proven.exists()
+        may_go_on = self._ran_before and workload.keeps_serving and not workload.files.proven.exists()
         if may_go_on and workload.still_runs(self._before):
             return self._tidied(f"{name} goes on as it was.")
         configuration = workload.restore_files()
         try:
-            if is_reload and configuration is not None:
+            if self._ran_before and configuration is not None:
                 state = workload.bring_back(configuration, self._before)
             else:
                 workload.end()

@@ -246,7 +246,8 @@ class Workload(WorkloadSteps[C, B]):
         # is what is loaded here, and the change is undone.
         is_proven = self.stored_configuration() == files.read_if_present(self.files.proven)
         is_back = interrupted.last_step == "restore" and is_proven
-        state, summary = self._operations.finish(Activation(self, RELOAD))
+        again = Activation(self, RELOAD, ran_before=interrupted.kind == RELOAD)
+        state, summary = self._operations.finish(again)
         return OperationState.UNDONE if is_back else state, summary
 
     def _undo_stop(self) -> str:

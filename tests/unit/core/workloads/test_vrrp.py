@@ -221,6 +221,20 @@ def test_an_interrupted_start_that_does_not_run_stays_stopped(rig):
     assert rig.names() == ["agent.conf", "octavia-keepalived.conf"]
 
 
+def test_an_interrupted_start_that_cannot_be_finished_is_stopped_again(running):
+    running.vrrp.stop()
+    running.vrrp.upload(NEW)
+    running.engine.fail_at = {"start": [KeyboardInterrupt()]}
+    with pytest.raises(KeyboardInterrupt):
+        running.vrrp.start()
+    interrupted = running.operations.interrupted(KEEPALIVED)
+    running.engine.fail_at = {"reload": [ProofFailed("no")]}
+    running.vrrp.recover()
+    assert running.operations.get(interrupted.identity).state is OperationState.UNDONE
+    assert running.state() is ServiceState.STOPPED
+    assert running.vrrp.configuration() == OLD
+
+
 def test_a_stop_that_fails_says_why(running):
     running.processes.fail_next("stop", ServiceError("process 5 survived"))
     with pytest.raises(VrrpActionFailed, match="process 5 survived") as failure:
