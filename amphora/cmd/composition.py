@@ -20,7 +20,7 @@ from amphora.cmd.network_wiring import (
     make_interface_rules,
     make_lvs_masquerade,
     make_plug,
-    topology_file,
+    stored_topology,
 )
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.core.changes.idempotency_store import IdempotencyStore
@@ -35,7 +35,7 @@ from amphora.core.node import Node
 from amphora.core.pair import Pair
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
-from amphora.core.topology import TopologyKind, TopologyManager
+from amphora.core.topology import StoredTopology, TopologyManager
 from amphora.core.workloads.catalog import WorkloadCatalog
 from amphora.core.workloads.certificates import Certificates
 from amphora.core.workloads.check_scripts import CheckScripts
@@ -114,7 +114,7 @@ class Composition:
 
     def reconfigure(self, conf: cfg.ConfigOpts) -> None:
         """Take up what a running agent can of a configuration that was read again."""
-        self.core.topology.default = configured_topology(conf)
+        self.core.topology.stored.default = configured_topology(conf)
         self._heartbeat.reconfigure(heartbeat_settings(conf))
         self.core.drift.reconfigure(drift_settings(conf))
 
@@ -185,15 +185,9 @@ def _core(
     scripts = _check_scripts(conf, directory, drivers)
     vrrp = _vrrp(conf, drivers, foundation, scripts.install)
     rules = make_interface_rules(conf, foundation.runner, locks, operations)
-    plug = make_plug(
-        conf,
-        drivers.network,
-        locks,
-        operations,
-        rules,
-        lambda: topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
-    )
-    topology = _topology(conf, vrrp, plug, operations)
+    stored = stored_topology(conf)
+    plug = make_plug(conf, drivers.network, locks, operations, rules, stored)
+    topology = _topology(conf, stored, vrrp, plug, operations)
     processes = ProcessReader(
         directory,
         lambda own: drivers.process_manager.status(own.service_name),
@@ -348,17 +342,11 @@ def _vrrp(
 
 
 def _topology(
-    conf: cfg.ConfigOpts, vrrp: VrrpWorkload, plug: Plug, operations: Operations
+    conf: cfg.ConfigOpts, stored: StoredTopology, vrrp: VrrpWorkload, plug: Plug, operations: Operations
 ) -> TopologyManager:
     group = conf.keepalived_vrrp
     pair = Pair(vrrp, conf.network.namespace, plug.configured, group.vrrp_advert_int, plug.hand_over_vip)
-    return TopologyManager(
-        topology_file(conf),
-        configured_topology(conf),
-        pair,
-        operations,
-        group.topology_change_timeout,
-    )
+    return TopologyManager(stored, pair, operations, group.topology_change_timeout)
 
 
 def _haproxy_settings(conf: cfg.ConfigOpts) -> HaproxySettings:

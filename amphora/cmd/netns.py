@@ -9,16 +9,14 @@ from pathlib import Path
 
 from amphora.cmd.driver_loading import load_network
 from amphora.cmd.network_wiring import (
-    configured_topology,
     make_data_namespace,
     make_interface_rules,
     make_operations,
     make_plug,
-    topology_file,
+    stored_topology,
 )
 from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
 from amphora.core.changes.locks import InstanceLocks
-from amphora.core.topology import TopologyKind, read_topology
 from amphora.errors import AmphoraError
 from amphora.system import namespaces
 from amphora.system.command import CommandRunner
@@ -51,9 +49,7 @@ def _recover(path: Path) -> Iterator[str]:
     make_data_namespace(conf, runner).prepare()
     operations = make_operations(conf)
     rules = make_interface_rules(conf, runner, locks, operations)
-    topology = read_topology(topology_file(conf), configured_topology(conf))
-    vip_is_ours = topology.kind is not TopologyKind.ACTIVE_STANDBY
-    plug = make_plug(conf, load_network(conf, runner), locks, operations, rules, lambda: vip_is_ours)
+    plug = make_plug(conf, load_network(conf, runner), locks, operations, rules, stored_topology(conf))
     for step in (rules.recover, plug.recover):
         yield from _problem(step)
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.masquerade import Masquerade
 from amphora.core.network.plug import Plug, changing_interfaces
-from amphora.core.topology import TopologyKind
+from amphora.core.topology import StoredTopology, TopologyKind
 from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.core.workloads.lvs_masquerade import LvsMasquerade
 from amphora.drivers.network.base import NetworkDriver
@@ -50,14 +49,14 @@ def make_plug(
     locks: InstanceLocks,
     operations: Operations,
     rules: InterfaceRules,
-    vip_is_ours: Callable[[], bool],
+    topology: StoredTopology,
 ) -> Plug:
     """Return what plugs ports, by a driver."""
     return Plug(
         network,
         locks,
         operations,
-        vip_is_ours=vip_is_ours,
+        vip_is_ours=topology.interface_holds_vip,
         advertise=partial(advertise, namespace=conf.network.namespace),
         guard=rules.protect,
         look_for_links=host.rescan_pci_bus,
@@ -74,9 +73,9 @@ def make_lvs_masquerade(
     return LvsMasquerade(masquerade, network, lvs, rules.are_in_force)
 
 
-def topology_file(conf: cfg.ConfigOpts) -> Path:
-    """Return the file of the topology that was set last."""
-    return Path(conf.haproxy_amphora.base_path) / "topology.json"
+def stored_topology(conf: cfg.ConfigOpts) -> StoredTopology:
+    """Return the topology that was set last."""
+    return StoredTopology(Path(conf.haproxy_amphora.base_path) / "topology.json", configured_topology(conf))
 
 
 def configured_topology(conf: cfg.ConfigOpts) -> TopologyKind:

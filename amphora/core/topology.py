@@ -53,6 +53,33 @@ class Topology:
     secret: str = field(default="", repr=False)
 
 
+class StoredTopology:
+    """The topology in force, as it is stored.
+
+    :ivar default: in force until one is set, and where none can be read; another one after the configuration
+        was read again.
+    """
+
+    def __init__(self, path: Path, default: TopologyKind) -> None:
+        self.path = path
+        self.default = default
+
+    def current(self) -> Topology:
+        """Return the topology in force; during a change, the one it began from."""
+        data = files.read_if_present(self.path)
+        if data is None:
+            return Topology(self.default)
+        try:
+            return _decode(json.loads(data)["current"])
+        except (ValueError, KeyError, TypeError) as error:
+            LOG.error("%s cannot be read, so %s is assumed: %s", self.path, self.default, error)
+            return Topology(self.default)
+
+    def interface_holds_vip(self) -> bool:
+        """Whether the interface itself holds the shared address; in a pair keepalived puts it there."""
+        return self.current().kind is not TopologyKind.ACTIVE_STANDBY
+
+
 class PairKeeper(Protocol):
     """What a change of topology does to the machine. Every method may be repeated."""
 
@@ -83,23 +110,19 @@ class TopologyManager:
 
     The lock here is held for the instant in which a change is begun, never while it runs.
 
-    :ivar default: in force until a change was asked for; another one after the configuration was read
-        again.
     :param time_limit: seconds a change may take before it is undone.
     """
 
     def __init__(
         self,
-        state_file: Path,
-        default: TopologyKind,
+        stored: StoredTopology,
         pair: PairKeeper,
         operations: Operations,
         time_limit: float,
     ) -> None:
+        self.stored = stored
         self._operations = operations
-        self._state_file = state_file
-        self._staged = state_file.with_name(f"{state_file.name}.new")
-        self.default = default
+        self._staged = stored.path.with_name(f"{stored.path.name}.new")
         self._pair = pair
         self._time_limit = time_limit
         self._guard = threading.Lock()
@@ -108,7 +131,7 @@ class TopologyManager:
 
     def current(self) -> Topology:
         """Return the topology in force; during a change, the one it began from."""
-        return read_topology(self._state_file, self.default)
+        return self.stored.current()
 
     def role(self) -> Role | None:
         """Return what this amphora is in its pair at this moment; None where that does not apply."""
@@ -187,7 +210,7 @@ class TopologyManager:
             _TARGET,
             apply=lambda: self._apply_in_time(wanted),
             prove=lambda: str(wanted),
-            commit=lambda: files.rename(self._staged, self._state_file),
+            commit=lambda: files.rename(self._staged, self.stored.path),
             discard=self._discard,
             restore=lambda: self._restore(former, wanted),
             # Each part of it has a limit of its own, and undoing beside one at work would make a mess.
@@ -228,21 +251,6 @@ class TopologyManager:
             self._pair.form_pair(topology)
         else:
             self._pair.leave_pair()
-
-
-def read_topology(state_file: Path, default: TopologyKind) -> Topology:
-    """Return the stored topology; during a change, the one it began from.
-
-    :param default: in force where none is stored, or none that can be read.
-    """
-    data = files.read_if_present(state_file)
-    if data is None:
-        return Topology(default)
-    try:
-        return _decode(json.loads(data)["current"])
-    except (ValueError, KeyError, TypeError) as error:
-        LOG.error("%s cannot be read, so %s is assumed: %s", state_file, default, error)
-        return Topology(default)
 
 
 def _document(topology: Topology) -> bytes:

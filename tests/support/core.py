@@ -20,7 +20,7 @@ from amphora.core.network.plug import Plug
 from amphora.core.node import Node
 from amphora.core.sampler import Sampler, take_sample
 from amphora.core.services import CoreServices
-from amphora.core.topology import TopologyKind, TopologyManager
+from amphora.core.topology import StoredTopology, TopologyKind, TopologyManager
 from amphora.core.workloads.certificates import Certificates
 from amphora.core.workloads.haproxy_processes import ProcessReader
 from amphora.core.workloads.vrrp_files import VrrpFiles
@@ -155,9 +155,8 @@ class CoreRig:
         locks = InstanceLocks(timeout=10.0)
         self.operations = operations = Operations(Journal(base_path / "operations"))
         sampler = Sampler(lambda: take_sample(""))
-        self.topology = TopologyManager(
-            base_path / "topology.json", TopologyKind.SINGLE, self.vrrp, operations, time_limit=10.0
-        )
+        stored = StoredTopology(base_path / "topology.json", TopologyKind.SINGLE)
+        self.topology = TopologyManager(stored, self.vrrp, operations, time_limit=10.0)
         self.nftables = FakeNftables()
         rules = InterfaceRules(base_path, self.nftables, locks, lambda: None, operations)
         plug = self._plug(locks, rules)
@@ -199,7 +198,7 @@ class CoreRig:
             self.network,
             locks,
             self.operations,
-            vip_is_ours=lambda: self.topology.current().kind is not TopologyKind.ACTIVE_STANDBY,
+            vip_is_ours=self.topology.stored.interface_holds_vip,
             advertise=lambda address, interface, _mac: self.told.append((str(address), interface)),
             guard=rules.protect,
             look_for_links=self._look_for_links,
@@ -226,7 +225,7 @@ class CoreRig:
 
     def pair_up(self):
         """Make this amphora one of a pair, as its controller configures it."""
-        self.topology.default = TopologyKind.ACTIVE_STANDBY
+        self.topology.stored.default = TopologyKind.ACTIVE_STANDBY
 
     def _look_for_links(self):
         self.rescans += 1

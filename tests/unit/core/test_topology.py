@@ -7,7 +7,7 @@ import pytest
 
 from amphora.core.changes.journal import Journal, OperationState
 from amphora.core.changes.operations import Operations
-from amphora.core.topology import Topology, TopologyKind, TopologyManager
+from amphora.core.topology import StoredTopology, Topology, TopologyKind, TopologyManager
 from amphora.errors import InvalidInput, OperationFailed, StorageError, TopologyTransition
 from amphora.models import Role
 from amphora.system import files
@@ -62,9 +62,8 @@ def make_manager(tmp_path):
     def make(pair):
         operations = Operations(Journal(tmp_path / "operations"))
         operations.recover()
-        return TopologyManager(
-            tmp_path / "topology.json", TopologyKind.SINGLE, pair, operations, time_limit=5
-        )
+        stored = StoredTopology(tmp_path / "topology.json", TopologyKind.SINGLE)
+        return TopologyManager(stored, pair, operations, time_limit=5)
 
     return make
 
@@ -175,9 +174,8 @@ def test_a_failure_that_is_undone_at_the_next_start_keeps_its_reason(make_manage
 
 
 def test_a_change_over_its_time_limit_goes_back(tmp_path, pair, caplog, operations):
-    manager = TopologyManager(
-        tmp_path / "topology.json", TopologyKind.SINGLE, pair, operations, time_limit=0.01
-    )
+    stored = StoredTopology(tmp_path / "topology.json", TopologyKind.SINGLE)
+    manager = TopologyManager(stored, pair, operations, time_limit=0.01)
     pair.may_go_on.clear()
     manager.change(PAIR)
     pair.entered.wait(5)
