@@ -244,7 +244,7 @@ class _Base:
             self.foundation.operations,
             self.foundation.locks,
             self.plug.announce,
-            _all_of(self.scripts.refresh, *on_change),
+            (self.scripts.refresh, *on_change),
         )
 
 
@@ -260,8 +260,8 @@ def _catalog(base: _Base) -> WorkloadCatalog:
         base.foundation.operations,
         _haproxy_maker(base, of_haproxy),
         _lvs_maker(base, of_lvs, lvs_directory),
-        of_haproxy.on_change,
-        of_lvs.on_change,
+        of_haproxy.changed,
+        of_lvs.changed,
     )
 
 
@@ -319,14 +319,6 @@ def _metrics(conf: cfg.ConfigOpts, drivers: Drivers, directory: HaproxyDirectory
         conf.network.namespace,
         (sys.executable, "-I", "-m", "amphora.cmd.prometheus_proxy", "--namespace", ""),
     )
-
-
-def _all_of(*functions: Callable[[], None]) -> Callable[[], None]:
-    def call() -> None:
-        for function in functions:
-            function()
-
-    return call
 
 
 def _vrrp(

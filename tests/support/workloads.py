@@ -192,7 +192,7 @@ class WorkloadRig:
             operations,
             locks,
             announce or (lambda found: self.announced.append({str(address) for address in found})),
-            self._count,
+            (self._count,),
         )
         # Of its own, since ids of both kinds may be the same.
         of_lvs = WorkloadContext(services, operations, locks, context.announce, context.on_change)
@@ -205,8 +205,8 @@ class WorkloadRig:
                 self.haproxy_directory.files(name), context, self.engine, self.cert_store, settings
             ),
             lambda name: FakeLvs(self.lvs_directory.files(name), of_lvs, self.engine),
-            context.on_change,
-            of_lvs.on_change,
+            context.changed,
+            of_lvs.changed,
         )
         self.haproxy, self.lvs = self.catalog.haproxy, self.catalog.lvs
         self.status = StatusReader(self.haproxy_directory, self.lvs_directory, services)

@@ -80,7 +80,7 @@ class LvsWorkload(DeletableWorkload[LvsConfiguration, None]):
         """
         output = self._store(data, expected)
         # The first listener of a node needs what others prepare for it.
-        self._context.on_change()
+        self._context.changed()
         return output
 
     def stage(self, data: bytes) -> LvsConfiguration:

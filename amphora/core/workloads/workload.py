@@ -42,16 +42,21 @@ class WorkloadContext:
     """What all workloads that run on one program share.
 
     :ivar announce: called after each start and reload with the addresses that the workload serves.
-    :ivar on_change: called after each start, reload, stop and delete, and once after a recovery. Never fails.
+    :ivar on_change: called after each start, reload, stop and delete, and once after a recovery. None fails.
     """
 
     services: ProcessManager
     operations: Operations
     locks: InstanceLocks
     announce: Callable[[Iterable[IPAddress]], None] = lambda _addresses: None
-    on_change: Callable[[], None] = lambda: None
+    on_change: tuple[Callable[[], None], ...] = ()
     uploads: SingleFlight[str] = field(default_factory=SingleFlight[str])
     actions: SingleFlight[ActionResult] = field(default_factory=SingleFlight[ActionResult])
+
+    def changed(self) -> None:
+        """Let others follow a change. Never fails."""
+        for follow in self.on_change:
+            follow()
 
 
 class Workload(WorkloadSteps[C, B]):
@@ -203,7 +208,7 @@ class Workload(WorkloadSteps[C, B]):
         except (OperationFailed, InvalidConfiguration) as error:
             raise self._failed(action, error) from error
         finally:
-            self._context.on_change()
+            self._context.changed()
 
     def _inputs(self) -> Hashable:
         """Return what a start or reload reads, as an identity: equal ones lead to the same result."""
