@@ -11,6 +11,7 @@ import pytest
 from amphora.errors import InvalidConfiguration
 from amphora.haproxy.reading.configuration import parse
 from amphora.haproxy.reading.lines import split_words
+from amphora.haproxy.reading.references import referenced_files
 from amphora.system.sockets import Transport, listening_sockets
 from amphora.testing.pki import Pki
 
@@ -65,12 +66,11 @@ def test_words_are_those_that_haproxy_sees(haproxy, start):
 def test_samples_are_valid_for_haproxy(haproxy, short_dir, name):
     text = (SAMPLES / f"{name}.cfg").read_text().replace("/var/lib/octavia", str(short_dir))
     pki = Pki(short_dir)
-    for bind in (bind for frontend in parse(text.encode()).frontends for bind in frontend.binds):
-        for file in map(Path, bind.files):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(pki.ca_path, file)
-            if "crt-list" in text and file.name.startswith("11"):
-                file.write_text(f"{pki.server().path}\n")
+    for file in (Path(reference.path) for reference in referenced_files(parse(text.encode()).lines)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pki.ca_path, file)
+        if "crt-list" in text and file.name.startswith("11"):
+            file.write_text(f"{pki.server().path}\n")
     haproxy.write(text)
     assert haproxy.check(local_peer="AKyjUX7exN73rl7_5RLzyrLJ5Qg").endswith("Configuration file is valid")
 
