@@ -200,7 +200,7 @@ class VrrpActionFailed(ActionFailed):
 
 
 class VrrpWasGone(VrrpActionFailed):
-    """keepalived was to be stopped and had ended by itself; nothing of it is left."""
+    """keepalived should be stopped and had ended by itself; nothing of it is left."""
 
 
 class PlugFailed(OperationFailed):

@@ -45,7 +45,7 @@ class RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """A long-running service, told to a process manager in terms of no init system.
+    """A long-running service, described in terms of no init system.
 
     :ivar name: unique; letters, digits, ``-``, ``_`` and ``.`` only. It becomes the unit or job name.
     :ivar description: one line for people.
@@ -80,7 +80,7 @@ class ServiceState(Enum):
 
     #: Not installed.
     ABSENT = "absent"
-    #: Installed, not running, and nobody asked for it to run.
+    #: Installed, not running, and not meant to run.
     STOPPED = "stopped"
     #: Started, not yet ready, or waiting for a restart after a crash.
     STARTING = "starting"
@@ -90,7 +90,7 @@ class ServiceState(Enum):
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it does not run and nobody asked for it to run."""
+        """Whether it neither runs nor is meant to run."""
         return self in (ServiceState.ABSENT, ServiceState.STOPPED)
 
 
@@ -145,7 +145,7 @@ class InterfaceRole(Enum):
 
 @dataclass(frozen=True, slots=True)
 class InterfaceConfig:
-    """All that one interface of the data namespace is to hold, for IPv4 and IPv6.
+    """All that one interface of the data namespace should hold, for IPv4 and IPv6.
 
     :ivar name: as seen inside the namespace, ``eth1``.
     :ivar mac_address: lower case with colons; it identifies the link across reboots.
@@ -207,7 +207,7 @@ class Proof:
 class ActionResult:
     """What a start, reload or stop came to.
 
-    :ivar pid: of the main process, of one that was stopped before it was; None where there was none.
+    :ivar pid: of the main process, of one that was stopped before it was; None if there was none.
     :ivar evidence: what was seen; empty after a stop.
     :ivar is_unchanged: it was so already, and nothing was done.
     """
@@ -322,23 +322,23 @@ class DriftReason(Enum):
 
     VIP_MISSING = "vip-missing"
     VIP_ELSEWHERE = "vip-elsewhere"
-    #: keepalived says that the peer is to hold it.
+    #: keepalived says that the peer should hold it.
     VIP_ON_STANDBY = "vip-on-standby"
     #: No keepalived runs that could give it up.
     VIP_ORPHANED = "vip-orphaned"
 
     @property
     def is_pending(self) -> bool:
-        """Whether it is no drift, as the next start or reload is to settle it."""
+        """Whether it is no drift, as the next start or reload will settle it."""
         return self in (DriftReason.PENDING_RELOAD, DriftReason.PENDING_START)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that is not as it is to be.
+    """A difference between desired and actual state.
 
     :ivar subject: what it is about, such as an instance's id or an interface's name.
-    :ivar desired: for people; ``absent`` where nothing is to be there.
+    :ivar desired: for people; ``absent`` if nothing should be there.
     :ivar found: likewise, of what is there.
     """
 

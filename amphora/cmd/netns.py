@@ -25,9 +25,9 @@ _USAGE = "usage: amphora-netns [--config-file <file>]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the namespace and bring back every port in it; return 0, 1 when misused, 2 when there is none.
+    """Make the namespace and bring back every port in it; return 0, 1 when misused, 2 without a namespace.
 
-    What cannot be brought back is printed: the load balancers that do without it are to run.
+    What cannot be brought back is printed: load balancers that do not need it should run.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and (words[0] != "--config-file" or len(words) != 2):

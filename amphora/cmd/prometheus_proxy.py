@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``prometheus-proxy``: serves haproxy's metrics inside the data namespace, by the names users know.
 
-A process of its own, since whoever may reach a PROMETHEUS listener decides how often it works.
+A process of its own, since any client that can reach a PROMETHEUS listener decides how often it works.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _metrics(translator: Translator, exporter: tuple[str, int]) -> Iterator[str]:
     lines = fetch(exporter, _TIMEOUT)
-    # haproxy's first, so that none at all can be told from few.
+    # haproxy's first, so that none at all can be distinguished from few.
     yield next(translator.lines(lines), "")
     yield from own_gauges(statistics.load_averages()[0], os.cpu_count() or 1, dict(statistics.memory()))
     yield from translator.lines(lines)

@@ -16,7 +16,7 @@ from amphora.haproxy.program import HaproxyProgram
 from amphora.system import host, processes, statistics
 from amphora.system.statistics import DiskSpace
 
-#: Packages whose versions matter to who runs load balancers, where they are installed.
+#: Packages whose versions matter to operators, if installed.
 PACKAGES = (
     "haproxy", "keepalived", "openssl", "libssl3", "openssl-libs", "ipvsadm", "iproute2", "iproute",
     "ifupdown", "nftables", "systemd", "sysvinit-core", "python3", "bash",
@@ -27,8 +27,8 @@ PACKAGES = (
 class NodeInfo:
     """Who answers here.
 
-    :ivar amphora_id: as the controller knows it; empty where it was not configured.
-    :ivar haproxy_version: of the installed executable; empty where it is unknown.
+    :ivar amphora_id: as the controller knows it; empty if not configured.
+    :ivar haproxy_version: of the installed executable; empty if unknown.
     """
 
     hostname: str

@@ -22,7 +22,7 @@ class Pair:
     :param plugged: returns the addresses that each plugged port is configured for, by its interface.
     :param advert_interval: seconds between two adverts.
     :param hand_over_vip: True: keepalived holds the shared address from now on, so take it off the
-        interface and out of what a boot restores; False: the interface itself is to hold it again.
+        interface and out of what a boot restores; False: the interface itself will hold it again.
     """
 
     def __init__(

@@ -42,8 +42,8 @@ class TopologyKind(Enum):
 class Topology:
     """One way to share work.
 
-    :ivar role: as configured; None where it does not apply.
-    :ivar ha_ip: the address that a pair shares; empty where it does not apply.
+    :ivar role: as configured; None if it does not apply.
+    :ivar ha_ip: the address that a pair shares; empty if it does not apply.
     :ivar secret: known to both of a pair; kept out of everything that is printed.
     """
 
@@ -56,7 +56,7 @@ class Topology:
 class StoredTopology:
     """The topology in force, as it is stored.
 
-    :ivar default: in force until one is set, and where none can be read; another one after the configuration
+    :ivar default: in force until one is set, and if none can be read; another one after the configuration
         was read again.
     """
 

@@ -30,8 +30,8 @@ class Entry:
     """What is kept of one listener over a restart of the agent.
 
     :ivar seen: the counters of its process when last read.
-    :ivar generation: of that process; empty where it is not known.
-    :ivar origin: empty where it is not known.
+    :ivar generation: of that process; empty if unknown.
+    :ivar origin: empty if unknown.
     """
 
     seen: Counters

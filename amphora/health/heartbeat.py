@@ -130,7 +130,7 @@ class Heartbeat:
         self._thread.start()
 
     def reconfigure(self, settings: HeartbeatSettings) -> None:
-        """Go on with other settings; where they differ, a heartbeat goes out at once. From any thread."""
+        """Go on with other settings; if they differ, a heartbeat goes out at once. From any thread."""
         with self._lock:
             self._asked_for = settings
         self._wake.set()

@@ -102,7 +102,7 @@ class LvsSource:
 
 
 def _is_restarting(layout: LvsFiles, configuration: LvsConfiguration) -> bool:
-    """Whether the checker has not yet, or not with this configuration, told the kernel about members."""
+    """Whether the checker has not yet, or not with this configuration, set up members in the kernel."""
     if not configuration.services or layout.processes.checker() is None:
         return True
     stored, running = (files.read_if_present(path) for path in (layout.stored, layout.running))

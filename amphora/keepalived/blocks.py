@@ -45,7 +45,7 @@ class Block:
         return [child for child in self.children if child.keyword == keyword]
 
     def value(self, keyword: str) -> str:
-        """Return what follows a keyword on its last line in this block; empty where it is not there."""
+        """Return what follows a keyword on its last line in this block; empty if it is not there."""
         found = [child.words[1] for child in self.all(keyword) if len(child.words) > 1]
         return found[-1] if found else ""
 

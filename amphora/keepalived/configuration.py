@@ -23,7 +23,7 @@ class VirtualAddress:
     """An address that keepalived puts on an interface while it is master.
 
     :ivar interface: empty where keepalived chooses it, as with ``use_vmac``.
-    :ivar address: with prefix length 32 or 128 where none is written.
+    :ivar address: with prefix length 32 or 128 if none is written.
     """
 
     interface: str
@@ -35,7 +35,7 @@ class VrrpInstance:
     """One ``vrrp_instance``.
 
     :ivar state: initial state as written, or BACKUP.
-    :ivar router_id: ``virtual_router_id``, or None where it is missing or unreadable.
+    :ivar router_id: ``virtual_router_id``, or None if it is missing or unreadable.
     :ivar advert_interval: seconds.
     :ivar addresses: the excluded ones too; they differ only in what adverts carry.
     """

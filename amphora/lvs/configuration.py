@@ -66,7 +66,7 @@ class LvsPool:
 class LvsConfiguration:
     """What we read of a configuration.
 
-    :ivar listener: its id by the comments; empty where they name none.
+    :ivar listener: its id by the comments; empty if they name none.
     :ivar enabled: False if a comment says that the listener is disabled.
     :ivar services: what clients connect to, each once.
     :ivar pool: None if there is none or it is disabled.

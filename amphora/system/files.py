@@ -225,7 +225,7 @@ def exclusive_lock(path: Path, timeout: float, on_wait: Callable[[], None] = lam
     """
     ensure_directory(path.parent)
     with _storage_errors(f"{path} could not be made"):
-        # Read only: a lock needs no more, and must be had where nothing can be written any more.
+        # Read only: a lock needs no more, and must be possible when nothing can be written any more.
         descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         deadline = time.monotonic() + timeout

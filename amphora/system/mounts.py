@@ -26,7 +26,7 @@ class Mount:
     """A mounted file system.
 
     :ivar kind: its type: ``tmpfs``, ``ext4``…
-    :ivar device: ``major:minor`` of its block device; the major is 0 where it has none, or several.
+    :ivar device: ``major:minor`` of its block device; the major is 0 if it has none, or several.
     """
 
     kind: str
@@ -59,7 +59,7 @@ def mount_of(path: Path, mountinfo: Path = _MOUNTINFO) -> Mount:
 
 
 def outside_memory(path: Path, mountinfo: Path = _MOUNTINFO, sysfs: Path = _SYSFS) -> str | None:
-    """Return what keeps the files at ``path`` elsewhere than in memory, None where nothing does.
+    """Return what keeps the files at ``path`` elsewhere than in memory, None if nothing does.
 
     In memory are tmpfs, ramfs, and a file system on a block device that ends in memory: brd (``ram0``),
     a zram that writes nothing back to a disk, device mapper on such (``slaves`` in sysfs), a partition of

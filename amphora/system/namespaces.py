@@ -41,7 +41,7 @@ def exists(name: str) -> bool:
 
 
 def is_inside(pid: int, name: str) -> bool:
-    """Whether a process lives in a namespace; no, where it has ended."""
+    """Whether a process lives in a namespace; no, if it has ended."""
     there = NAMESPACE_DIRECTORY / name if name else Path("/proc/self/ns/net")
     return _is_same(Path(f"/proc/{pid}/ns/net"), there)
 

@@ -133,7 +133,7 @@ def _boot_time() -> int:
 def descriptor_limit(pid: int | None = None, proc: Path = PROC) -> int | None:
     """Return the highest number of files that a process can allow itself; None if unknown.
 
-    That is its hard limit, or the kernel's own ceiling where it has the privilege to raise limits.
+    That is its hard limit, or the kernel's own ceiling if it has the privilege to raise limits.
 
     :param pid: None for the calling process.
     """

@@ -51,7 +51,7 @@ def cpu_times() -> CpuTimes:
 
 
 def memory() -> Mapping[str, int]:
-    """Return ``/proc/meminfo``: name to kilobytes, or to a plain number where it has no unit."""
+    """Return ``/proc/meminfo``: name to kilobytes, or to a plain number if it has no unit."""
     return parse_memory((_PROC / "meminfo").read_text(encoding="ascii"))
 
 

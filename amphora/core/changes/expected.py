@@ -18,7 +18,7 @@ def etag_of(content: bytes) -> str:
 class Expected:
     """A condition on stored content. It is checked under the lock that the change holds.
 
-    :ivar digests: one of these is of what is stored; None: whatever is stored is fine.
+    :ivar digests: one of these is of what is stored; None: any stored content is fine.
     :ivar must_exist: something is stored.
     """
 

@@ -28,7 +28,7 @@ CAPACITY, LIFETIME = 256, 24 * 60 * 60.0
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 
-#: What reading a damaged file raises, whatever its bytes.
+#: What reading a damaged file raises, with any content.
 _UNREADABLE = (
     StorageError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
 )  # fmt: skip

@@ -193,7 +193,7 @@ class Operations:
         return {operation.target: operation for operation in self.all()}.get(target)
 
     def unsettled(self) -> list[Operation]:
-        """Return changes that are to be settled, oldest first.
+        """Return changes that must be settled, oldest first.
 
         The end of the last agent cut them off, or they failed and could not be undone.
         """
@@ -303,7 +303,7 @@ class Operations:
         try:
             return call.result()
         except StepTimeout:
-            # Nothing can end it from outside, and whatever is done next had better not meet it at work.
+            # Nothing can end it from outside, and what is done next must not run beside it.
             if not call.ended_within(min(limit, _GRACE)):
                 with self._guard:
                     self._late[change.target] = call

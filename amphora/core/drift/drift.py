@@ -73,7 +73,7 @@ class DriftCounts:
     failed: Mapping[str, int]
 
     def __str__(self) -> str:
-        """Return the differences for a log line, as in ``links 1, vip 2``; empty where there are none."""
+        """Return the differences for a log line, as in ``links 1, vip 2``; empty without any."""
         return ", ".join(f"{area.value} {number}" for area, number in self.drift.items() if number)
 
 
@@ -182,7 +182,7 @@ class Drift:
         self._healed: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._asked_at = float("-inf")
-        self._told = ""
+        self._reported = ""
         self._checking = threading.Lock()
         self._wake = threading.Event()
         self._ends = threading.Event()
@@ -315,10 +315,10 @@ class Drift:
 
     def _tell(self) -> None:
         counted = str(self.counts()) or "none"
-        told, self._told = self._told, counted
-        if counted == told or (counted == "none" and not told):
+        reported, self._reported = self._reported, counted
+        if counted == reported or (counted == "none" and not reported):
             return
-        LOG.warning("drift: %s (before: %s)", counted, told or "none")
+        LOG.warning("drift: %s (before: %s)", counted, reported or "none")
         for finding in self._result.drift:
             each = finding.difference
             LOG.warning("%s: %s: %s, found: %s", each.subject, each.reason.value, each.desired, each.found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drift of services: those that are to run against the processes that do."""
+"""Drift of services: those that should run against the processes that do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from amphora.system import processes
 
 
 class ServiceInspector:
-    """Asks the process manager what is to run, and the processes whether it does.
+    """Asks the process manager what should run, and the processes whether it does.
 
     :param workloads: returns those there are.
     :param is_pending: whether a start would load more than what ran before.

@@ -47,7 +47,7 @@ class DataNamespace:
         self._runner = runner
 
     def ensure(self) -> None:
-        """Make the namespace where it is missing. Safe to repeat.
+        """Make the namespace if it is missing. Safe to repeat.
 
         :raises OperationFailed: it could not be made.
         """

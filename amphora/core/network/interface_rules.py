@@ -44,7 +44,7 @@ class InterfaceRules:
     :ivar path: the file.
     :ivar proven: what was last in force since the agent started, or None.
     :param locks: those of the whole core.
-    :param make_namespace: makes the data namespace where it is missing.
+    :param make_namespace: makes the data namespace if it is missing.
     """
 
     def __init__(

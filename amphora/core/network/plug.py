@@ -71,7 +71,7 @@ class PluggedInterface:
 class _Place:
     """Where a port is, or will be.
 
-    :ivar known: its present configuration where it is in use already.
+    :ivar known: its present configuration if it is in use already.
     :ivar is_there: its link is in the data namespace already.
     """
 

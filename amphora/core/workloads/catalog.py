@@ -76,7 +76,7 @@ class WorkloadCatalog:
     def delete(self, given_id: str, expected: Expected = ANYTHING) -> None:
         """Stop a workload and remove all of it.
 
-        A caller that asks for what is under way already gets its result, whatever is left of it by then.
+        A caller that asks for what is under way already gets its result, even if nothing is left by then.
 
         :raises NotFound: nothing of it is stored, and nothing of it runs.
         :raises PreconditionFailed: the stored configuration is not the expected one.

@@ -109,14 +109,14 @@ class Activation(Generic[C, B]):
 
     @property
     def configuration(self) -> C:
-        """What is to run, as read.
+        """What will run, as read.
 
         :raises OperationFailed: it was not staged.
         """
         return _required(self._staged)
 
     def stage(self) -> None:
-        """Write what is to run, and what a rollback will need."""
+        """Write what will run, and what a rollback will need."""
         workload, data = self._workload, self._workload.configuration()
         try:
             self._staged = workload.stage(data)

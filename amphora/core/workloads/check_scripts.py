@@ -36,7 +36,7 @@ exit $((failures > 255 ? 255 : failures))
 
 
 class CheckScripts:
-    """Keeps keepalived's scripts in step with the instances that are to run.
+    """Keeps keepalived's scripts in step with the instances that should run.
 
     :param is_to_run: whether an instance should run, be it up or not.
     :param command: exits 0 if every stats socket that follows it answers.

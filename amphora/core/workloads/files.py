@@ -85,7 +85,7 @@ class WorkloadFiles(ABC):
 
     @property
     def staged(self) -> Path:
-        """A configuration that is being checked, as it is to run."""
+        """A configuration that is being checked, as it will run."""
         return self.directory / f"{self.stored.name}.new"
 
     @property
@@ -95,7 +95,7 @@ class WorkloadFiles(ABC):
 
     @property
     def next_overlay(self) -> Path:
-        """The overlay that it is to run with."""
+        """The overlay that it will run with."""
         return self.directory / f"agent{self.suffix}.next"
 
     @property
@@ -140,7 +140,7 @@ class WorkloadFiles(ABC):
         files.write_atomically(path, data, self.mode)
 
     def stage(self, data: bytes, overlay: bytes) -> None:
-        """Write a configuration as it is to run beside the live one, and the overlay to check it with."""
+        """Write a configuration as it will run beside the live one, and the overlay to check it with."""
         files.ensure_directory(self.directory)
         self.write(self.staged, data)
         self.write(self.staged_overlay, overlay)
@@ -193,7 +193,7 @@ class WorkloadFiles(ABC):
     def discard_upload(self, path: Path) -> str:
         """Remove what is staged, and the directory too if it was made for that; return the state after it.
 
-        :param path: where it was to be stored.
+        :param path: where it would have been stored.
         """
         was_stored = path.exists()
         self.unstage()

@@ -133,7 +133,7 @@ class HaproxyWorkload(DeletableWorkload[Configuration, Generation]):
     def as_run(self, data: bytes) -> bytes:
         """Return an uploaded configuration as it runs here.
 
-        Left out is a group that it names and cannot have, and how it is to run where haproxy warns of that.
+        Left out is a group that it names and cannot have, and its run mode where haproxy warns of that.
 
         :raises InvalidConfiguration: it is not UTF-8 or holds a NUL byte.
         :raises OperationFailed: the executable is missing or cannot be run.
@@ -360,7 +360,7 @@ class HaproxyWorkload(DeletableWorkload[Configuration, Generation]):
         return render_overlay(configuration, overlay, self._program.refresh())
 
     def _settles_for_less(self) -> bool:
-        # Controllers ask for a million connections where there is no limit.
+        # Controllers ask for a million connections if there is no limit.
         return self._program.refresh().limits_are_strict
 
     def _spec(self) -> ServiceSpec:

@@ -49,7 +49,7 @@ class HaproxyFiles(WorkloadFiles):
 
     @property
     def next_overlay(self) -> Path:
-        """The overlay that it is to run with: the one that it is checked with."""
+        """The overlay that it will run with: the one that it is checked with."""
         return self.staged_overlay
 
     @property

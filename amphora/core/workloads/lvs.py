@@ -90,7 +90,7 @@ class LvsWorkload(DeletableWorkload[LvsConfiguration, None]):
         return super().stage(data)
 
     def stage_upload(self, data: bytes) -> LvsConfiguration:
-        """Stage a configuration that is to be stored; keep what another agent has left running as proven."""
+        """Stage a configuration to store; keep what another agent has left running as proven."""
         own, configuration = self.files, super().stage_upload(data)
         stored = files.read_if_present(own.stored)
         if stored is not None and not own.proven.exists() and own.processes.main() is not None:
@@ -183,7 +183,7 @@ class LvsWorkload(DeletableWorkload[LvsConfiguration, None]):
         return self._is_at_rest() and not self.files.pid_file.exists()
 
     def _kind(self, action: str, state: ServiceState) -> str:
-        # One that should run is to run again with what was proven, if this configuration fails.
+        # One that should run will run again with what was proven, if this configuration fails.
         return START if state.is_at_rest else RELOAD
 
     def _before_recovery(self) -> None:

@@ -23,7 +23,7 @@ _SERVER = re.compile(rb"^[ \t]+server[ \t]+\S+[ \t]+127\.0\.0\.1:9102(?![0-9])",
 
 
 class MetricsService:
-    """Keeps the service in step with the instances that are to run.
+    """Keeps the service in step with the instances that should run.
 
     :param is_to_run: whether an instance should run, be it up or not.
     :param argv: serves metrics in the namespace it is started in.

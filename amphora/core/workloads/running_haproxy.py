@@ -96,7 +96,7 @@ class RunningHaproxy:
         return StatsSocket(self._files.answering_socket(), _SOCKET_TIMEOUT)
 
     def pid(self) -> int | None:
-        """Return the process id of the master, or None where none is alive."""
+        """Return the process id of the master, or None if it is not alive."""
         return self._services.status(self._files.service_name).pid
 
     def snapshot(self) -> Generation | None:

@@ -48,7 +48,7 @@ class Listener:
 class LvsStatus:
     """One LVS listener at one moment.
 
-    :ivar state: STOPPED also where it runs and has nothing to serve, as a listener without a pool.
+    :ivar state: STOPPED also if it runs and has nothing to serve, as a listener without a pool.
     """
 
     id: str

@@ -79,7 +79,7 @@ class WorkloadSteps(ABC, Generic[C, B]):
         return _NO_LIMITS
 
     def stage(self, data: bytes) -> C:
-        """Write a configuration as it is to run, with an overlay to check it with; return it as read.
+        """Write a configuration as it will run, with an overlay to check it with; return it as read.
 
         :raises InvalidConfiguration: why it cannot be used.
         """
@@ -89,13 +89,13 @@ class WorkloadSteps(ABC, Generic[C, B]):
         return configuration
 
     def stage_upload(self, data: bytes) -> C:
-        """Stage a configuration that is to be stored."""
+        """Stage a configuration to store."""
         configuration = self.stage(data)
         self.files.receive(data)
         return configuration
 
     def stage_swap(self, configuration: C) -> None:
-        """Write what a rollback will need, and the overlay that a staged configuration is to run with."""
+        """Write what a rollback will need, and the overlay that a staged configuration will run with."""
         proven = files.read_if_present(self.files.proven)
         if proven is not None:
             as_run = self.as_run(proven)
@@ -138,7 +138,7 @@ class WorkloadSteps(ABC, Generic[C, B]):
         self.files.swap()
 
     def apply(self, configuration: C, before: B | None) -> None:
-        """Reload the service; start it anew where nothing ran before.
+        """Reload the service; start it anew if nothing ran before.
 
         :raises OperationFailed: it could not be done.
         """
@@ -163,7 +163,7 @@ class WorkloadSteps(ABC, Generic[C, B]):
         self.files.unstage()
 
     def serving(self) -> str:
-        """Return a sentence on what goes on serving while a change fails; empty where it is not known."""
+        """Return a sentence on what goes on serving while a change fails; empty if unknown."""
         return ""
 
     def still_runs(self, before: B | None) -> bool:
@@ -228,7 +228,7 @@ class WorkloadSteps(ABC, Generic[C, B]):
 
     @abstractmethod
     def _read(self, data: bytes) -> C:
-        """Return a configuration as read; raise InvalidConfiguration where it is of no use."""
+        """Return a configuration as read; raise InvalidConfiguration if it is of no use."""
 
     @abstractmethod
     def _overlay(self, configuration: C) -> bytes:
@@ -236,4 +236,4 @@ class WorkloadSteps(ABC, Generic[C, B]):
 
     @abstractmethod
     def _spec(self) -> ServiceSpec:
-        """Return how the process manager is to run it."""
+        """Return how the process manager should run it."""

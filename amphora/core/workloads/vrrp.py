@@ -155,7 +155,7 @@ class VrrpWorkload(Workload[KeepalivedConfiguration, RunningKeepalived]):
         return _LIMITS
 
     def stage_upload(self, data: bytes) -> KeepalivedConfiguration:
-        """Stage a configuration that is to be stored, and the scripts that it may name."""
+        """Stage a configuration to store, and the scripts that it may name."""
         self._install_scripts()
         return super().stage_upload(data)
 
@@ -241,7 +241,7 @@ class VrrpWorkload(Workload[KeepalivedConfiguration, RunningKeepalived]):
         self._services.reload(self.files.service_name)
 
     def _store_what_runs(self) -> None:
-        """Let a keepalived that reads the stored configuration itself read what is to run.
+        """Let a keepalived that reads the stored configuration itself read what should run.
 
         Once that is proven the upload is there again, byte for byte.
         """
@@ -313,7 +313,7 @@ class VrrpWorkload(Workload[KeepalivedConfiguration, RunningKeepalived]):
             self._watchdog.remove_orphans()
 
     def _finish_upload(self) -> bool:
-        # Whether it was to be stored as uploaded or as made from the topology is not known.
+        # Whether it would be stored as uploaded or as made from the topology is not known.
         return not self.files.received.exists()
 
     def _foreign_pid(self) -> int | None:
@@ -337,7 +337,7 @@ class VrrpWorkload(Workload[KeepalivedConfiguration, RunningKeepalived]):
         return render_overlay(self.files.staged, host.hostname(), self.files.fifo)
 
     def _overlay(self, configuration: KeepalivedConfiguration) -> bytes:
-        # That of a rollback is written just before the one that is to run.
+        # That of a rollback is written just before the one that will run.
         self._generation_back, self._generation = self._generation, new_generation()
         return render_overlay(self.files.running, host.hostname(), self.files.fifo, self._generation)
 

@@ -77,7 +77,7 @@ class VrrpFiles(WorkloadFiles):
 
     @property
     def haproxy_check_script(self) -> Path:
-        """Whether every haproxy that is to run does."""
+        """Whether every haproxy that should run does."""
         return self.check_scripts / "haproxy_check_script.sh"
 
     @property

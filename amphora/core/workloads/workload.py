@@ -281,7 +281,7 @@ class Workload(WorkloadSteps[C, B]):
         self.configuration()
 
     def _note_gone(self, pid: int | None) -> None:
-        """Say that what was to be stopped did not run; pid: what it had, if that is known."""
+        """Report that what should be stopped did not run; pid: what it had, if that is known."""
 
     def _after_end(self) -> None:
         """Clean up after a process that has ended."""

@@ -56,7 +56,7 @@ def parse(data: bytes) -> InterfaceConfig:
 
 
 def own_part(document: object) -> object | None:
-    """Return what stands in a document for this agent alone; None where it did not write it."""
+    """Return what stands in a document for this agent alone; None if it did not write it."""
     scripts = document.get("scripts") if isinstance(document, Mapping) else None
     return scripts.get(_OWN) if isinstance(scripts, Mapping) else None
 

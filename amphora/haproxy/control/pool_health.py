@@ -5,7 +5,7 @@ A member is UP or DOWN by the status of its server:
 
 * ``UP`` and ``UP 1/3`` (a check has failed, it still gets traffic), ``no check``, ``DRAIN`` and
   ``NOLB`` (alive, finishing what it has) are UP;
-* ``DOWN`` and ``DOWN 1/2`` (a check has passed, it gets no traffic yet), ``MAINT`` for whatever
+* ``DOWN`` and ``DOWN 1/2`` (a check has passed, it gets no traffic yet), ``MAINT`` for any
   reason, a server the process does not know, and everything else are DOWN.
 
 A pool is UP when all its members are, DOWN when none is, else DEGRADED. A pool without members has

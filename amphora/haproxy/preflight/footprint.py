@@ -5,7 +5,7 @@ Each figure is the difference between a configuration with many of a kind and on
 proportional set size of an idle worker, rounded up (``tests/bench/haproxy_footprint.py``, two CPUs).
 ``process`` and ``master`` are of haproxies that ran alone in a Debian of their own, as in an amphora:
 elsewhere others share the pages of their libraries; but ``master`` of 2.6 is what a reload adds at most, and
-its first start takes 3 MiB more, out of what is to stay free. ``tests/functional/haproxy/test_capacity.py``
+its first start takes 3 MiB more, out of what must stay free. ``tests/functional/haproxy/test_capacity.py``
 holds the installed version to its figures.
 """
 

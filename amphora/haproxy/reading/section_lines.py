@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from amphora.haproxy.reading.lines import Line
 
-#: First words that begin a section, whatever the indentation, of haproxy 2.0 to 3.x.
+#: First words that begin a section, with any indentation, of haproxy 2.0 to 3.x.
 SECTIONS = frozenset(
     """acme backend cache crt-store defaults fcgi-app frontend global http-errors listen log-forward
     log-profile mailers peers program resolvers ring traces userlist""".split()  # noqa: SIM905

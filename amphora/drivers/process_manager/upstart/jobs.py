@@ -205,7 +205,7 @@ def quote_word(word: str) -> str:
 
 def _stanzas(spec: ServiceSpec) -> Iterator[str]:
     if spec.restart.on_crash:
-        # No ``normal exit``: a service that ends by itself is restarted, whatever its status.
+        # No ``normal exit``: a service that ends by itself is restarted, with any status.
         yield "respawn"
         yield "respawn limit 10 5"
     yield f"kill timeout {max(1, math.ceil(spec.stop_timeout))}"
