@@ -101,13 +101,13 @@ class Composition:
         take("certificates", core.certificates.recover)
         take("instances", core.workloads.recover_haproxies)
         take("LVS listeners", core.workloads.recover_lvs_listeners)
-        take("own files", self._recover_own_files)
+        take("agent files", self._recover_agent_files)
         take("answers", core.idempotency_store.recover)
         self._foundation.sampler.start()
         self._heartbeat.start()
         core.drift.start()
 
-    def _recover_own_files(self) -> None:
+    def _recover_agent_files(self) -> None:
         self.core.agent_certificate.recover()
         self.core.agent_configuration.recover()
         self._foundation.operations.settle_rest()
@@ -142,7 +142,7 @@ class Foundation:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnFiles:
+class AgentFiles:
     """The files that are the running agent's own, which only it can take up."""
 
     operations: Operations
@@ -150,7 +150,7 @@ class OwnFiles:
     configuration: AgentConfiguration
 
 
-def compose(conf: cfg.ConfigOpts, own_files: OwnFiles) -> Composition:
+def compose(conf: cfg.ConfigOpts, agent_files: AgentFiles) -> Composition:
     """Load the configured drivers and build the core on them. Nothing is changed on the machine.
 
     :raises StartupError: a driver cannot be loaded or used.
@@ -165,10 +165,10 @@ def compose(conf: cfg.ConfigOpts, own_files: OwnFiles) -> Composition:
         Sampler(lambda: take_sample(conf.network.namespace)),
         Recovery(),
         make_data_namespace(conf, runner),
-        own_files.operations,
+        agent_files.operations,
     )
     drivers = load_drivers(conf, runner)
-    core = _core(conf, drivers, directory, foundation, own_files)
+    core = _core(conf, drivers, directory, foundation, agent_files)
     heartbeat = make_heartbeat(conf, directory, lambda: str(core.drift.counts()))
     return Composition(core, drivers, directory, foundation, heartbeat)
 
@@ -178,7 +178,7 @@ def _core(
     drivers: Drivers,
     directory: HaproxyDirectory,
     foundation: Foundation,
-    own_files: OwnFiles,
+    agent_files: AgentFiles,
 ) -> CoreServices:
     locks, operations = foundation.locks, foundation.operations
     base_path = Path(conf.haproxy_amphora.base_path)
@@ -216,8 +216,8 @@ def _core(
         vrrp=vrrp,
         plug=plug,
         interface_rules=rules,
-        agent_certificate=own_files.certificate,
-        agent_configuration=own_files.configuration,
+        agent_certificate=agent_files.certificate,
+        agent_configuration=agent_files.configuration,
         operations=operations,
         drift=make_drift(drift_settings(conf), sources),
         idempotency_store=IdempotencyStore(base_path / "answers"),

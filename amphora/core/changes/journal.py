@@ -162,7 +162,7 @@ def read_journal(data: bytes) -> Operation:
     operation = Operation(identity, kind, target, _moment(head["began"]), str(head.get("intent", "")))
     for line in filter(None, lines):
         try:
-            _take_up(operation, _object(line))
+            _apply(operation, _object(line))
         except _DAMAGED:
             LOG.info("a torn line of the journal of %s is passed over", operation.target)
     return operation
@@ -183,7 +183,7 @@ def _moment(value: object) -> float:
     return seconds
 
 
-def _take_up(operation: Operation, event: Mapping[str, Any]) -> None:
+def _apply(operation: Operation, event: Mapping[str, Any]) -> None:
     if "seconds" in event:
         operation.steps[-1] = replace(operation.steps[-1], seconds=float(event["seconds"]))
     if "begins" in event:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
+from amphora.core.changes.call_with_timeout import CallWithTimeout
 from amphora.core.changes.journal import Journal, Operation, OperationState, StepRecord
-from amphora.core.changes.limited_call import LimitedCall
 from amphora.errors import (
     ChangeFailed,
     InterfaceConflict,
@@ -155,7 +155,7 @@ class Operations:
         self._step_limit = step_limit
         self._guard = threading.Lock()
         self._known: OrderedDict[str, Operation] = OrderedDict()
-        self._late: dict[str, LimitedCall[object]] = {}
+        self._late: dict[str, CallWithTimeout[object]] = {}
 
     def recover(self) -> None:
         """Read what the last agent left. Called once, at start, before anything is settled.
@@ -299,7 +299,7 @@ class Operations:
     def _call(self, change: Change, name: str, step: Step) -> object:
         limit = change.limits.get(name, self._step_limit)
         what = f"step {name!r} of {change.kind} of {change.target}"
-        call = LimitedCall(step, limit, what)
+        call = CallWithTimeout(step, limit, what)
         try:
             return call.result()
         except StepTimeout:

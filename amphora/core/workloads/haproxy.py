@@ -258,7 +258,7 @@ class HaproxyWorkload(DeletableWorkload[Configuration, Generation]):
             running=parse(running) if pid and running else None,
             local_peer=local_peer,
             reserve=self._settings.memory_reserve,
-            relaxed_limits=self._settles_for_less(),
+            relaxed_limits=self._has_relaxed_limits(),
             footprint=self._program.refresh().latest(FOOTPRINTS),
         )
         return preflight(configuration, facts)
@@ -355,11 +355,11 @@ class HaproxyWorkload(DeletableWorkload[Configuration, Generation]):
             self._settings.overlay,
             stats_socket=self.files.stats_socket,
             group=self._group.name(),
-            relaxed_limits=self._settles_for_less(),
+            relaxed_limits=self._has_relaxed_limits(),
         )
         return render_overlay(configuration, overlay, self._program.refresh())
 
-    def _settles_for_less(self) -> bool:
+    def _has_relaxed_limits(self) -> bool:
         # Controllers ask for a million connections if there is no limit.
         return self._program.refresh().limits_are_strict
 

@@ -17,7 +17,7 @@ LOG = logging.getLogger(__name__)
 R = TypeVar("R")
 
 
-class LimitedCall(Generic[R]):
+class CallWithTimeout(Generic[R]):
     """A call in a thread of its own, with a time limit.
 
     Its log lines carry the id of the caller's request. The thread cannot be ended from outside: one that
