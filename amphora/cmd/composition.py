@@ -22,6 +22,7 @@ from amphora.cmd.network_wiring import (
     make_plug,
     stored_topology,
 )
+from amphora.cmd.paths import Paths
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.core.changes.locks import InstanceLocks
@@ -47,7 +48,6 @@ from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.core.workloads.metrics_service import MetricsService
 from amphora.core.workloads.status import StatusReader
 from amphora.core.workloads.vrrp import VrrpSettings, VrrpWorkload
-from amphora.core.workloads.vrrp_files import VrrpFiles
 from amphora.core.workloads.workload import WorkloadContext
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.preflight.capacity import MIB
@@ -155,7 +155,7 @@ def compose(conf: cfg.ConfigOpts, agent_files: AgentFiles) -> Composition:
 
     :raises StartupError: a driver cannot be loaded or used.
     """
-    directory = HaproxyDirectory(Path(conf.haproxy_amphora.base_path))
+    directory = Paths.of(conf).haproxies
     directory.check_path()
     runner = CommandRunner()
     foundation = Foundation(
@@ -169,7 +169,7 @@ def compose(conf: cfg.ConfigOpts, agent_files: AgentFiles) -> Composition:
     )
     drivers = load_drivers(conf, runner)
     core = _core(conf, drivers, directory, foundation, agent_files)
-    heartbeat = make_heartbeat(conf, directory, lambda: str(core.drift.counts()))
+    heartbeat = make_heartbeat(conf, core.drift)
     return Composition(core, drivers, directory, foundation, heartbeat)
 
 
@@ -181,7 +181,7 @@ def _core(
     agent_files: AgentFiles,
 ) -> CoreServices:
     locks, operations = foundation.locks, foundation.operations
-    base_path = Path(conf.haproxy_amphora.base_path)
+    paths = Paths.of(conf)
     scripts = _check_scripts(conf, directory, drivers)
     vrrp = _vrrp(conf, drivers, foundation, scripts.install)
     rules = make_interface_rules(conf, foundation.runner, locks, operations)
@@ -208,7 +208,7 @@ def _core(
     )
     return CoreServices(
         workloads=catalog,
-        status=StatusReader(directory, LvsDirectory(base_path), drivers.process_manager),
+        status=StatusReader(directory, paths.lvs_listeners, drivers.process_manager),
         processes=processes,
         certificates=Certificates(drivers.cert_store, catalog.haproxy, locks, operations),
         node=_node(conf, drivers, directory, foundation),
@@ -220,7 +220,7 @@ def _core(
         agent_configuration=agent_files.configuration,
         operations=operations,
         drift=make_drift(drift_settings(conf), sources),
-        idempotency_store=IdempotencyStore(base_path / "answers"),
+        idempotency_store=IdempotencyStore(paths.answers),
     )
 
 
@@ -249,7 +249,7 @@ class _Base:
 
 
 def _catalog(base: _Base) -> WorkloadCatalog:
-    lvs_directory = LvsDirectory(Path(base.conf.haproxy_amphora.base_path))
+    lvs_directory = Paths.of(base.conf).lvs_listeners
     metrics = _metrics(base.conf, base.drivers, base.directory)
     masquerade = make_lvs_masquerade(base.conf, base.drivers.network, base.foundation.runner, base.rules)
     of_haproxy = base.context(metrics.refresh, base.processes.watch)
@@ -302,12 +302,12 @@ def _node(
 
 def _check_scripts(conf: cfg.ConfigOpts, directory: HaproxyDirectory, drivers: Drivers) -> CheckScripts:
     return CheckScripts(
-        VrrpFiles(Path(conf.haproxy_amphora.base_path)),
+        Paths.of(conf).vrrp,
         directory,
         lambda own: not drivers.process_manager.status(own.service_name).state.is_at_rest,
         # By this very interpreter, since keepalived's PATH is not known.
         (sys.executable, "-I", "-m", "amphora.cmd.vrrp_check"),
-        LvsDirectory(Path(conf.haproxy_amphora.base_path)),
+        Paths.of(conf).lvs_listeners,
     )
 
 
@@ -325,7 +325,7 @@ def _vrrp(
     conf: cfg.ConfigOpts, drivers: Drivers, foundation: Foundation, install_scripts: Callable[[], None]
 ) -> VrrpWorkload:
     return VrrpWorkload(
-        VrrpFiles(Path(conf.haproxy_amphora.base_path)),
+        Paths.of(conf).vrrp,
         WorkloadContext(drivers.process_manager, foundation.operations, foundation.locks),
         KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), foundation.runner),
         VrrpSettings(conf.network.namespace, conf.haproxy_amphora.apply_timeout),
@@ -358,5 +358,5 @@ def _haproxy_settings(conf: cfg.ConfigOpts) -> HaproxySettings:
         ),
         memory_reserve=group.memory_reserve * MIB,
         max_old_workers=group.haproxy_max_old_workers,
-        group_file=Path(group.base_path) / "haproxy-default-user-group.conf",
+        group_file=Paths.of(conf).default_group,
     )

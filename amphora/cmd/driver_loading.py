@@ -11,6 +11,7 @@ from typing import Any, TextIO, TypeVar
 
 from oslo_config import cfg
 
+from amphora.cmd.paths import Paths
 from amphora.drivers import families, loader
 from amphora.drivers.base import Driver, DriverContext
 from amphora.drivers.cert_store.base import CertStore
@@ -130,7 +131,7 @@ def _is_needed(conf: cfg.ConfigOpts, family: loader.Family[Any]) -> bool:
 def _context(conf: cfg.ConfigOpts, family: loader.Family[Any], runner: CommandRunner) -> DriverContext:
     state_directory = dict(_STATE_DIRECTORIES).get(family.name, family.name)
     return DriverContext(
-        state_directory=Path(conf.haproxy_amphora.base_path) / state_directory,
+        state_directory=Paths.of(conf).base / state_directory,
         certificate_directory=Path(conf.haproxy_amphora.base_cert_dir),
         interface_directory=Path(conf.amphora_agent.agent_server_network_dir or _INTERFACES),
         namespace=conf.network.namespace,

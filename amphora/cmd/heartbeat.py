@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 from oslo_config import cfg
 
-from amphora.core.workloads.haproxy_files import HaproxyDirectory
-from amphora.core.workloads.lvs_files import LvsDirectory
-from amphora.core.workloads.vrrp_files import VrrpFiles
+from amphora.cmd.paths import Paths
+from amphora.core.drift.drift import Drift
 from amphora.health.counter_deltas import CounterStore
 from amphora.health.haproxy_source import HaproxySource
 from amphora.health.heartbeat import Heartbeat, HeartbeatSettings
@@ -29,17 +25,17 @@ def heartbeat_settings(conf: cfg.ConfigOpts) -> HeartbeatSettings:
     )
 
 
-def make_heartbeat(conf: cfg.ConfigOpts, directory: HaproxyDirectory, drift: Callable[[], str]) -> Heartbeat:
+def make_heartbeat(conf: cfg.ConfigOpts, drift: Drift) -> Heartbeat:
     """Return the heartbeat of everything below the base path; it has not begun yet.
 
-    :param drift: says what has come apart, for its log.
+    :param drift: what it has found is in the heartbeat's log.
     """
-    base_path = Path(conf.haproxy_amphora.base_path)
-    layout = VrrpFiles(base_path)
+    paths = Paths.of(conf)
+    vrrp = paths.vrrp
     return Heartbeat(
         heartbeat_settings(conf),
-        (HaproxySource(directory), LvsSource(LvsDirectory(base_path), conf.network.namespace)),
-        CounterStore(base_path / "stats_counters.json"),
-        lambda: keepalived_is_missing(layout),
-        drift,
+        (HaproxySource(paths.haproxies), LvsSource(paths.lvs_listeners, conf.network.namespace)),
+        CounterStore(paths.counters),
+        lambda: keepalived_is_missing(vrrp),
+        lambda: str(drift.counts()),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from amphora.cmd.driver_loading import load_network
 from amphora.cmd.network_wiring import make_data_namespace
+from amphora.cmd.paths import Paths
 from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
 from amphora.core.network.plug import changing_interfaces
 from amphora.drivers.network.base import NetworkDriver
@@ -48,7 +49,7 @@ def _run(path: Path, action: str, name: str) -> Iterator[str]:
         # In a container with a /proc of its own. The links that are here already are all it can reach.
         conf.set_override("namespace", "", group="network")
     network = load_network(conf, runner)
-    with changing_interfaces(Path(conf.haproxy_amphora.base_path)):
+    with changing_interfaces(Paths.of(conf).base):
         # Loopback comes with the namespace.
         make_data_namespace(conf, runner).ensure()
         if name == _LOOPBACK:

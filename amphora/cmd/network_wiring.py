@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from oslo_config import cfg
 
+from amphora.cmd.paths import Paths
 from amphora.core.changes.journal import Journal
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
@@ -16,7 +16,6 @@ from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.masquerade import Masquerade
 from amphora.core.network.plug import Plug, changing_interfaces
 from amphora.core.topology import StoredTopology, TopologyKind
-from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.core.workloads.lvs_masquerade import LvsMasquerade
 from amphora.drivers.network.base import NetworkDriver
 from amphora.system import host
@@ -35,7 +34,7 @@ def make_interface_rules(
 ) -> InterfaceRules:
     """Return the packet filter of SR-IOV ports."""
     return InterfaceRules(
-        Path(conf.haproxy_amphora.base_path),
+        Paths.of(conf).base,
         Nftables(runner, conf.network.namespace),
         locks,
         make_data_namespace(conf, runner).ensure,
@@ -60,7 +59,7 @@ def make_plug(
         advertise=partial(advertise, namespace=conf.network.namespace),
         guard=rules.protect,
         look_for_links=host.rescan_pci_bus,
-        exclusive=partial(changing_interfaces, Path(conf.haproxy_amphora.base_path)),
+        exclusive=partial(changing_interfaces, Paths.of(conf).base),
     )
 
 
@@ -69,13 +68,12 @@ def make_lvs_masquerade(
 ) -> LvsMasquerade:
     """Return what lets members of UDP and SCTP listeners answer."""
     masquerade = Masquerade(Nftables(runner, conf.network.namespace))
-    lvs = LvsDirectory(Path(conf.haproxy_amphora.base_path))
-    return LvsMasquerade(masquerade, network, lvs, rules.are_in_force)
+    return LvsMasquerade(masquerade, network, Paths.of(conf).lvs_listeners, rules.are_in_force)
 
 
 def stored_topology(conf: cfg.ConfigOpts) -> StoredTopology:
     """Return the topology that was set last."""
-    return StoredTopology(Path(conf.haproxy_amphora.base_path) / "topology.json", configured_topology(conf))
+    return StoredTopology(Paths.of(conf).topology, configured_topology(conf))
 
 
 def configured_topology(conf: cfg.ConfigOpts) -> TopologyKind:
@@ -85,4 +83,4 @@ def configured_topology(conf: cfg.ConfigOpts) -> TopologyKind:
 
 def make_operations(conf: cfg.ConfigOpts) -> Operations:
     """Return what makes changes and keeps their journal, below ``base_path``."""
-    return Operations(Journal(Path(conf.haproxy_amphora.base_path) / "operations"))
+    return Operations(Journal(Paths.of(conf).operations))
