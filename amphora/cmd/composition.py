@@ -28,7 +28,7 @@ from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.recovery import Recovery
-from amphora.core.drift.sources import DriftSources, make_drift
+from amphora.core.drift.sources import StoredWorkloads, make_drift
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
@@ -194,17 +194,16 @@ def _core(
         max_old_workers=conf.haproxy_amphora.haproxy_max_old_workers,
     )
     catalog = _catalog(_Base(conf, drivers, directory, foundation, scripts, plug, processes, rules))
-    sources = DriftSources(
-        catalog=catalog,
-        vrrp=vrrp,
-        network=drivers.network,
-        cert_store=drivers.cert_store,
+    drift = make_drift(
+        drift_settings(conf),
+        StoredWorkloads(catalog, vrrp, drivers.cert_store),
+        topology,
+        plug,
+        rules,
+        drivers.network,
         namespace=conf.network.namespace,
         locks=locks,
         operations=operations,
-        plug=plug,
-        rules=rules,
-        topology=topology,
     )
     return CoreServices(
         workloads=catalog,
@@ -219,7 +218,7 @@ def _core(
         agent_certificate=agent_files.certificate,
         agent_configuration=agent_files.configuration,
         operations=operations,
-        drift=make_drift(drift_settings(conf), sources),
+        drift=drift,
         idempotency_store=IdempotencyStore(paths.answers),
     )
 

@@ -14,7 +14,7 @@ from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.recovery import Recovery
 from amphora.core.drift.drift import DriftSettings
-from amphora.core.drift.sources import DriftSources, make_drift
+from amphora.core.drift.sources import StoredWorkloads, make_drift
 from amphora.core.network.interface_rules import InterfaceRules
 from amphora.core.network.plug import Plug
 from amphora.core.node import Node
@@ -205,19 +205,17 @@ class CoreRig:
         )
 
     def _drift(self, locks, plug, rules):
-        sources = DriftSources(
-            catalog=self.catalog,
-            vrrp=self.vrrp,
-            network=self.network,
-            cert_store=self.cert_store,
+        return make_drift(
+            DriftSettings(),
+            StoredWorkloads(self.catalog, self.vrrp, self.cert_store),
+            self.topology,
+            plug,
+            rules,
+            self.network,
             namespace="",
             locks=locks,
             operations=self.operations,
-            plug=plug,
-            rules=rules,
-            topology=self.topology,
         )
-        return make_drift(DriftSettings(), sources)
 
     def siblings(self):
         """What is beside the base path; directories of tests that run meanwhile are left out."""

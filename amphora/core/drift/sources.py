@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -28,25 +27,15 @@ from amphora.drivers.cert_store.base import CertStore
 from amphora.drivers.network.base import NetworkDriver
 
 
-@dataclass(frozen=True, slots=True)
-class DriftSources:
-    """The parts of the core, and the drivers below them, that are compared with one another.
+class StoredWorkloads:
+    """The workloads that are compared with their files, and where those are."""
 
-    :ivar namespace: network namespace of tenant traffic.
-    """
+    def __init__(self, catalog: WorkloadCatalog, vrrp: VrrpWorkload, cert_store: CertStore) -> None:
+        self.catalog = catalog
+        self.vrrp = vrrp
+        self._cert_store = cert_store
 
-    catalog: WorkloadCatalog
-    vrrp: VrrpWorkload
-    network: NetworkDriver
-    cert_store: CertStore
-    namespace: str
-    locks: InstanceLocks
-    operations: Operations
-    plug: Plug
-    rules: InterfaceRules
-    topology: TopologyManager
-
-    def workloads(self) -> Iterator[AnyWorkload]:
+    def all(self) -> Iterator[AnyWorkload]:
         """Yield every workload of which a configuration is stored."""
         yield from self.catalog.haproxies()
         yield from self.catalog.lvs_listeners()
@@ -55,7 +44,7 @@ class DriftSources:
 
     def with_remnants(self, baseline: FileBaseline) -> Iterator[AnyWorkload]:
         """Yield those too of which others have removed the configuration or the whole directory."""
-        yield from self.workloads()
+        yield from self.all()
         yield from self.catalog.lvs_remnants()
         for instance in map(self.catalog.haproxy, filter(_is_uuid, baseline.names())):
             own = instance.files
@@ -71,34 +60,43 @@ class DriftSources:
         listener = self.catalog.lvs(name).files
         if listener.exists:
             return listener.directory, listener.shared_directory
-        return self.catalog.haproxy(name).files.directory, self.cert_store.directory(name)
-
-    def under_way(self) -> set[str]:
-        """Return the targets of changes that are under way."""
-        operations = self.operations.all()
-        return {each.target for each in operations if each.state is OperationState.UNDER_WAY}
+        return self.catalog.haproxy(name).files.directory, self._cert_store.directory(name)
 
 
-def make_drift(settings: DriftSettings, sources: DriftSources) -> Drift:
-    """Return what looks for drift; it begins when it is started."""
-    baseline = FileBaseline(sources.directories)
+def make_drift(
+    settings: DriftSettings,
+    workloads: StoredWorkloads,
+    topology: TopologyManager,
+    plug: Plug,
+    rules: InterfaceRules,
+    network: NetworkDriver,
+    *,
+    namespace: str,
+    locks: InstanceLocks,
+    operations: Operations,
+) -> Drift:
+    """Return what looks for drift; it begins when it is started.
+
+    :param namespace: network namespace of tenant traffic.
+    """
+    baseline = FileBaseline(workloads.directories)
     configurations = Configurations(baseline)
     return Drift(
         (
             # Interfaces first: what listens on addresses needs them.
-            InterfaceInspector(sources.network, sources.plug.recover),
-            RulesInspector(sources.rules),
-            VipInspector(
-                sources.topology, sources.network, sources.vrrp, sources.namespace, sources.plug.recover
-            ),
-            ServiceInspector(sources.workloads, configurations.is_pending),
-            ConfigInspector(lambda: sources.with_remnants(baseline), configurations),
-            CertificateInspector(configurations, sources.catalog, sources.namespace),
+            InterfaceInspector(network, plug.recover),
+            RulesInspector(rules),
+            VipInspector(topology, network, workloads.vrrp, namespace, plug.recover),
+            ServiceInspector(workloads.all, configurations.is_pending),
+            ConfigInspector(lambda: workloads.with_remnants(baseline), configurations),
+            CertificateInspector(configurations, workloads.catalog, namespace),
         ),
-        sources.locks,
+        locks,
         baseline,
         settings,
-        under_way=sources.under_way,
+        under_way=lambda: {
+            each.target for each in operations.all() if each.state is OperationState.UNDER_WAY
+        },
     )
 
 
