@@ -19,7 +19,7 @@ from oslo_log import log
 
 from amphora.api.app import make_app
 from amphora.api.gateway import Gateway
-from amphora.cmd.composition import AgentFiles, Composition, compose
+from amphora.cmd.composition import Composition, load_parts
 from amphora.cmd.driver_loading import print_drivers
 from amphora.cmd.network_wiring import make_operations
 from amphora.conf import load as configuration
@@ -85,8 +85,9 @@ class Agent:
         self._conf = self._started_with = conf
         _set_up_logging(conf)
         operations = make_operations(conf)
-        agent_files = AgentFiles(
-            operations,
+        self._composition = Composition(
+            conf,
+            load_parts(conf, operations),
             AgentCertificate(
                 Path(conf.amphora_agent.agent_server_cert),
                 self._validate_certificate,
@@ -100,7 +101,6 @@ class Agent:
                 operations,
             ),
         )
-        self._composition: Composition = compose(conf, agent_files)
         self._gateway: Gateway = make_app(self._composition.core, conf.amphora_agent.allowed_client_names)
         self._reloading = threading.Lock()
         self._watchdog: Watchdog | None = None

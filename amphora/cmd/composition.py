@@ -3,35 +3,28 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from oslo_config import cfg
 
-from amphora.cmd.drift import drift_settings
 from amphora.cmd.driver_loading import Drivers, load_drivers
-from amphora.cmd.heartbeat import heartbeat_settings, make_heartbeat
-from amphora.cmd.network_wiring import (
-    configured_topology,
-    make_data_namespace,
-    make_interface_rules,
-    make_lvs_masquerade,
-    make_plug,
-    stored_topology,
-)
+from amphora.cmd.network_wiring import configured_topology, make_plug, stored_topology
 from amphora.cmd.paths import Paths
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.core.changes.idempotency_store import IdempotencyStore
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import Operations
 from amphora.core.changes.recovery import Recovery
+from amphora.core.drift.drift import HEALING_GROUPS, Drift, DriftSettings
 from amphora.core.drift.sources import StoredWorkloads, make_drift
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.interface_rules import InterfaceRules
-from amphora.core.network.plug import Plug
+from amphora.core.network.masquerade import Masquerade
+from amphora.core.network.plug import Advertise, Plug
 from amphora.core.node import Node
 from amphora.core.pair import Pair
 from amphora.core.sampler import Sampler, take_sample
@@ -41,10 +34,10 @@ from amphora.core.workloads.catalog import WorkloadCatalog
 from amphora.core.workloads.certificates import Certificates
 from amphora.core.workloads.check_scripts import CheckScripts
 from amphora.core.workloads.haproxy import HaproxySettings, HaproxyWorkload
-from amphora.core.workloads.haproxy_files import HaproxyDirectory
+from amphora.core.workloads.haproxy_files import HaproxyFiles
 from amphora.core.workloads.haproxy_processes import ProcessReader
 from amphora.core.workloads.lvs import LvsSettings, LvsWorkload
-from amphora.core.workloads.lvs_files import LvsDirectory
+from amphora.core.workloads.lvs_masquerade import LvsMasquerade
 from amphora.core.workloads.metrics_service import MetricsService
 from amphora.core.workloads.status import StatusReader
 from amphora.core.workloads.vrrp import VrrpSettings, VrrpWorkload
@@ -52,32 +45,102 @@ from amphora.core.workloads.workload import WorkloadContext
 from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.preflight.capacity import MIB
 from amphora.haproxy.program import HaproxyProgram
-from amphora.health.heartbeat import Heartbeat
+from amphora.health.counter_deltas import CounterStore
+from amphora.health.haproxy_source import HaproxySource
+from amphora.health.heartbeat import Heartbeat, HeartbeatSettings
+from amphora.health.keepalived_gate import keepalived_is_missing
+from amphora.health.lvs_source import LvsSource
 from amphora.keepalived.program import KeepalivedProgram, LvsProgram
+from amphora.models import ServiceStatus
 from amphora.system import host
+from amphora.system.advertisements import advertise
 from amphora.system.command import CommandRunner
-
-LOG = logging.getLogger(__name__)
+from amphora.system.nftables import Nftables
 
 _HAPROXY_USERS = ("haproxy", "nobody")
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the core is composed of and works through; tests put fakes in their place.
+
+    :ivar namespace: that of tenant traffic.
+    :ivar advertise: sends gratuitous ARP in the data namespace.
+    :ivar look_for_links: makes the machine search for links that it has not noticed.
+    :ivar make_haproxy: returns the instance with given files; likewise the other three.
+    """
+
+    operations: Operations
+    drivers: Drivers
+    haproxy: HaproxyProgram
+    keepalived: KeepalivedProgram
+    nftables: Nftables
+    namespace: DataNamespace
+    advertise: Advertise
+    look_for_links: Callable[[], None] = host.rescan_pci_bus
+    locks: InstanceLocks = field(default_factory=InstanceLocks)
+    make_haproxy: type[HaproxyWorkload] = HaproxyWorkload
+    make_lvs: type[LvsWorkload] = LvsWorkload
+    make_vrrp: type[VrrpWorkload] = VrrpWorkload
+    make_pair: type[Pair] = Pair
+
+    def service_status(self, own: HaproxyFiles) -> ServiceStatus:
+        """Return the status of an instance's service.
+
+        :raises ServiceError: it cannot be read.
+        """
+        return self.drivers.process_manager.status(own.service_name)
+
+    def should_run(self, own: HaproxyFiles) -> bool:
+        """Whether an instance should run, be it up or not.
+
+        :raises ServiceError: it cannot be read.
+        """
+        return not self.service_status(own).state.is_at_rest
+
+
+def load_parts(conf: cfg.ConfigOpts, operations: Operations) -> Parts:
+    """Load the configured drivers, and return them with the programs. Nothing is changed on the machine.
+
+    :raises StartupError: a driver cannot be loaded or used, or the base path is too long.
+    """
+    Paths.of(conf).haproxies.check_path()
+    runner, namespace = CommandRunner(), conf.network.namespace
+    return Parts(
+        operations,
+        load_drivers(conf, runner),
+        HaproxyProgram(Path(conf.haproxy_amphora.haproxy_cmd), runner),
+        KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), runner),
+        Nftables(runner, namespace),
+        DataNamespace(namespace, runner),
+        partial(advertise, namespace=namespace),
+    )
+
+
 class Composition:
-    """Everything below the API, built and wired."""
+    """Everything below the API, built and wired. Changes nothing on the machine before it recovers."""
 
     def __init__(
         self,
-        core: CoreServices,
-        drivers: Drivers,
-        directory: HaproxyDirectory,
-        foundation: Foundation,
-        heartbeat: Heartbeat,
+        conf: cfg.ConfigOpts,
+        parts: Parts,
+        agent_certificate: AgentCertificate,
+        agent_configuration: AgentConfiguration,
     ) -> None:
-        self.core = core
-        self._heartbeat = heartbeat
-        self._drivers = drivers
-        self._directory = directory
-        self._foundation = foundation
+        self._parts = parts
+        self._directory = Paths.of(conf).haproxies
+        self._sampler = Sampler(partial(take_sample, conf.network.namespace))
+        self._recovery = Recovery()
+        node = Node(
+            conf.amphora_agent.amphora_id or "",
+            parts.haproxy,
+            self._directory,
+            self._sampler,
+            parts.drivers.package_manager,
+            self._recovery,
+        )
+        self.core = _core(conf, parts, node, agent_certificate, agent_configuration)
+        self._heartbeat = _heartbeat(conf, self.core.drift)
 
     def recover(self) -> None:
         """Put in order what the last agent left, and take up what runs. Called once, before serving.
@@ -85,17 +148,17 @@ class Composition:
         :raises AmphoraError: the state on disk cannot be read or written.
         """
         self._directory.prepare()
-        self._drivers.cert_store.recover()
-        core, take = self.core, self._foundation.recovery.take
+        self._parts.drivers.cert_store.recover()
+        core, take = self.core, self._recovery.take
         # Each part looks here for what was cut off in the middle of a change.
-        take("operations", self._foundation.operations.recover)
+        take("operations", self._parts.operations.recover)
         # Services need the namespace and its interfaces; keepalived's own state needs its service.
-        take("namespace", self._foundation.namespace.prepare)
+        take("namespace", self._parts.namespace.prepare)
         take("interface rules", core.interface_rules.recover)
         take("interfaces", core.plug.recover)
-        take("haproxy", self._foundation.haproxy.refresh)
+        take("haproxy", self._parts.haproxy.refresh)
         take("haproxy of another agent", core.workloads.adopt)
-        take("services", self._drivers.process_manager.supervise)
+        take("services", self._parts.drivers.process_manager.supervise)
         take("keepalived", core.vrrp.recover)
         take("topology", core.topology.recover)
         take("certificates", core.certificates.recover)
@@ -103,241 +166,192 @@ class Composition:
         take("LVS listeners", core.workloads.recover_lvs_listeners)
         take("agent files", self._recover_agent_files)
         take("answers", core.idempotency_store.recover)
-        self._foundation.sampler.start()
+        self._sampler.start()
         self._heartbeat.start()
         core.drift.start()
 
     def _recover_agent_files(self) -> None:
         self.core.agent_certificate.recover()
         self.core.agent_configuration.recover()
-        self._foundation.operations.settle_rest()
+        self._parts.operations.settle_rest()
 
     def reconfigure(self, conf: cfg.ConfigOpts) -> None:
         """Take up what a running agent can of a configuration that was read again."""
         self.core.topology.stored.default = configured_topology(conf)
-        self._heartbeat.reconfigure(heartbeat_settings(conf))
-        self.core.drift.reconfigure(drift_settings(conf))
+        self._heartbeat.reconfigure(_heartbeat_settings(conf))
+        self.core.drift.reconfigure(_drift_settings(conf))
 
     def close(self) -> None:
         """Let go of what runs; it goes on."""
         self.core.drift.close()
         self._heartbeat.close()
-        self._foundation.sampler.close()
+        self._sampler.close()
         self.core.topology.close()
         self.core.vrrp.close()
-        self._drivers.process_manager.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Foundation:
-    """What several parts of the core stand on."""
-
-    runner: CommandRunner
-    locks: InstanceLocks
-    haproxy: HaproxyProgram
-    sampler: Sampler
-    recovery: Recovery
-    namespace: DataNamespace
-    operations: Operations
-
-
-@dataclass(frozen=True, slots=True)
-class AgentFiles:
-    """The files that are the running agent's own, which only it can take up."""
-
-    operations: Operations
-    certificate: AgentCertificate
-    configuration: AgentConfiguration
-
-
-def compose(conf: cfg.ConfigOpts, agent_files: AgentFiles) -> Composition:
-    """Load the configured drivers and build the core on them. Nothing is changed on the machine.
-
-    :raises StartupError: a driver cannot be loaded or used.
-    """
-    directory = Paths.of(conf).haproxies
-    directory.check_path()
-    runner = CommandRunner()
-    foundation = Foundation(
-        runner,
-        InstanceLocks(),
-        HaproxyProgram(Path(conf.haproxy_amphora.haproxy_cmd), runner),
-        Sampler(lambda: take_sample(conf.network.namespace)),
-        Recovery(),
-        make_data_namespace(conf, runner),
-        agent_files.operations,
-    )
-    drivers = load_drivers(conf, runner)
-    core = _core(conf, drivers, directory, foundation, agent_files)
-    heartbeat = make_heartbeat(conf, core.drift)
-    return Composition(core, drivers, directory, foundation, heartbeat)
+        self._parts.drivers.process_manager.close()
 
 
 def _core(
     conf: cfg.ConfigOpts,
-    drivers: Drivers,
-    directory: HaproxyDirectory,
-    foundation: Foundation,
-    agent_files: AgentFiles,
+    parts: Parts,
+    node: Node,
+    agent_certificate: AgentCertificate,
+    agent_configuration: AgentConfiguration,
 ) -> CoreServices:
-    locks, operations = foundation.locks, foundation.operations
-    paths = Paths.of(conf)
-    scripts = _check_scripts(conf, directory, drivers)
-    vrrp = _vrrp(conf, drivers, foundation, scripts.install)
-    rules = make_interface_rules(conf, foundation.runner, locks, operations)
+    paths, drivers, operations, locks = Paths.of(conf), parts.drivers, parts.operations, parts.locks
+    scripts = _check_scripts(paths, parts)
+    rules = InterfaceRules(paths.base, parts.nftables, locks, parts.namespace.ensure, operations)
     stored = stored_topology(conf)
-    plug = make_plug(conf, drivers.network, locks, operations, rules, stored)
-    topology = _topology(conf, stored, vrrp, plug, operations)
+    plug = make_plug(
+        conf, drivers.network, locks, operations, rules, stored, parts.advertise, parts.look_for_links
+    )
+    vrrp = _vrrp(conf, parts, scripts)
+    topology = _topology(conf, parts, stored, vrrp, plug)
     processes = ProcessReader(
-        directory,
-        lambda own: drivers.process_manager.status(own.service_name),
-        max_old_workers=conf.haproxy_amphora.haproxy_max_old_workers,
+        paths.haproxies, parts.service_status, max_old_workers=conf.haproxy_amphora.haproxy_max_old_workers
     )
-    catalog = _catalog(_Base(conf, drivers, directory, foundation, scripts, plug, processes, rules))
-    drift = make_drift(
-        drift_settings(conf),
-        StoredWorkloads(catalog, vrrp, drivers.cert_store),
-        topology,
-        plug,
-        rules,
-        drivers.network,
-        namespace=conf.network.namespace,
-        locks=locks,
-        operations=operations,
-    )
+    catalog = _catalog(conf, parts, scripts, processes, plug, rules)
     return CoreServices(
         workloads=catalog,
-        status=StatusReader(directory, paths.lvs_listeners, drivers.process_manager),
+        status=StatusReader(paths.haproxies, paths.lvs_listeners, drivers.process_manager),
         processes=processes,
         certificates=Certificates(drivers.cert_store, catalog.haproxy, locks, operations),
-        node=_node(conf, drivers, directory, foundation),
+        node=node,
         topology=topology,
         vrrp=vrrp,
         plug=plug,
         interface_rules=rules,
-        agent_certificate=agent_files.certificate,
-        agent_configuration=agent_files.configuration,
+        agent_certificate=agent_certificate,
+        agent_configuration=agent_configuration,
         operations=operations,
-        drift=drift,
+        drift=_drift(conf, parts, StoredWorkloads(catalog, vrrp, drivers.cert_store), topology, plug, rules),
         idempotency_store=IdempotencyStore(paths.answers),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """What workloads are made of."""
-
-    conf: cfg.ConfigOpts
-    drivers: Drivers
-    directory: HaproxyDirectory
-    foundation: Foundation
-    scripts: CheckScripts
-    plug: Plug
-    processes: ProcessReader
-    rules: InterfaceRules
-
-    def context(self, *on_change: Callable[[], None]) -> WorkloadContext:
-        """Return what workloads of one kind share."""
-        return WorkloadContext(
-            self.drivers.process_manager,
-            self.foundation.operations,
-            self.foundation.locks,
-            self.plug.announce,
-            (self.scripts.refresh, *on_change),
-        )
+def _check_scripts(paths: Paths, parts: Parts) -> CheckScripts:
+    return CheckScripts(
+        paths.vrrp,
+        paths.haproxies,
+        parts.should_run,
+        # By this very interpreter, since keepalived's PATH is not known.
+        (sys.executable, "-I", "-m", "amphora.cmd.vrrp_check"),
+        paths.lvs_listeners,
+    )
 
 
-def _catalog(base: _Base) -> WorkloadCatalog:
-    lvs_directory = Paths.of(base.conf).lvs_listeners
-    metrics = _metrics(base.conf, base.drivers, base.directory)
-    masquerade = make_lvs_masquerade(base.conf, base.drivers.network, base.foundation.runner, base.rules)
-    of_haproxy = base.context(metrics.refresh, base.processes.watch)
-    of_lvs = base.context(masquerade.refresh)
+def _vrrp(conf: cfg.ConfigOpts, parts: Parts, scripts: CheckScripts) -> VrrpWorkload:
+    return parts.make_vrrp(
+        Paths.of(conf).vrrp,
+        WorkloadContext(parts.drivers.process_manager, parts.operations, parts.locks),
+        parts.keepalived,
+        VrrpSettings(conf.network.namespace, conf.haproxy_amphora.apply_timeout),
+        scripts.install,
+    )
+
+
+def _topology(
+    conf: cfg.ConfigOpts, parts: Parts, stored: StoredTopology, vrrp: VrrpWorkload, plug: Plug
+) -> TopologyManager:
+    namespace, group = conf.network.namespace, conf.keepalived_vrrp
+    pair = parts.make_pair(vrrp, namespace, plug.configured, group.vrrp_advert_int, plug.hand_over_vip)
+    return TopologyManager(stored, pair, parts.operations, group.topology_change_timeout)
+
+
+def _catalog(
+    conf: cfg.ConfigOpts,
+    parts: Parts,
+    scripts: CheckScripts,
+    processes: ProcessReader,
+    plug: Plug,
+    rules: InterfaceRules,
+) -> WorkloadCatalog:
+    paths, group, drivers = Paths.of(conf), conf.haproxy_amphora, parts.drivers
+    metrics = MetricsService(
+        drivers.process_manager,
+        paths.haproxies,
+        parts.should_run,
+        conf.network.namespace,
+        (sys.executable, "-I", "-m", "amphora.cmd.prometheus_proxy", "--namespace", ""),
+    )
+    masquerade = LvsMasquerade(
+        Masquerade(parts.nftables), drivers.network, paths.lvs_listeners, rules.are_in_force
+    )
+
+    def context(*on_change: Callable[[], None]) -> WorkloadContext:
+        follow = (scripts.refresh, *on_change)
+        return WorkloadContext(drivers.process_manager, parts.operations, parts.locks, plug.announce, follow)
+
+    of_haproxy = context(metrics.refresh, processes.watch)
+    of_lvs = context(masquerade.refresh)
+    settings, lvs_settings = _haproxy_settings(conf), LvsSettings(group.apply_timeout)
+    program = LvsProgram(parts.keepalived, conf.network.namespace, group.administrative_log_facility)
     return WorkloadCatalog(
-        base.directory,
-        lvs_directory,
-        base.foundation.operations,
-        _haproxy_maker(base, of_haproxy),
-        _lvs_maker(base, of_lvs, lvs_directory),
+        paths.haproxies,
+        paths.lvs_listeners,
+        parts.operations,
+        lambda name: parts.make_haproxy(
+            paths.haproxies.files(name),
+            of_haproxy,
+            parts.haproxy,
+            drivers.cert_store,
+            parts.namespace,
+            settings,
+        ),
+        lambda name: parts.make_lvs(
+            paths.lvs_listeners.files(name), of_lvs, program, parts.namespace, lvs_settings
+        ),
         of_haproxy.changed,
         of_lvs.changed,
     )
 
 
-def _haproxy_maker(base: _Base, context: WorkloadContext) -> Callable[[str], HaproxyWorkload]:
-    foundation, settings = base.foundation, _haproxy_settings(base.conf)
-    return lambda name: HaproxyWorkload(
-        base.directory.files(name),
-        context,
-        foundation.haproxy,
-        base.drivers.cert_store,
-        foundation.namespace,
-        settings,
+def _drift(
+    conf: cfg.ConfigOpts,
+    parts: Parts,
+    workloads: StoredWorkloads,
+    topology: TopologyManager,
+    plug: Plug,
+    rules: InterfaceRules,
+) -> Drift:
+    return make_drift(
+        _drift_settings(conf),
+        workloads,
+        topology,
+        plug,
+        rules,
+        parts.drivers.network,
+        namespace=conf.network.namespace,
+        locks=parts.locks,
+        operations=parts.operations,
     )
 
 
-def _lvs_maker(
-    base: _Base, context: WorkloadContext, directory: LvsDirectory
-) -> Callable[[str], LvsWorkload]:
-    conf, namespace = base.conf, base.foundation.namespace
-    keepalived = KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), base.foundation.runner)
-    program = LvsProgram(keepalived, conf.network.namespace, conf.haproxy_amphora.administrative_log_facility)
-    settings = LvsSettings(conf.haproxy_amphora.apply_timeout)
-    return lambda name: LvsWorkload(directory.files(name), context, program, namespace, settings)
+def _heartbeat(conf: cfg.ConfigOpts, drift: Drift) -> Heartbeat:
+    paths = Paths.of(conf)
+    return Heartbeat(
+        _heartbeat_settings(conf),
+        (HaproxySource(paths.haproxies), LvsSource(paths.lvs_listeners, conf.network.namespace)),
+        CounterStore(paths.counters),
+        partial(keepalived_is_missing, paths.vrrp),
+        lambda: str(drift.counts()),
+    )
 
 
-def _node(
-    conf: cfg.ConfigOpts, drivers: Drivers, directory: HaproxyDirectory, foundation: Foundation
-) -> Node:
-    return Node(
+def _heartbeat_settings(conf: cfg.ConfigOpts) -> HeartbeatSettings:
+    group = conf.health_manager
+    return HeartbeatSettings(
+        tuple(group.controller_ip_port_list),
+        float(group.heartbeat_interval),
+        group.heartbeat_key or "",
         conf.amphora_agent.amphora_id or "",
-        foundation.haproxy,
-        directory,
-        foundation.sampler,
-        drivers.package_manager,
-        foundation.recovery,
     )
 
 
-def _check_scripts(conf: cfg.ConfigOpts, directory: HaproxyDirectory, drivers: Drivers) -> CheckScripts:
-    return CheckScripts(
-        Paths.of(conf).vrrp,
-        directory,
-        lambda own: not drivers.process_manager.status(own.service_name).state.is_at_rest,
-        # By this very interpreter, since keepalived's PATH is not known.
-        (sys.executable, "-I", "-m", "amphora.cmd.vrrp_check"),
-        Paths.of(conf).lvs_listeners,
-    )
-
-
-def _metrics(conf: cfg.ConfigOpts, drivers: Drivers, directory: HaproxyDirectory) -> MetricsService:
-    return MetricsService(
-        drivers.process_manager,
-        directory,
-        lambda own: not drivers.process_manager.status(own.service_name).state.is_at_rest,
-        conf.network.namespace,
-        (sys.executable, "-I", "-m", "amphora.cmd.prometheus_proxy", "--namespace", ""),
-    )
-
-
-def _vrrp(
-    conf: cfg.ConfigOpts, drivers: Drivers, foundation: Foundation, install_scripts: Callable[[], None]
-) -> VrrpWorkload:
-    return VrrpWorkload(
-        Paths.of(conf).vrrp,
-        WorkloadContext(drivers.process_manager, foundation.operations, foundation.locks),
-        KeepalivedProgram(Path(conf.keepalived_vrrp.keepalived_cmd), foundation.runner),
-        VrrpSettings(conf.network.namespace, conf.haproxy_amphora.apply_timeout),
-        install_scripts,
-    )
-
-
-def _topology(
-    conf: cfg.ConfigOpts, stored: StoredTopology, vrrp: VrrpWorkload, plug: Plug, operations: Operations
-) -> TopologyManager:
-    group = conf.keepalived_vrrp
-    pair = Pair(vrrp, conf.network.namespace, plug.configured, group.vrrp_advert_int, plug.hand_over_vip)
-    return TopologyManager(stored, pair, operations, group.topology_change_timeout)
+def _drift_settings(conf: cfg.ConfigOpts) -> DriftSettings:
+    group = conf.drift
+    healed = frozenset(name for name in HEALING_GROUPS if group[f"heal_{name}"] == "auto")
+    return DriftSettings(float(group.interval), healed)
 
 
 def _haproxy_settings(conf: cfg.ConfigOpts) -> HaproxySettings:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from amphora.cmd.driver_loading import load_network
-from amphora.cmd.network_wiring import make_data_namespace
 from amphora.cmd.paths import Paths
 from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
+from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.plug import changing_interfaces
 from amphora.drivers.network.base import NetworkDriver
 from amphora.errors import AmphoraError, OperationFailed
@@ -51,7 +51,7 @@ def _run(path: Path, action: str, name: str) -> Iterator[str]:
     network = load_network(conf, runner)
     with changing_interfaces(Paths.of(conf).base):
         # Loopback comes with the namespace.
-        make_data_namespace(conf, runner).ensure()
+        DataNamespace(conf.network.namespace, runner).ensure()
         if name == _LOOPBACK:
             return
         chosen = _chosen(network, name)

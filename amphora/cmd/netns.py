@@ -5,21 +5,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from amphora.cmd.driver_loading import load_network
-from amphora.cmd.network_wiring import (
-    make_data_namespace,
-    make_interface_rules,
-    make_operations,
-    make_plug,
-    stored_topology,
-)
+from amphora.cmd.network_wiring import make_operations, make_plug, stored_topology
+from amphora.cmd.paths import Paths
 from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
 from amphora.core.changes.locks import InstanceLocks
+from amphora.core.network.data_namespace import DataNamespace
+from amphora.core.network.interface_rules import InterfaceRules
 from amphora.errors import AmphoraError
 from amphora.system import namespaces
+from amphora.system.advertisements import advertise
 from amphora.system.command import CommandRunner
+from amphora.system.nftables import Nftables
 
 _USAGE = "usage: amphora-netns [--config-file <file>]"
 
@@ -46,10 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _recover(path: Path) -> Iterator[str]:
     conf, runner, locks = read_configuration(path), CommandRunner(), InstanceLocks()
     namespaces.leave(conf.network.namespace)
-    make_data_namespace(conf, runner).prepare()
-    operations = make_operations(conf)
-    rules = make_interface_rules(conf, runner, locks, operations)
-    plug = make_plug(conf, load_network(conf, runner), locks, operations, rules, stored_topology(conf))
+    namespace, operations = DataNamespace(conf.network.namespace, runner), make_operations(conf)
+    namespace.prepare()
+    nftables = Nftables(runner, namespace.name)
+    rules = InterfaceRules(Paths.of(conf).base, nftables, locks, namespace.ensure, operations)
+    plug = make_plug(
+        conf,
+        load_network(conf, runner),
+        locks,
+        operations,
+        rules,
+        stored_topology(conf),
+        partial(advertise, namespace=namespace.name),
+    )
     for step in (rules.recover, plug.recover):
         yield from _problem(step)
 
