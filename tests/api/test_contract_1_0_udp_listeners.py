@@ -128,7 +128,7 @@ def test_an_lvs_listener_with_only_some_pid_files_left_is_deleted(client, rig, u
         answer = client.do("DELETE", f"/1.0/listeners/{LISTENER}")
         assert (answer.status_int, answer.json) == (200, OK)
     assert client.do("GET", STORED).status_int == 404
-    assert [path.name for path in rig.workloads.lvs_directory.path.iterdir()] == ["check"]
+    assert [path.name for path in rig.lvs_directory.path.iterdir()] == ["check"]
 
 
 def test_listeners_of_both_engines_are_listed(client, uploaded):

@@ -4,36 +4,51 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from amphora.cmd.composition import Composition, Parts
+from amphora.cmd.driver_loading import Drivers
+from amphora.cmd.network_wiring import make_operations
+from amphora.conf.opts import read_configuration
 from amphora.core.agent_files import AgentCertificate, AgentConfiguration
 from amphora.core.changes.expected import ANYTHING
-from amphora.core.changes.idempotency_store import IdempotencyStore
-from amphora.core.changes.journal import Journal
 from amphora.core.changes.locks import InstanceLocks
-from amphora.core.changes.operations import Operations
-from amphora.core.changes.recovery import Recovery
-from amphora.core.drift.drift import DriftSettings
-from amphora.core.drift.sources import StoredWorkloads, make_drift
-from amphora.core.network.interface_rules import InterfaceRules
-from amphora.core.network.plug import Plug
-from amphora.core.node import Node
-from amphora.core.sampler import Sampler, take_sample
-from amphora.core.services import CoreServices
-from amphora.core.topology import StoredTopology, TopologyKind, TopologyManager
-from amphora.core.workloads.certificates import Certificates
-from amphora.core.workloads.haproxy_processes import ProcessReader
+from amphora.core.network.data_namespace import DataNamespace
+from amphora.core.topology import TopologyKind
+from amphora.core.workloads.haproxy_files import HaproxyDirectory
+from amphora.core.workloads.lvs_files import LvsDirectory
 from amphora.core.workloads.vrrp_files import VrrpFiles
+from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.drivers.package_manager.dpkg import DpkgPackageManager
 from amphora.errors import ConfigurationError, InvalidInput
-from amphora.haproxy.overlay import OverlaySettings
 from amphora.models import ActionKind, ActionResult, Role, ServiceState, ServiceStatus
 from amphora.system import files
+from amphora.system.command import CommandRunner
 from amphora.testing.fake_network import FakeNetwork
 from amphora.testing.fake_process_manager import FakeProcessManager
-from tests.support.workloads import FakeHaproxyProgram, WorkloadRig
+from tests.support.workloads import Engine, FakeHaproxy, FakeLvs
 
 AMPHORA_ID = "6e2bc8a0-2548-4fb7-a5f0-fb1ef4a696ce"
+
+
+def configuration(base_path):
+    """Return a configuration in which nothing but the base path is of this machine."""
+    conf = read_configuration(base_path / "none.conf")
+    for group, values in {
+        "haproxy_amphora": {
+            "base_path": str(base_path),
+            "apply_timeout": 5.0,
+            "haproxy_log_target": "",
+        },
+        "amphora_agent": {"amphora_id": AMPHORA_ID},
+        "keepalived_vrrp": {"topology_change_timeout": 10.0},
+        "network": {"namespace": ""},
+    }.items():
+        for name, value in values.items():
+            conf.set_override(name, value, group=group)
+    return conf
 
 
 class FakeVrrp:
@@ -140,82 +155,60 @@ class FakeNftables:
 
 
 class CoreRig:
-    """A core on a directory in memory, and the fakes below it."""
+    """The core that the daemon composes, on a directory in memory, with fakes for parts."""
 
     def __init__(self, base_path: Path) -> None:
         self.base_path = base_path
         self.processes = FakeProcessManager()
-        self.vrrp = FakeVrrp(base_path)
+        self.cert_store = TmpfsCertStore(base_path / "certs")
         self.network = FakeNetwork()
+        self.nftables = FakeNftables()
+        self.vrrp = FakeVrrp(base_path)
+        self.engine = Engine()
         self.told = []
         self.rescans = 0
         self.agent_certificate = base_path / "agent.pem"
         self.configuration = FakeConfiguration(base_path / "amphora-agent.conf")
         files.ensure_directory(base_path)
-        locks = InstanceLocks(timeout=10.0)
-        self.operations = operations = Operations(Journal(base_path / "operations"))
-        sampler = Sampler(lambda: take_sample(""))
-        stored = StoredTopology(base_path / "topology.json", TopologyKind.SINGLE)
-        self.topology = TopologyManager(stored, self.vrrp, operations, time_limit=10.0)
-        self.nftables = FakeNftables()
-        rules = InterfaceRules(base_path, self.nftables, locks, lambda: None, operations)
-        plug = self._plug(locks, rules)
-        self.workloads = workloads = WorkloadRig(
-            base_path,
-            self.processes,
-            operations,
-            locks,
-            plug.announce,
-            overlay=OverlaySettings(Path(), group="daemon"),
-            group_file=base_path / "haproxy-default-user-group.conf",
-        )
-        self.engine, self.cert_store, self.catalog = workloads.engine, workloads.cert_store, workloads.catalog
-        self.directory, self.haproxy, self.lvs = workloads.haproxy_directory, workloads.haproxy, workloads.lvs
-        program, packages = FakeHaproxyProgram(), DpkgPackageManager()
-        self.services = CoreServices(
-            workloads=self.catalog,
-            status=workloads.status,
-            processes=ProcessReader(self.directory, lambda own: self.processes.status(own.service_name)),
-            certificates=Certificates(self.cert_store, self.haproxy, locks, operations),
-            node=Node(AMPHORA_ID, program, self.directory, sampler, packages, Recovery()),
-            topology=self.topology,
-            vrrp=self.vrrp,
-            plug=plug,
-            interface_rules=rules,
-            agent_certificate=AgentCertificate(
-                self.agent_certificate, lambda _path: None, lambda: None, operations
+        conf = configuration(base_path)
+        self.operations = make_operations(conf)
+        self.services = Composition(
+            conf,
+            self._parts(),
+            AgentCertificate(self.agent_certificate, lambda _path: None, lambda: None, self.operations),
+            AgentConfiguration(
+                self.configuration.path,
+                self.configuration.validate,
+                self.configuration.apply,
+                self.operations,
             ),
-            agent_configuration=AgentConfiguration(
-                self.configuration.path, self.configuration.validate, self.configuration.apply, operations
-            ),
-            operations=operations,
-            drift=self._drift(locks, plug, rules),
-            idempotency_store=IdempotencyStore(base_path / "answers"),
-        )
+        ).core
+        self.topology, self.catalog = self.services.topology, self.services.workloads
+        self.haproxy, self.lvs = self.catalog.haproxy, self.catalog.lvs
+        self.directory, self.lvs_directory = HaproxyDirectory(base_path), LvsDirectory(base_path)
 
-    def _plug(self, locks, rules):
-        return Plug(
-            self.network,
-            locks,
+    def _parts(self):
+        return Parts(
             self.operations,
-            vip_is_ours=self.topology.stored.interface_holds_vip,
+            Drivers(self.processes, self.cert_store, DpkgPackageManager(), self.network),
+            self.engine.haproxy,
+            self.engine.keepalived,
+            self.nftables,
+            DataNamespace("", CommandRunner()),
             advertise=lambda address, interface, _mac: self.told.append((str(address), interface)),
-            guard=rules.protect,
             look_for_links=self._look_for_links,
+            locks=InstanceLocks(timeout=10.0),
+            make_haproxy=self._make_haproxy,
+            make_lvs=partial(FakeLvs, self.engine),
+            make_vrrp=lambda *_given: self.vrrp,
+            make_pair=lambda vrrp, *_given: vrrp,
         )
 
-    def _drift(self, locks, plug, rules):
-        return make_drift(
-            DriftSettings(),
-            StoredWorkloads(self.catalog, self.vrrp, self.cert_store),
-            self.topology,
-            plug,
-            rules,
-            self.network,
-            namespace="",
-            locks=locks,
-            operations=self.operations,
-        )
+    def _make_haproxy(self, *given):
+        *others, settings = given
+        # The same one, whoever runs the tests.
+        overlay = replace(settings.overlay, user=None, group="daemon")
+        return FakeHaproxy(self.engine, *others, replace(settings, overlay=overlay))
 
     def siblings(self):
         """What is beside the base path; directories of tests that run meanwhile are left out."""

@@ -100,7 +100,9 @@ class Engine:
 class Faked:
     """Does every step on files and on the process manager, and proves nothing."""
 
-    engine: Engine
+    def __init__(self, engine, *given):
+        super().__init__(*given)
+        self.engine = engine
 
     def stage(self, data):
         self.engine.step("stage")
@@ -136,11 +138,6 @@ class Faked:
 class FakeHaproxy(Faked, HaproxyWorkload):
     """An instance."""
 
-    def __init__(self, own_files, context, engine, cert_store, settings):
-        namespace = DataNamespace("", CommandRunner())
-        super().__init__(own_files, context, engine.haproxy, cert_store, namespace, settings)
-        self.engine = engine
-
     def findings(self, configuration, local_peer):
         self.engine.step("preflight")
         return ()
@@ -148,13 +145,6 @@ class FakeHaproxy(Faked, HaproxyWorkload):
 
 class FakeLvs(Faked, LvsWorkload):
     """A listener for UDP; a reload of it is a restart."""
-
-    def __init__(self, own_files, context, engine):
-        namespace = DataNamespace("", CommandRunner())
-        super().__init__(
-            own_files, context, LvsProgram(engine.keepalived, ""), namespace, LvsSettings(apply_timeout=5.0)
-        )
-        self.engine = engine
 
     def before_reload(self, configuration, *, is_rollback=False):
         return None
@@ -164,22 +154,16 @@ class FakeVrrpWorkload(Faked, VrrpWorkload):
     """keepalived's VRRP; nobody watches over it before it is recovered."""
 
     def __init__(self, own_files, context, engine):
-        super().__init__(own_files, context, engine.keepalived, VrrpSettings("", 1.0))
-        self.engine = engine
+        super().__init__(engine, own_files, context, engine.keepalived, VrrpSettings("", 1.0))
 
     def _prepare_start(self, configuration):
         pass
 
 
 class WorkloadRig:
-    """Workloads below one directory; ``announced`` and ``changes`` note what others were told.
+    """Workloads below one directory; ``announced`` and ``changes`` note what others were told."""
 
-    ``overlay`` and ``group_file`` are of haproxy's settings.
-    """
-
-    def __init__(
-        self, base_path, services, operations, locks, announce=None, *, overlay=None, group_file=None
-    ):
+    def __init__(self, base_path, services, operations, locks):
         self.engine = Engine()
         self.haproxy_directory, self.lvs_directory = HaproxyDirectory(base_path), LvsDirectory(base_path)
         self.services = services
@@ -187,29 +171,33 @@ class WorkloadRig:
         self.cert_store = TmpfsCertStore(base_path / "certs")
         self.announced = []
         self.changes = 0
-        context = WorkloadContext(
-            services,
-            operations,
-            locks,
-            announce or (lambda found: self.announced.append({str(address) for address in found})),
-            (self._count,),
+        namespace = DataNamespace("", CommandRunner())
+        program = LvsProgram(self.engine.keepalived, "")
+        context, of_lvs = (
+            WorkloadContext(services, operations, locks, self._announce, (self._count,)) for _ in range(2)
         )
-        # Of its own, since ids of both kinds may be the same.
-        of_lvs = WorkloadContext(services, operations, locks, context.announce, context.on_change)
-        settings = HaproxySettings(5.0, overlay or OverlaySettings(Path()), group_file)
         self.catalog = WorkloadCatalog(
             self.haproxy_directory,
             self.lvs_directory,
             operations,
             lambda name: FakeHaproxy(
-                self.haproxy_directory.files(name), context, self.engine, self.cert_store, settings
+                self.engine,
+                self.haproxy_directory.files(name),
+                context,
+                self.engine.haproxy,
+                self.cert_store,
+                namespace,
+                HaproxySettings(5.0, OverlaySettings(Path())),
             ),
-            lambda name: FakeLvs(self.lvs_directory.files(name), of_lvs, self.engine),
-            context.changed,
-            of_lvs.changed,
+            lambda name: FakeLvs(
+                self.engine, self.lvs_directory.files(name), of_lvs, program, namespace, LvsSettings(5.0)
+            ),
         )
         self.haproxy, self.lvs = self.catalog.haproxy, self.catalog.lvs
         self.status = StatusReader(self.haproxy_directory, self.lvs_directory, services)
+
+    def _announce(self, found):
+        self.announced.append({str(address) for address in found})
 
     def _count(self):
         self.changes += 1
