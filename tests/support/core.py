@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from amphora.cmd.composition import Composition, Parts
@@ -155,23 +154,28 @@ class FakeNftables:
 
 
 class CoreRig:
-    """The core that the daemon composes, on a directory in memory, with fakes for parts."""
+    """The core that the daemon composes, on a directory in memory, with fakes for parts.
 
-    def __init__(self, base_path: Path) -> None:
+    ``announced`` and ``changes`` note what others are told of LVS listeners, ``told`` what the network is.
+    """
+
+    def __init__(self, base_path: Path, processes=None, operations=None) -> None:
         self.base_path = base_path
-        self.processes = FakeProcessManager()
+        self.processes = processes or FakeProcessManager()
         self.cert_store = TmpfsCertStore(base_path / "certs")
         self.network = FakeNetwork()
         self.nftables = FakeNftables()
         self.vrrp = FakeVrrp(base_path)
         self.engine = Engine()
         self.told = []
+        self.announced = []
+        self.changes = 0
         self.rescans = 0
         self.agent_certificate = base_path / "agent.pem"
         self.configuration = FakeConfiguration(base_path / "amphora-agent.conf")
         files.ensure_directory(base_path)
         conf = configuration(base_path)
-        self.operations = make_operations(conf)
+        self.operations = operations or make_operations(conf)
         self.services = Composition(
             conf,
             self._parts(),
@@ -199,7 +203,7 @@ class CoreRig:
             look_for_links=self._look_for_links,
             locks=InstanceLocks(timeout=10.0),
             make_haproxy=self._make_haproxy,
-            make_lvs=partial(FakeLvs, self.engine),
+            make_lvs=self._make_lvs,
             make_vrrp=lambda *_given: self.vrrp,
             make_pair=lambda vrrp, *_given: vrrp,
         )
@@ -209,6 +213,17 @@ class CoreRig:
         # The same one, whoever runs the tests.
         overlay = replace(settings.overlay, user=None, group="daemon")
         return FakeHaproxy(self.engine, *others, replace(settings, overlay=overlay))
+
+    def _make_lvs(self, own_files, context, *given):
+        def announce(addresses):
+            self.announced.append({str(address) for address in addresses})
+            context.announce(addresses)
+
+        noted = replace(context, announce=announce, on_change=(*context.on_change, self._count))
+        return FakeLvs(self.engine, own_files, noted, *given)
+
+    def _count(self):
+        self.changes += 1
 
     def siblings(self):
         """What is beside the base path; directories of tests that run meanwhile are left out."""

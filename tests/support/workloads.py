@@ -6,22 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from amphora.core.network.data_namespace import DataNamespace
-from amphora.core.workloads.catalog import WorkloadCatalog
-from amphora.core.workloads.haproxy import HaproxySettings, HaproxyWorkload
-from amphora.core.workloads.haproxy_files import HaproxyDirectory
-from amphora.core.workloads.lvs import LvsSettings, LvsWorkload
-from amphora.core.workloads.lvs_files import LvsDirectory
-from amphora.core.workloads.status import StatusReader
+from amphora.core.workloads.haproxy import HaproxyWorkload
+from amphora.core.workloads.lvs import LvsWorkload
 from amphora.core.workloads.vrrp import VrrpSettings, VrrpWorkload
-from amphora.core.workloads.workload import WorkloadContext
-from amphora.drivers.cert_store.tmpfs import TmpfsCertStore
 from amphora.errors import InvalidConfiguration
 from amphora.haproxy.capabilities import read_capabilities
-from amphora.haproxy.overlay import OverlaySettings
 from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.proof.prove import Evidence, Generation
-from amphora.keepalived.program import KeepalivedProgram, LvsProgram
+from amphora.keepalived.program import KeepalivedProgram
 from amphora.models import Proof
 from amphora.system.command import CommandRunner
 
@@ -158,46 +150,3 @@ class FakeVrrpWorkload(Faked, VrrpWorkload):
 
     def _prepare_start(self, configuration):
         pass
-
-
-class WorkloadRig:
-    """Workloads below one directory; ``announced`` and ``changes`` note what others were told."""
-
-    def __init__(self, base_path, services, operations, locks):
-        self.engine = Engine()
-        self.haproxy_directory, self.lvs_directory = HaproxyDirectory(base_path), LvsDirectory(base_path)
-        self.services = services
-        self.operations = operations
-        self.cert_store = TmpfsCertStore(base_path / "certs")
-        self.announced = []
-        self.changes = 0
-        namespace = DataNamespace("", CommandRunner())
-        program = LvsProgram(self.engine.keepalived, "")
-        context, of_lvs = (
-            WorkloadContext(services, operations, locks, self._announce, (self._count,)) for _ in range(2)
-        )
-        self.catalog = WorkloadCatalog(
-            self.haproxy_directory,
-            self.lvs_directory,
-            operations,
-            lambda name: FakeHaproxy(
-                self.engine,
-                self.haproxy_directory.files(name),
-                context,
-                self.engine.haproxy,
-                self.cert_store,
-                namespace,
-                HaproxySettings(5.0, OverlaySettings(Path())),
-            ),
-            lambda name: FakeLvs(
-                self.engine, self.lvs_directory.files(name), of_lvs, program, namespace, LvsSettings(5.0)
-            ),
-        )
-        self.haproxy, self.lvs = self.catalog.haproxy, self.catalog.lvs
-        self.status = StatusReader(self.haproxy_directory, self.lvs_directory, services)
-
-    def _announce(self, found):
-        self.announced.append({str(address) for address in found})
-
-    def _count(self):
-        self.changes += 1

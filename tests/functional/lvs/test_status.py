@@ -3,20 +3,15 @@
 
 import pytest
 
-from amphora.core.changes.journal import Journal
-from amphora.core.changes.locks import InstanceLocks
-from amphora.core.changes.operations import Operations
 from amphora.errors import ServiceError
 from amphora.models import InstanceState
-from amphora.testing.fake_process_manager import FakeProcessManager
+from tests.support.core import CoreRig
 from tests.support.lvs import EMPTY, LISTENER, StandIn, with_members
-from tests.support.workloads import WorkloadRig
 
 
 @pytest.fixture
 def rig(memory_dir):
-    operations = Operations(Journal(memory_dir / "operations"))
-    return WorkloadRig(memory_dir, FakeProcessManager(), operations, InstanceLocks(5.0))
+    return CoreRig(memory_dir)
 
 
 @pytest.fixture
@@ -25,28 +20,28 @@ def layout(rig):
 
 
 def state(rig):
-    (status,) = rig.status.lvs_listeners()
+    (status,) = rig.services.status.lvs_listeners()
     assert status.id == LISTENER
     return status.state
 
 
 def test_a_listener_from_upload_to_its_unexpected_end(rig, layout):
-    assert (rig.status.lvs_listeners(), rig.status.lvs_process_count()) == ([], 0)
+    assert (rig.services.status.lvs_listeners(), rig.services.status.lvs_process_count()) == ([], 0)
     rig.lvs(LISTENER).upload(with_members(1))
-    assert (state(rig), rig.status.lvs_process_count()) == (InstanceState.STOPPED, 0)
+    assert (state(rig), rig.services.status.lvs_process_count()) == (InstanceState.STOPPED, 0)
     keepalived = StandIn(layout, file=layout.stored)
     try:
-        assert (state(rig), rig.status.lvs_process_count()) == (InstanceState.RUNNING, 1)
+        assert (state(rig), rig.services.status.lvs_process_count()) == (InstanceState.RUNNING, 1)
     finally:
         keepalived.close()
-    assert (state(rig), rig.status.lvs_process_count()) == (InstanceState.ERROR, 0)
+    assert (state(rig), rig.services.status.lvs_process_count()) == (InstanceState.ERROR, 0)
 
 
 def test_one_without_anything_to_serve_counts_as_stopped(rig, layout):
     rig.lvs(LISTENER).upload(EMPTY)
     keepalived = StandIn(layout, file=layout.stored)
     try:
-        assert (state(rig), rig.status.lvs_process_count()) == (InstanceState.STOPPED, 1)
+        assert (state(rig), rig.services.status.lvs_process_count()) == (InstanceState.STOPPED, 1)
     finally:
         keepalived.close()
 
@@ -55,8 +50,8 @@ def test_one_that_should_run_and_does_not_is_in_error(rig, layout):
     rig.lvs(LISTENER).upload(EMPTY)
     rig.lvs(LISTENER).start()
     assert state(rig) is InstanceState.ERROR, "the process manager says that it runs, and no process does"
-    rig.services.stop(layout.service_name)
-    rig.services.fail_next("status", ServiceError("no answer"))
+    rig.processes.stop(layout.service_name)
+    rig.processes.fail_next("status", ServiceError("no answer"))
     assert state(rig) is InstanceState.ERROR
 
 

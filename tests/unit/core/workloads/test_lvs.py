@@ -4,7 +4,6 @@
 import pytest
 
 from amphora.core.changes.journal import Journal, OperationState
-from amphora.core.changes.locks import InstanceLocks
 from amphora.core.changes.operations import DELETE, Operations
 from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD
 from amphora.errors import (
@@ -19,8 +18,8 @@ from amphora.errors import (
 from amphora.models import ActionKind, ServiceState
 from amphora.system import files
 from amphora.testing.fake_process_manager import FakeProcessManager
+from tests.support.core import CoreRig
 from tests.support.lvs import EMPTY, LISTENER, OTHER_LISTENER, with_members
-from tests.support.workloads import WorkloadRig
 
 OLD, NEW = with_members(1), with_members(1, 2)
 
@@ -84,14 +83,14 @@ def running(rig):
     return rig.lvs(LISTENER)
 
 
-def make_rig(base_path, services):
-    rig = WorkloadRig(base_path, services, Mortal(Journal(base_path / "operations")), InstanceLocks(5.0))
+def make_rig(base_path, processes):
+    rig = CoreRig(base_path, processes, Mortal(Journal(base_path / "operations")))
     rig.operations.recover()
     return rig
 
 
 def pid(rig, layout):
-    return rig.services.status(layout.service_name).pid
+    return rig.processes.status(layout.service_name).pid
 
 
 def test_an_upload_is_stored_byte_for_byte_and_starts_nothing(rig, layout):
@@ -100,7 +99,7 @@ def test_an_upload_is_stored_byte_for_byte_and_starts_nothing(rig, layout):
     assert layout.stored == rig.lvs_directory.path / f"octavia-keepalivedlvs-{LISTENER}.conf"
     assert layout.stored.stat().st_mode & 0o777 == 0o644
     assert layout.udp_check.stat().st_mode & 0o777 == 0o100
-    assert rig.services.status(layout.service_name).state is ServiceState.ABSENT
+    assert rig.processes.status(layout.service_name).state is ServiceState.ABSENT
 
 
 def test_a_refused_upload_leaves_the_former_or_nothing(rig, layout):
@@ -131,7 +130,7 @@ def test_a_start_runs_it_tells_its_addresses_and_may_be_repeated(rig, layout, ru
     assert running.start().kind is ActionKind.STARTED
     assert pid(rig, layout) == first
     assert layout.proven.read_bytes() == OLD
-    assert rig.services.machine.specs[f"octavia-keepalivedlvs-{LISTENER}"].argv[-7] == str(layout.overlay)
+    assert rig.processes.machine.specs[f"octavia-keepalivedlvs-{LISTENER}"].argv[-7] == str(layout.overlay)
 
 
 def test_a_reload_is_a_restart_with_what_is_stored(rig, layout, running):
@@ -157,12 +156,12 @@ def test_a_reload_that_cannot_be_proven_is_undone(rig, layout, running):
     assert "started again with its last proven configuration" in failure.value.details
     assert rig.engine.proven[-2:] == [NEW, OLD]
     assert running.configuration() == OLD
-    assert rig.services.status(layout.service_name).state is ServiceState.RUNNING
+    assert rig.processes.status(layout.service_name).state is ServiceState.RUNNING
 
 
 def test_a_first_start_that_fails_leaves_it_stopped_and_the_upload_stored(rig, layout):
     rig.lvs(LISTENER).upload(OLD)
-    rig.services.fail_next("start", ServiceError("keepalived ended with status 1"))
+    rig.processes.fail_next("start", ServiceError("keepalived ended with status 1"))
     with pytest.raises(LvsActionFailed, match="ended with status 1") as failure:
         rig.lvs(LISTENER).start()
     assert "keepalived is stopped" in failure.value.details
@@ -187,11 +186,11 @@ def test_a_service_that_another_listener_serves_is_refused_before_anything_is_to
 
 def test_a_stop_may_be_repeated(rig, layout, running):
     assert [running.stop().kind for _ in range(2)] == [ActionKind.STOPPED] * 2
-    assert rig.services.status(layout.service_name).state is ServiceState.STOPPED
+    assert rig.processes.status(layout.service_name).state is ServiceState.STOPPED
 
 
 def test_a_stop_that_fails_says_so(rig, running):
-    rig.services.fail_next("stop", ServiceError("a process survived"))
+    rig.processes.fail_next("stop", ServiceError("a process survived"))
     with pytest.raises(LvsActionFailed, match="survived") as failure:
         running.stop()
     assert failure.value.action == "stop"
@@ -211,14 +210,14 @@ def test_a_delete_removes_all_whichever_pid_files_are_left(rig, layout, running,
     running.delete()
     names = {path.name for path in rig.lvs_directory.path.iterdir()}
     assert names == {"check"}
-    assert rig.services.status(layout.service_name).state is ServiceState.ABSENT
+    assert rig.processes.status(layout.service_name).state is ServiceState.ABSENT
     assert not list((rig.lvs_directory.path.parent / "operations").iterdir())
     with pytest.raises(LvsListenerNotFound):
         running.delete()
 
 
 def test_a_delete_that_fails_may_be_repeated(rig, running):
-    rig.services.fail_next("remove", ServiceError("a process survived"))
+    rig.processes.fail_next("remove", ServiceError("a process survived"))
     with pytest.raises(LvsActionFailed, match="survived"):
         running.delete()
     assert running.configuration() == OLD
@@ -240,7 +239,7 @@ def test_the_next_agent_leaves_alone_what_runs(memory_dir, rig, layout, running)
     layout.staged.write_bytes(NEW)
     (layout.shared_directory / ".amphora-tmp-1").touch()
     layout.pid_files.check.write_text("1\n")
-    successor = make_rig(memory_dir, rig.services)
+    successor = make_rig(memory_dir, rig.processes)
     successor.catalog.recover_lvs_listeners()
     assert pid(successor, layout) == first
     assert not layout.staged.exists()
@@ -251,7 +250,7 @@ def test_the_next_agent_leaves_alone_what_runs(memory_dir, rig, layout, running)
 def test_a_listener_without_a_pool_runs(rig, layout):
     rig.lvs(LISTENER).upload(EMPTY)
     rig.lvs(LISTENER).start()
-    assert rig.services.status(layout.service_name).state is ServiceState.RUNNING
+    assert rig.processes.status(layout.service_name).state is ServiceState.RUNNING
     assert rig.announced == [set()]
 
 
@@ -288,7 +287,7 @@ def state(rig, layout):
     stored, running = (
         path.read_bytes() if path.exists() else None for path in (layout.stored, layout.running)
     )
-    return stored, running, rig.services.status(layout.service_name).state is ServiceState.RUNNING
+    return stored, running, rig.processes.status(layout.service_name).state is ServiceState.RUNNING
 
 
 AS_BEFORE = {
@@ -328,7 +327,7 @@ def test_the_next_agent_settles_what_was_cut_off(memory_dir, rig, layout, kind, 
     rig.operations.faults = {step: kill}
     with pytest.raises(AgentKilled):
         act(rig, kind)
-    successor = make_rig(memory_dir, rig.services)
+    successor = make_rig(memory_dir, rig.processes)
     interrupted = successor.operations.interrupted(LISTENER)
     successor.catalog.recover_lvs_listeners()
     successor.operations.settle_rest()
@@ -355,7 +354,7 @@ def test_what_an_agent_of_a_former_release_left_is_settled(memory_dir, rig, layo
     with pytest.raises(AgentKilled):
         act(rig, kind)
     as_a_former_release(memory_dir / "operations" / f"{LISTENER}.journal", step)
-    successor = make_rig(memory_dir, rig.services)
+    successor = make_rig(memory_dir, rig.processes)
     interrupted = successor.operations.interrupted(LISTENER)
     assert interrupted.last_step == step
     successor.catalog.recover_lvs_listeners()
@@ -417,7 +416,7 @@ def test_a_first_upload_that_was_cut_off_leaves_nothing(memory_dir, rig, layout)
     rig.operations.faults = {"check": kill}
     with pytest.raises(AgentKilled):
         rig.lvs(LISTENER).upload(OLD)
-    successor = make_rig(memory_dir, rig.services)
+    successor = make_rig(memory_dir, rig.processes)
     successor.catalog.recover_lvs_listeners()
     assert not layout.exists
     assert successor.operations.all()[-1].state is OperationState.UNDONE
