@@ -114,7 +114,7 @@ class Agent:
                 signal.SIGINT: self._stop,
                 signal.SIGHUP: self._start_reload,
                 # logrotate of Octavia's images sends this; log files are reopened without it.
-                signal.SIGUSR1: _ignore,
+                signal.SIGUSR1: lambda: None,
             },
         )
 
@@ -218,7 +218,3 @@ def _tls_context(conf: cfg.ConfigOpts, certificate: Path | None = None) -> ssl.S
         Path(conf.amphora_agent.agent_server_ca),
         ssl.TLSVersion.TLSv1_3 if oldest == "TLSv1.3" else ssl.TLSVersion.TLSv1_2,
     )
-
-
-def _ignore() -> None:
-    pass

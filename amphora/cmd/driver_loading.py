@@ -29,9 +29,6 @@ S = TypeVar("S")
 
 _INTERFACES = "/etc/octavia/interfaces"
 
-#: Directories of state below ``base_path``, where a family's is not named like the family.
-_STATE_DIRECTORIES = (("process_manager", "services"),)
-
 _HEADINGS = ("FAMILY", "NAME", "FROM", "SELECTED", "AVAILABLE")
 
 
@@ -51,12 +48,9 @@ def load_drivers(conf: cfg.ConfigOpts, runner: CommandRunner) -> Drivers:
     :raises StartupError: one that is needed, or was chosen by name, cannot be used.
     """
 
-    def load(family: loader.Family[D]) -> D:
-        return loader.load(family, conf.drivers[family.name], _context(conf, family, runner)).driver
-
     def load_or_else(family: loader.Family[D], substitute: Callable[[str], S]) -> D | S:
         try:
-            return load(family)
+            return load_driver(conf, family, runner)
         except DriverUnavailable as error:
             if _is_needed(conf, family):
                 raise
@@ -64,19 +58,18 @@ def load_drivers(conf: cfg.ConfigOpts, runner: CommandRunner) -> Drivers:
             return substitute(error.details)
 
     return Drivers(
-        load(families.PROCESS_MANAGER),
-        load(families.CERT_STORE),
+        load_driver(conf, families.PROCESS_MANAGER, runner),
+        load_driver(conf, families.CERT_STORE, runner),
         load_or_else(families.PACKAGE_MANAGER, lambda _reason: None),
         load_or_else(families.NETWORK, lambda reason: UnavailableNetwork(conf.network.namespace, reason)),
     )
 
 
-def load_network(conf: cfg.ConfigOpts, runner: CommandRunner) -> NetworkDriver:
-    """Load the network driver alone, for commands that need no other.
+def load_driver(conf: cfg.ConfigOpts, family: loader.Family[D], runner: CommandRunner) -> D:
+    """Load the driver of one family alone. Changes nothing on the machine.
 
     :raises StartupError: there is none that can be used.
     """
-    family = families.NETWORK
     return loader.load(family, conf.drivers[family.name], _context(conf, family, runner)).driver
 
 
@@ -129,9 +122,9 @@ def _is_needed(conf: cfg.ConfigOpts, family: loader.Family[Any]) -> bool:
 
 
 def _context(conf: cfg.ConfigOpts, family: loader.Family[Any], runner: CommandRunner) -> DriverContext:
-    state_directory = dict(_STATE_DIRECTORIES).get(family.name, family.name)
+    name = "services" if family is families.PROCESS_MANAGER else family.name
     return DriverContext(
-        state_directory=Paths.of(conf).base / state_directory,
+        state_directory=Paths.of(conf).base / name,
         certificate_directory=Path(conf.haproxy_amphora.base_cert_dir),
         interface_directory=Path(conf.amphora_agent.agent_server_network_dir or _INTERFACES),
         namespace=conf.network.namespace,

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from amphora.cmd.driver_loading import load_network
+from amphora.cmd.driver_loading import load_driver
 from amphora.cmd.paths import Paths
 from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.plug import changing_interfaces
+from amphora.drivers import families
 from amphora.drivers.network.base import NetworkDriver
 from amphora.errors import AmphoraError, OperationFailed
 from amphora.models import InterfaceConfig
@@ -48,7 +49,7 @@ def _run(path: Path, action: str, name: str) -> Iterator[str]:
     except OperationFailed:
         # In a container with a /proc of its own. The links that are here already are all it can reach.
         conf.set_override("namespace", "", group="network")
-    network = load_network(conf, runner)
+    network = load_driver(conf, families.NETWORK, runner)
     with changing_interfaces(Paths.of(conf).base):
         # Loopback comes with the namespace.
         DataNamespace(conf.network.namespace, runner).ensure()

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from amphora.cmd.driver_loading import load_network
+from amphora.cmd.driver_loading import load_driver
 from amphora.cmd.network_wiring import make_operations, make_plug, stored_topology
 from amphora.cmd.paths import Paths
 from amphora.conf.opts import AGENT_CONFIGURATION, read_configuration
 from amphora.core.changes.locks import InstanceLocks
 from amphora.core.network.data_namespace import DataNamespace
 from amphora.core.network.interface_rules import InterfaceRules
+from amphora.drivers import families
 from amphora.errors import AmphoraError
 from amphora.system import namespaces
 from amphora.system.advertisements import advertise
@@ -52,7 +53,7 @@ def _recover(path: Path) -> Iterator[str]:
     rules = InterfaceRules(Paths.of(conf).base, nftables, locks, namespace.ensure, operations)
     plug = make_plug(
         conf,
-        load_network(conf, runner),
+        load_driver(conf, families.NETWORK, runner),
         locks,
         operations,
         rules,
