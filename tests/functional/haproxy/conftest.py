@@ -22,6 +22,8 @@ from amphora.haproxy.program import HaproxyProgram
 from amphora.haproxy.reading.configuration import parse
 from amphora.haproxy.reading.unsuitable_lines import without_run_mode
 from amphora.system.command import CommandRunner, clean_environment, in_namespace
+from amphora.testing.service_bench import wait_until
+from tests.support.haproxy_service import catches
 
 COMMAND = Path("/usr/sbin/haproxy")
 DEFAULTS = "defaults\n mode http\n timeout connect 1s\n timeout client 5s\n timeout server 5s\n"
@@ -68,6 +70,8 @@ class Haproxy:
         return self.process.pid
 
     def reload(self):
+        # A master that has just begun, or failed to reload, ignores the signal until it is set up.
+        wait_until(lambda: catches(self.process.pid, signal.SIGUSR2), "the master process takes the signal")
         self.process.send_signal(signal.SIGUSR2)
 
     def log(self):
