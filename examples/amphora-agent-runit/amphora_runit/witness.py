@@ -78,7 +78,7 @@ def await_report(service: ProcessHandle, socket: NotifySocket, deadline: float) 
         message = socket.receive()
         status = message.status or status
         if message.ready:
-            return True
+            return message.has_started
         if service.fileno() in ready:
             return False
     print(f"was not ready in time{status and ': ' + status}", file=sys.stderr, flush=True)
