@@ -15,8 +15,8 @@ from tests.support.attached_amphora import AttachedAmphora
 from tests.support.listeners import listener_id
 from tests.support.load_balancers import OTHER_MAC
 
-#: Beyond the number of operations that are remembered, and until the heap has its size: it grew by 2 MiB three
-#: times up to the 1300th request, and by 0.2 MiB from the 1500th to the 7500th.
+#: Beyond the number of operations that are remembered, and until the heap has its size: it grew by 2 MiB
+#: three times up to the 1300th request, and by 0.2 MiB from the 1500th to the 7500th.
 WARM_UP = 1500
 REQUESTS = WARM_UP + 1800
 
