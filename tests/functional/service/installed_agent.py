@@ -6,7 +6,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from amphora.system.mounts import outside_memory
 from amphora.testing.agent_client import AMPHORA_ID, AgentClient
@@ -17,6 +19,8 @@ PORT = 9443
 CONFIG = Path("/etc/octavia/amphora-agent.conf")
 UNIT = Path("/etc/systemd/system/amphora-agent.service")
 CERTIFICATES = Path("/var/lib/octavia/certs")
+
+T = TypeVar("T")
 
 
 def run(*argv: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -39,7 +43,7 @@ def must(*argv: str) -> str:
     return done.stdout.strip()
 
 
-def wait_until(condition, what, seconds=60):
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
     """Return the first true result of a condition."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -48,12 +52,12 @@ def wait_until(condition, what, seconds=60):
     return result
 
 
-def property_of(unit, key):
+def property_of(unit: str, key: str) -> str:
     """One property of a unit as systemctl(1) shows it."""
     return must("systemctl", "show", "--value", "-p", key, unit)
 
 
-def agent_pid():
+def agent_pid() -> int:
     """Main process of the agent's unit, 0 when there is none."""
     return int(property_of("amphora-agent.service", "MainPID"))
 
@@ -61,7 +65,7 @@ def agent_pid():
 class InstalledAgent:
     """Files of one agent on this machine."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         for path in (CONFIG.parent / "certs", CERTIFICATES):
             path.mkdir(parents=True, exist_ok=True)
         if outside_memory(CERTIFICATES):
@@ -77,12 +81,12 @@ class InstalledAgent:
         self.client = AgentClient("127.0.0.1", PORT, pki.client_context(pki.client("controller")))
         self.configure()
 
-    def configure(self, **drivers):
+    def configure(self, **drivers: str) -> None:
         """Write the configuration file; only drivers differ from what a controller writes."""
         chosen = "".join(f"{family} = {name}\n" for family, name in drivers.items())
         CONFIG.write_text(f"\n[amphora_agent]\namphora_id = {AMPHORA_ID}\n[drivers]\n{chosen}")
 
-    def serves(self):
+    def serves(self) -> bool:
         """Whether it answers now."""
         try:
             return self.client.call("GET", "/info", timeout=5).status == 200
