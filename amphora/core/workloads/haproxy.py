@@ -209,11 +209,8 @@ class HaproxyWorkload(DeletableWorkload[Configuration, Generation]):
     def prove(self, configuration: Configuration, before: Generation | None) -> Proof:
         """Prove that all frontends are open, after a reload by a new worker; then end surplus old ones."""
         deadline, limit = self._deadline(configuration), self._settings.max_old_workers
-        if before is None:
-            evidence = self._running.prove_start(configuration, deadline)
-            return Proof(evidence.master_pid, str(evidence))
-        evidence = self._running.prove_reload(configuration, before, deadline)
-        if limit is not None and RELOAD_LIMIT not in global_values(configuration.lines):
+        evidence = self._running.prove(configuration, deadline, before)
+        if before and limit is not None and RELOAD_LIMIT not in global_values(configuration.lines):
             self._running.end_old_workers(limit)
         return Proof(evidence.master_pid, str(evidence))
 

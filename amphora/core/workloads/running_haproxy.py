@@ -22,8 +22,7 @@ from amphora.haproxy.proof.prove import (
     Evidence,
     Generation,
     ProbeBinds,
-    prove_reload,
-    prove_start,
+    prove,
     refusal,
     snapshot,
 )
@@ -158,39 +157,27 @@ class RunningHaproxy:
                 return
             time.sleep(_LOOK_INTERVAL)
 
-    def prove_start(self, configuration: Configuration, deadline: float) -> Evidence:
-        """Prove that all frontends of what was started are open.
+    def prove(
+        self, configuration: Configuration, deadline: float, before: Generation | None = None
+    ) -> Evidence:
+        """Prove that all frontends of what was started are open; after a reload, by a new worker.
 
         :param deadline: by the monotonic clock.
-        :raises ProofFailed: it could not be seen in time; the details have haproxy's output.
+        :param before: what was reloaded; None after a start.
+        :raises ProofFailed: it could not be seen in time, or was refused; the details have haproxy's output.
         """
-        watch = CrashWatch(self._services, self._files.service_name, self.pid())
+        master = self._master(before.pids if before else frozenset())
+        watch = CrashWatch(
+            self._services, self._files.service_name, before.master_pid if before else self.pid()
+        )
         with _with_service_output(self._services, self._files.service_name):
-            return prove_start(
-                self._master(),
-                self.stats,
-                configuration,
-                deadline,
-                probe=self._reach(),
-                abort_reason=watch.abort_reason,
-            )
-
-    def prove_reload(self, configuration: Configuration, before: Generation, deadline: float) -> Evidence:
-        """Prove by the master process that a new worker has taken over.
-
-        :param deadline: by the monotonic clock.
-        :raises ProofFailed: it could not be seen in time, or was refused.
-        """
-        master = self._master(before.pids)
-        watch = CrashWatch(self._services, self._files.service_name, before.master_pid)
-        with _with_service_output(self._services, self._files.service_name):
-            return prove_reload(
-                before,
+            return prove(
                 master,
                 self.stats,
                 configuration,
                 deadline,
-                probe=self._reach(),
+                before=before,
+                probe=self._probe(),
                 abort_reason=watch.abort_reason,
             )
 
@@ -213,7 +200,7 @@ class RunningHaproxy:
     def _socket(self) -> MasterSocket:
         return MasterSocket(self._files.master_socket, _SOCKET_TIMEOUT)
 
-    def _reach(self) -> ProbeBinds:
+    def _probe(self) -> ProbeBinds:
         return partial(probe_binds, namespace=self._namespace, local_peer=self._files.peer())
 
     def _arguments(self) -> tuple[str, ...]:

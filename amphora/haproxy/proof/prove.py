@@ -168,48 +168,41 @@ def snapshot(master: Master) -> Generation | None:
     return Generation(processes.master.pid, processes.master.reloads, processes.pids())
 
 
-def prove_start(
+def prove(
     master: Master,
     stats: StatsSocket,
     configuration: Configuration,
     deadline: float,
     *,
+    before: Generation | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     probe: ProbeBinds | None = None,
     abort_reason: AbortReason = _never,
 ) -> Evidence:
-    """Wait until a started haproxy serves all frontends of a configuration, on all of their binds.
+    """Wait until haproxy serves all frontends of a configuration, on all of their binds.
 
     :param deadline: by ``clock``; the sockets' own time limits may be added to it once.
+    :param before: what ran before a reload: then a new worker must serve. A master with another process id
+        was restarted and has read the same files, so it counts as well. None after a start.
     :param probe: probes the binds; None: haproxy's own report of open frontends is enough.
     :param abort_reason: called while something is missing.
-    :raises ProofFailed: it does not by then; the details name what was missing last.
-    """
-    return _Prover(master, stats, configuration, None, probe, abort_reason).wait(deadline, clock, sleep)
-
-
-def prove_reload(
-    before: Generation,
-    master: Master,
-    stats: StatsSocket,
-    configuration: Configuration,
-    deadline: float,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    probe: ProbeBinds | None = None,
-    abort_reason: AbortReason = _never,
-) -> Evidence:
-    """As :func:`prove_start`, of a new worker after a reload.
-
-    A master with another process id than before was restarted and has read the same files, so it
-    counts as well.
-
     :raises ReloadRefused: the master could not load it; the former worker goes on.
     :raises ProofFailed: neither happened by then; the details name what was missing last.
     """
-    return _Prover(master, stats, configuration, before, probe, abort_reason).wait(deadline, clock, sleep)
+    prover, began, pause = _Prover(master, stats, configuration, before, probe), clock(), _FIRST_PAUSE
+    while True:
+        try:
+            return prover.evidence(began, clock)
+        except _NotYetError as missing:
+            if why := abort_reason():
+                raise ProofFailed(f"{why}: {missing}") from missing
+            left = deadline - clock()
+            if left <= 0:
+                raise ProofFailed(f"timed out waiting for haproxy to serve: {missing}") from missing
+            sleep(min(pause, left))
+            # Each probe may leave a line in the tenant's log.
+            pause = min(pause * 2, _LONGEST_PAUSE_BETWEEN_PROBES if prover.report else _LONGEST_PAUSE)
 
 
 def refusal(processes: MasterProcesses) -> ReloadRefused:
@@ -233,30 +226,15 @@ class _Prover:
     configuration: Configuration
     before: Generation | None
     probe: ProbeBinds | None
-    abort_reason: AbortReason
     report: ProbeReport | None = None
 
-    def wait(self, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> Evidence:
-        began = clock()
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                processes = self._reloaded()
-                worker = self._serving_worker(processes)
-                frontends = self._open_frontends()
-                self._probe_binds(processes)
-            except _NotYetError as missing:
-                if why := self.abort_reason():
-                    raise ProofFailed(f"{why}: {missing}") from missing
-                left = deadline - clock()
-                if left <= 0:
-                    raise ProofFailed(f"timed out waiting for haproxy to serve: {missing}") from missing
-                sleep(min(pause, left))
-                # Each probe may leave a line in the tenant's log.
-                pause = min(pause * 2, _LONGEST_PAUSE_BETWEEN_PROBES if self.report else _LONGEST_PAUSE)
-                continue
-            master, old = processes.master, len(processes.old_workers)
-            return Evidence(master.pid, worker, master.reloads, frontends, clock() - began, old, self.report)
+    def evidence(self, began: float, clock: Callable[[], float]) -> Evidence:
+        processes = self._reloaded()
+        worker = self._serving_worker(processes)
+        frontends = self._open_frontends()
+        self._probe_binds(processes)
+        master, old = processes.master, len(processes.old_workers)
+        return Evidence(master.pid, worker, master.reloads, frontends, clock() - began, old, self.report)
 
     def _probe_binds(self, processes: MasterProcesses) -> None:
         if self.probe is None:

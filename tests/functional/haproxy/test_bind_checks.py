@@ -10,14 +10,14 @@ import time
 import pytest
 
 from amphora.haproxy.preflight.bind_checks import bind_findings
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 from amphora.haproxy.reading.configuration import parse
 
 
 def started(haproxy, text):
     configuration = haproxy.write(text)
     haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
     return configuration
 
 
@@ -52,7 +52,7 @@ def test_a_bind_that_widens_an_own_one_is_no_finding(haproxy, serving, free_port
     assert reasons(wider, haproxy) == []
     before = snapshot(haproxy.master)
     haproxy.reload()
-    prove_reload(before, haproxy.master, haproxy.stats, wider, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, wider, time.monotonic() + 10, before=before)
 
 
 def test_own_unix_sockets_are_no_findings_even_after_a_reload(make_haproxy, serving, short_dir):
@@ -62,7 +62,7 @@ def test_own_unix_sockets_are_no_findings_even_after_a_reload(make_haproxy, serv
     assert reasons(configuration, running) == []
     before = snapshot(running.master)
     running.reload()
-    prove_reload(before, running.master, running.stats, configuration, time.monotonic() + 10)
+    prove(running.master, running.stats, configuration, time.monotonic() + 10, before=before)
     assert reasons(configuration, running) == []
     assert [reason.split(" (")[0] for reason in reasons(configuration, other)] == ["in use by haproxy"] * 2
 

@@ -10,7 +10,7 @@ import pytest
 from amphora.haproxy.preflight.capacity import MIB, needed_memory, read_capacity
 from amphora.haproxy.preflight.checks import capacity_findings, gather_facts
 from amphora.haproxy.preflight.footprint import FOOTPRINTS
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 from amphora.system.memory import process_memory
 from amphora.system.processes import descriptor_limit
 from amphora.testing.pki import Pki
@@ -21,7 +21,7 @@ _CANNOT_RAISE = re.compile(r"Cannot raise FD limit to (\d+), (?:current )?limit 
 def started(haproxy, text):
     configuration = haproxy.write(text)
     haproxy.spawn()
-    return prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    return prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
 
 
 def footprint(haproxy):
@@ -56,7 +56,7 @@ def test_descriptors_are_estimated_as_haproxy_counts_them(haproxy, serving, free
 def test_the_limit_of_a_running_process_is_the_one_it_meets(haproxy, serving, free_port):
     haproxy.write(serving(f"127.0.0.1:{free_port()}", head="global\n maxconn 1000\n"))
     limited(haproxy, 4096)
-    prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10)
     assert descriptor_limit(haproxy.process.pid) == 4096
     larger = haproxy.write(serving(f"127.0.0.1:{free_port()}", head="global\n maxconn 9000\n"))
     facts = gather_facts(master_pid=haproxy.process.pid)
@@ -114,7 +114,7 @@ def test_a_second_generation_takes_no_more_than_estimated(haproxy, serving, free
         estimated = needed_memory(size, size, process_memory(worker))
         total = sum(process_memory(pid) for pid in before.pids)
         haproxy.reload()
-        prove_reload(before, haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10)
+        prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10, before=before)
         grown = sum(process_memory(pid) or 0 for pid in haproxy.owner_pids()) - total
         print(f"second generation: {grown / MIB:.1f} MiB, estimated {estimated / MIB:.1f} MiB")
         assert 0 < grown <= estimated

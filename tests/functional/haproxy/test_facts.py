@@ -9,19 +9,19 @@ import time
 import pytest
 
 from amphora.errors import ProofFailed, ReloadRefused
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 
 
 def started(haproxy, text):
     configuration = haproxy.write(text)
     haproxy.spawn()
-    return prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    return prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
 
 
 def reloaded(haproxy):
     before = snapshot(haproxy.master)
     haproxy.reload()
-    return prove_reload(before, haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10)
+    return prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10, before=before)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_master_that_restarts_over_the_broken_file_does_not_start(haproxy, ser
     assert haproxy.process.wait(10) == 1
     assert "cannot bind socket" in haproxy.log()
     with pytest.raises(ProofFailed):
-        prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 0.2)
+        prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 0.2)
 
 
 def test_the_master_s_counters_tell_a_refused_reload_from_a_good_one(haproxy, serving, free_port, taken):

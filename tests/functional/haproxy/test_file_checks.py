@@ -10,7 +10,7 @@ import pytest
 
 from amphora.errors import CommandTimeout, InvalidConfiguration
 from amphora.haproxy.preflight.file_checks import file_findings
-from amphora.haproxy.proof.prove import prove_start
+from amphora.haproxy.proof.prove import prove
 from amphora.testing.pki import Pki, encrypted_key_pem
 
 HEAD = "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
@@ -162,7 +162,7 @@ def test_files_that_only_root_can_read_are_read_before_root_is_given_up(haproxy,
     )
     assert file_findings(configuration, datetime.now(UTC)) == ()
     haproxy.spawn()
-    evidence = prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    evidence = prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
     status = subprocess.run(
         ["ps", "-o", "user=", "-p", str(evidence.worker_pid)], capture_output=True, text=True, timeout=10
     )

@@ -9,7 +9,7 @@ import pytest
 
 from amphora.errors import ControlSocketError
 from amphora.haproxy.control.old_workers import end_surplus
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 
 HEAD = "defaults\n timeout connect 1s\n timeout client 60s\n timeout server 60s\n"
 
@@ -33,12 +33,12 @@ def reloading(echo, free_port):
                 f"backend b\n server s 127.0.0.1:{echo}\n"
             )
             haproxy.spawn()
-            prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+            prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
             for _ in range(reloads):
                 yield stack.enter_context(connected(haproxy, port))
                 before = snapshot(haproxy.master)
                 haproxy.reload()
-                prove_reload(before, haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+                prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10, before=before)
 
         yield run
 

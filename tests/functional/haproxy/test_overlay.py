@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 
 GLOBALS = {
     "none": "",
@@ -47,10 +47,10 @@ def test_uploads_combine_without_a_complaint(with_overlay, serving, free_port, s
     )
     assert haproxy.check() == "Configuration file is valid"
     haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
     before = snapshot(haproxy.master)
     haproxy.reload()
-    prove_reload(before, haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10, before=before)
     assert not re.findall(r".*\[ALERT\].*|.*\[WARNING\].*config.*", haproxy.log())
 
 
@@ -62,7 +62,7 @@ def test_a_pid_file_of_the_upload_is_no_obstacle(with_overlay, serving, free_por
     )
     assert haproxy.check() == "Configuration file is valid"
     pid = haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
     assert int((haproxy.directory / "pid").read_text()) == pid
     assert not (short_dir / "own").exists()
 
@@ -72,7 +72,7 @@ def test_workers_run_as_the_upload_s_user_or_ours(with_overlay, serving, free_po
     haproxy, _ = with_overlay
     configuration = haproxy.write(serving(f"127.0.0.1:{free_port()}", head=head))
     haproxy.spawn()
-    worker = prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10).worker_pid
+    worker = prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10).worker_pid
     status = os.stat(f"/proc/{worker}")
     expected = pwd.getpwnam(user).pw_uid if os.geteuid() == 0 else os.geteuid()
     assert status.st_uid == expected
@@ -83,7 +83,7 @@ def test_it_logs_to_our_target(with_overlay, serving, free_port):
     port = free_port()
     configuration = haproxy.write(serving(f"127.0.0.1:{port}") + " log global\n option httplog\n")
     haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         client.sendall(b"GET /logged HTTP/1.0\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200")

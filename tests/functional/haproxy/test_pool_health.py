@@ -6,7 +6,7 @@ import time
 import pytest
 
 from amphora.haproxy.control.pool_health import pool_health
-from amphora.haproxy.proof.prove import prove_start
+from amphora.haproxy.proof.prove import prove
 from amphora.models import Health
 
 UP, DOWN, DEGRADED = Health.UP, Health.DOWN, Health.DEGRADED
@@ -24,7 +24,7 @@ def balanced(haproxy, serving, free_port, member):
     )
     haproxy.write(text)
     haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10)
     return haproxy
 
 

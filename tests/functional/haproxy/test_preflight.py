@@ -6,7 +6,7 @@ import time
 
 from amphora.haproxy.preflight.checks import gather_facts, preflight
 from amphora.haproxy.preflight.findings import refusing_start, refusing_upload
-from amphora.haproxy.proof.prove import prove_start
+from amphora.haproxy.proof.prove import prove
 from amphora.testing.pki import Pki
 
 
@@ -25,7 +25,7 @@ def test_what_runs_can_be_reloaded_and_what_could_not_is_told(haproxy, serving, 
     text = serving(f"127.0.0.1:{free_port()} ssl crt {crt}", f"127.0.0.1:{free_port()}")
     configuration = haproxy.write(text)
     haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
     facts = facts_of(haproxy)
     assert facts.worker_memory > 1024 * 1024
     assert preflight(configuration, facts) == ()

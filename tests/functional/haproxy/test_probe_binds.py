@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from amphora.errors import ProofFailed
 from amphora.haproxy.proof.probe_binds import ProbeResult, probe_binds, probe_seconds
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 from amphora.testing.pki import Pki
 
 #: All that heartbeats carry of a frontend, and what members and backends see.
@@ -30,7 +30,7 @@ def pki(short_dir):
 def started(haproxy, text):
     configuration = haproxy.write(text)
     haproxy.spawn()
-    return prove_start(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
+    return prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 10)
 
 
 def look(haproxy, **options):
@@ -173,21 +173,21 @@ def test_a_certificate_that_was_not_loaded_is_found_out_until_a_reload(haproxy, 
         f"SHA-256 {served}; stored: {stored}",
     )
     with pytest.raises(ProofFailed, match="serves another certificate"):
-        proven(haproxy, prove_start, deadline=0.3)
+        proven(haproxy, deadline=0.3)
     before = snapshot(haproxy.master)
     haproxy.reload()
-    evidence = proven(haproxy, prove_reload, before)
+    evidence = proven(haproxy, before)
     assert evidence.probe.binds[0].result is ProbeResult.CERTIFICATE
     assert "serves its certificate: 1" in str(evidence)
 
 
-def proven(haproxy, prove, *before, deadline=10):
+def proven(haproxy, before=None, deadline=10):
     return prove(
-        *before,
         haproxy.master,
         haproxy.stats,
         haproxy.configuration,
         time.monotonic() + deadline,
+        before=before,
         probe=functools.partial(probe_binds, namespace=haproxy.namespace),
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from amphora.errors import InvalidConfiguration, OperationFailed
 from amphora.haproxy.program import HaproxyProgram
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 from amphora.system.command import CommandRunner
 from tests.functional.haproxy.conftest import COMMAND
 
@@ -74,10 +74,10 @@ def test_it_stays_in_the_foreground_whatever_the_upload_says(haproxy, serving, f
     assert argv[1] == "-Ws"
     pid = haproxy.spawn(argv=(argv[0], *mode, *argv[2:]))
     deadline = time.monotonic() + 10
-    assert prove_start(haproxy.master, haproxy.stats, configuration, deadline).master_pid == pid
+    assert prove(haproxy.master, haproxy.stats, configuration, deadline).master_pid == pid
     before = snapshot(haproxy.master)
     haproxy.reload()
-    evidence = prove_reload(before, haproxy.master, haproxy.stats, configuration, deadline)
+    evidence = prove(haproxy.master, haproxy.stats, configuration, deadline, before=before)
     assert evidence.master_pid == pid == int((haproxy.directory / "pid").read_text())
     assert haproxy.process.poll() is None
 

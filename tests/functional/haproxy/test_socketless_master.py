@@ -10,7 +10,7 @@ import pytest
 
 from amphora.errors import ControlSocketError, ProofFailed
 from amphora.haproxy.control.master import SocketlessMaster
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def test_reloads_of_one_that_another_agent_started_are_proven(haproxy, serving, 
     configuration = haproxy.write(serving(f"127.0.0.1:{port}"))
     *argv, _, _ = haproxy.program.service_argv(haproxy.files, haproxy.directory / "pid", haproxy.master_path)
     pid = haproxy.spawn(argv=argv)
-    prove_start(SocketlessMaster(pid), haproxy.stats, configuration, time.monotonic() + 10)
+    prove(SocketlessMaster(pid), haproxy.stats, configuration, time.monotonic() + 10)
     for reloads in range(3):
         before = snapshot(SocketlessMaster(pid))
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -65,9 +65,9 @@ def test_reloads_of_one_that_another_agent_started_are_proven(haproxy, serving, 
             master, deadline = SocketlessMaster(pid, before.pids), time.monotonic() + 4
             if also:
                 with pytest.raises(ProofFailed, match="has not begun the reload"):
-                    prove_reload(before, master, haproxy.stats, configuration, deadline)
+                    prove(master, haproxy.stats, configuration, deadline, before=before)
             else:
-                evidence = prove_reload(before, master, haproxy.stats, configuration, deadline)
+                evidence = prove(master, haproxy.stats, configuration, deadline, before=before)
                 assert evidence.worker_pid not in before.pids
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from amphora.errors import ControlSocketError, ProofFailed, ReloadRefused
 from amphora.haproxy.log_lines import alerts
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 from amphora.system.processes import children_of, identify
 
 
@@ -20,14 +20,14 @@ def soon(seconds=10):
 def started(haproxy, text):
     configuration = haproxy.write(text)
     haproxy.spawn()
-    return prove_start(haproxy.master, haproxy.stats, configuration, soon())
+    return prove(haproxy.master, haproxy.stats, configuration, soon())
 
 
 def reloaded(haproxy, text, seconds=10):
     before = snapshot(haproxy.master)
     configuration = haproxy.write(text)
     haproxy.reload()
-    return prove_reload(before, haproxy.master, haproxy.stats, configuration, soon(seconds))
+    return prove(haproxy.master, haproxy.stats, configuration, soon(seconds), before=before)
 
 
 def status_of(port, host="127.0.0.1"):
@@ -55,7 +55,7 @@ def test_a_start_that_cannot_bind_is_not_proven(haproxy, serving):
         haproxy.spawn()
         assert haproxy.process.wait(5) == 1
     with pytest.raises(ProofFailed, match="no process listens|does not exist"):
-        prove_start(haproxy.master, haproxy.stats, configuration, soon(0.2))
+        prove(haproxy.master, haproxy.stats, configuration, soon(0.2))
     assert "cannot bind socket" in haproxy.log()
 
 
@@ -104,10 +104,10 @@ def test_a_configuration_that_cannot_be_parsed_is_refused(haproxy, serving, free
 def test_without_a_signal_there_is_no_proof(haproxy, serving, free_port):
     configuration = haproxy.write(serving(f"127.0.0.1:{free_port()}"))
     haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, configuration, soon())
+    prove(haproxy.master, haproxy.stats, configuration, soon())
     before = snapshot(haproxy.master)
     with pytest.raises(ProofFailed, match="has not begun the reload"):
-        prove_reload(before, haproxy.master, haproxy.stats, configuration, soon(0.2))
+        prove(haproxy.master, haproxy.stats, configuration, soon(0.2), before=before)
 
 
 def test_a_worker_that_drains_is_not_mistaken_for_the_new_one(haproxy, serving, free_port):
@@ -126,7 +126,7 @@ def test_frontends_of_a_configuration_that_is_not_running_are_missed(haproxy, se
     started(haproxy, serving(f"127.0.0.1:{free_port()}"))
     other = haproxy.write(serving(*(f"127.0.0.1:{free_port()}" for _ in range(3))))
     with pytest.raises(ProofFailed, match="not open: frontend f2, f3"):
-        prove_start(haproxy.master, haproxy.stats, other, soon(0.2))
+        prove(haproxy.master, haproxy.stats, other, soon(0.2))
 
 
 def test_frontends_that_need_not_be_open_are_not_missed(haproxy, serving, free_port):
@@ -156,4 +156,4 @@ def test_the_master_says_how_a_reload_went(haproxy, serving, free_port):
             assert f"for [{address}]" in alerts(verdict.words)
     haproxy.write(serving(f"127.0.0.1:{port}"))
     assert haproxy.master.reload(10).loaded
-    assert prove_start(haproxy.master, haproxy.stats, haproxy.configuration, soon()).reloads == 4
+    assert prove(haproxy.master, haproxy.stats, haproxy.configuration, soon()).reloads == 4

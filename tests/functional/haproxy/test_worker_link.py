@@ -7,14 +7,14 @@ import time
 import pytest
 
 from amphora.haproxy.control.worker_link import WorkerLink
-from amphora.haproxy.proof.prove import prove_start
+from amphora.haproxy.proof.prove import prove
 
 
 @pytest.fixture
 def link(haproxy, serving, free_port):
     haproxy.write(serving(f"127.0.0.1:{free_port()}"))
     haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10)
+    prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 10)
     link = WorkerLink(haproxy.settings.stats_socket)
     yield link
     link.close()

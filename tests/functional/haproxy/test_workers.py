@@ -11,7 +11,7 @@ import pytest
 
 from amphora.errors import ControlSocketError, InvalidConfiguration, ReloadRefused
 from amphora.haproxy.control.master import workers_of
-from amphora.haproxy.proof.prove import prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import prove, snapshot
 
 CONFIGURATION = """\
 defaults
@@ -97,7 +97,7 @@ def reload_with_a_client(haproxy, port):
         time.sleep(0.01)
     before = snapshot(haproxy.master)
     haproxy.reload()
-    prove_reload(before, haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
+    prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20, before=before)
     return client
 
 
@@ -105,7 +105,7 @@ def test_they_are_those_of_the_master_and_programs_are_none(haproxy, echo, free_
     port = free_port()
     write(haproxy, port, echo)
     master = haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
+    prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
     for old in range(4):
         assert pids(haproxy) == pids_told_by_master(haproxy)
         assert len(pids(haproxy)[1]) == old
@@ -124,7 +124,7 @@ def test_they_are_those_of_the_master_and_programs_are_none(haproxy, echo, free_
 def test_a_frozen_master_is_not_waited_for(haproxy, echo, free_port):
     write(haproxy, free_port(), echo)
     master = haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
+    prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
     before = pids(haproxy)
     os.kill(master, signal.SIGSTOP)
     try:
@@ -139,7 +139,7 @@ def test_a_worker_that_loads_and_fails_never_counts(haproxy, echo, free_port, cl
     port = free_port()
     haproxy.write(CONFIGURATION.format(port=port, member=echo))
     haproxy.spawn()
-    prove_start(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
+    prove(haproxy.master, haproxy.stats, haproxy.configuration, time.monotonic() + 20)
     clients.append(reload_with_a_client(haproxy, port))
     known, seen = pids(haproxy), set()
     before = snapshot(haproxy.master)
@@ -153,13 +153,13 @@ def test_a_worker_that_loads_and_fails_never_counts(haproxy, echo, free_port, cl
             haproxy.reload()
             watch = Watch(lambda: seen.add(pids(haproxy)[0]))
             with watch, pytest.raises(ReloadRefused, match=f"goes on with worker {known[0]}$"):
-                prove_reload(before, haproxy.master, haproxy.stats, configuration, time.monotonic() + 20)
+                prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 20, before=before)
     assert seen == {known[0]}
     assert pids(haproxy) == known
     configuration = haproxy.write(CONFIGURATION.format(port=port, member=echo))
     before = snapshot(haproxy.master)
     haproxy.reload()
-    evidence = prove_reload(before, haproxy.master, haproxy.stats, configuration, time.monotonic() + 20)
+    evidence = prove(haproxy.master, haproxy.stats, configuration, time.monotonic() + 20, before=before)
     assert evidence.worker_pid == pids(haproxy)[0]
 
 

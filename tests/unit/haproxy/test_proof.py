@@ -4,8 +4,9 @@ import pytest
 from amphora.errors import ProofFailed, ReloadRefused
 from amphora.haproxy.control.master import MasterSocket
 from amphora.haproxy.control.stats import StatsSocket
+from amphora.haproxy.proof import prove as proof
 from amphora.haproxy.proof.probe_binds import BindProbe, ProbeReport, ProbeResult
-from amphora.haproxy.proof.prove import Generation, prove_reload, prove_start, snapshot
+from amphora.haproxy.proof.prove import Generation, snapshot
 from amphora.haproxy.reading.configuration import parse
 
 CONFIGURATION = parse(b"frontend f\n bind :1\nfrontend off\n disabled\n")
@@ -50,9 +51,7 @@ def prove(scripted_socket):
         stats = StatsSocket(scripted_socket(*(stats_answers or [worker()]), name="stats.sock").path, 5)
         arguments = (master, stats, CONFIGURATION, clock() + seconds)
         options = {"clock": clock, "sleep": clock.sleep, "probe": probe, "abort_reason": abort_reason}
-        if before is None:
-            return prove_start(*arguments, **options)
-        return prove_reload(before, *arguments, **options)
+        return proof.prove(*arguments, before=before, **options)
 
     run.clock = clock
     return run
