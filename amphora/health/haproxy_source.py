@@ -11,7 +11,6 @@ import selectors
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from amphora.core.workloads.haproxy_files import HaproxyDirectory, HaproxyFiles
 from amphora.errors import ControlSocketError
@@ -115,7 +114,8 @@ class HaproxySource:
                 self._ask((track,), problems)
 
     def _open(self, layout: HaproxyFiles) -> _Track | None:
-        for path in _stats_sockets(layout):
+        # A haproxy that another agent started has no other socket than the one that its controller named.
+        for path in (layout.stats_socket, layout.named_socket):
             try:
                 link = WorkerLink(path)
             except ControlSocketError:
@@ -188,12 +188,6 @@ class HaproxySource:
         self._selector.unregister(track.link)
         track.link.close()
         self._tracks.remove(track)
-
-
-def _stats_sockets(layout: HaproxyFiles) -> tuple[Path, ...]:
-    # The second is in configurations of Octavia's controllers: a haproxy that another agent started has no
-    # other.
-    return layout.stats_socket, layout.base_path / f"{layout.id}.sock"
 
 
 def _reading(track: _Track, answer: WorkerAnswer) -> ProcessReading:
