@@ -21,7 +21,8 @@ from amphora.system import files
 
 LOG = logging.getLogger(__name__)
 
-_NOTHING_ELSE: Mapping[Path, bytes] = MappingProxyType({})
+#: For a configuration that comes alone.
+NOTHING_BESIDE: Mapping[Path, bytes] = MappingProxyType({})
 
 
 class Upload(Generic[C]):
@@ -39,7 +40,7 @@ class Upload(Generic[C]):
         workload: WorkloadSteps[C, Any],
         data: bytes,
         path: Path,
-        beside: Mapping[Path, bytes] = _NOTHING_ELSE,
+        beside: Mapping[Path, bytes] = NOTHING_BESIDE,
     ) -> None:
         self.target = workload.id
         self._workload = workload

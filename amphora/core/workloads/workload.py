@@ -8,7 +8,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import ClassVar
 
 from amphora.core.changes.expected import ANYTHING, Expected
@@ -24,7 +23,7 @@ from amphora.core.changes.operations import (
 )
 from amphora.core.changes.service_changes import RELOAD, START, STOP, UPLOAD, drop_journal_if_deleted
 from amphora.core.changes.single_flight import SingleFlight
-from amphora.core.workloads.changes import Activation, Upload
+from amphora.core.workloads.changes import NOTHING_BESIDE, Activation, Upload
 from amphora.core.workloads.files import WorkloadFiles
 from amphora.core.workloads.steps import B, C, WorkloadSteps
 from amphora.drivers.process_manager.base import ProcessManager
@@ -33,8 +32,6 @@ from amphora.models import ActionKind, ActionResult, IPAddress, ServiceState
 from amphora.system import files, processes
 
 LOG = logging.getLogger(__name__)
-
-_NOTHING_ELSE: Mapping[Path, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,7 @@ class Workload(WorkloadSteps[C, B]):
         data: bytes,
         expected: Expected,
         path: Path | None = None,
-        beside: Mapping[Path, bytes] = _NOTHING_ELSE,
+        beside: Mapping[Path, bytes] = NOTHING_BESIDE,
     ) -> str:
         where = path or self.files.stored
 
